@@ -1,0 +1,207 @@
+//! Blob backends: where the bytes of values live.
+
+use std::ops::Range;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::names::{BlobId, BlobKey, CacheId};
+
+/// Where blobs live. A blob is written once under a fresh key and never changed.
+///
+/// # What callers guarantee
+/// - A key is put at most once, and its parts are ids: 32 hexadecimal digits each.
+/// - Blobs are deleted only by the cache whose id is in their key.
+///
+/// # What an implementer must keep
+/// - A put that returned is complete: `get` finds all of it or, after a crash of the machine, perhaps none of it.
+///   A put that failed or was cut short leaves nothing that `get` finds.
+/// - `Ok(None)` and `Ok(false)` mean that this blob is certainly not there. A store that cannot be reached, a
+///   missing bucket or folder, or a refused permission is an error: the engine repairs what it believes missing.
+/// - Blobs of different caches in one store never touch each other.
+///
+/// # Errors
+/// Every method may fail with [`Unavailable`](crate::ErrorKind::Unavailable),
+/// [`Timeout`](crate::ErrorKind::Timeout), [`StorageFull`](crate::ErrorKind::StorageFull),
+/// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) or [`Io`](crate::ErrorKind::Io) as the store does.
+#[async_trait]
+pub trait BlobBackend: Send + Sync + 'static {
+    /// What this backend can do.
+    fn capabilities(&self) -> BlobCapabilities;
+
+    /// Stores a blob.
+    async fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()>;
+
+    /// Opens a blob: as bytes, or as an open file that stays readable when the blob is deleted.
+    async fn get(&self, key: &BlobKey) -> Result<Option<Blob>>;
+
+    /// Reads the bytes in `range` of a blob. A range that ends past the blob's end gives what there is.
+    async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Bytes>>;
+
+    /// Deletes a blob. False where there was none.
+    async fn delete(&self, key: &BlobKey) -> Result<bool>;
+
+    /// True where the blob is there.
+    async fn exists(&self, key: &BlobKey) -> Result<bool>;
+
+    /// One page of a cache's blobs, in an order of the backend's own. Blobs that are put or deleted meanwhile may
+    /// or may not be listed; all others are, once.
+    async fn list_keys(&self, cache: CacheId, after: Option<&str>, limit: usize) -> Result<BlobPage>;
+
+    /// The folder in which a large value is staged, so that storing it is a rename; `None` for the system's
+    /// folder for temporary files.
+    fn staging_dir(&self) -> Option<&Path>;
+
+    /// Finishes what is pending and lets go of files and connections.
+    async fn close(&self) -> Result<()>;
+}
+
+/// What a blob backend can do.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlobCapabilities {
+    /// `get` answers at once, with bytes in memory or an open local file. Then a handler reads where the call
+    /// is; otherwise it runs on the blocking pool and large values are fetched by ranges.
+    pub local: bool,
+    /// Blobs are there again after the process has ended.
+    pub persistent: bool,
+    /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
+    pub needs_runtime: bool,
+}
+
+impl BlobCapabilities {
+    /// Blobs in the process's memory.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { local: true, persistent: false, needs_runtime: false }
+    }
+
+    /// Blobs in files of this machine.
+    #[must_use]
+    pub fn files() -> Self {
+        Self { local: true, persistent: true, needs_runtime: false }
+    }
+
+    /// Blobs on another machine.
+    #[must_use]
+    pub fn remote() -> Self {
+        Self { local: false, persistent: true, needs_runtime: true }
+    }
+}
+
+/// The bytes of a blob that is to be stored.
+#[derive(Debug)]
+pub enum BlobSource {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A file in [`BlobBackend::staging_dir`], to be renamed or copied. It deletes itself when dropped.
+    File(StagedFile),
+}
+
+impl BlobSource {
+    /// The blob's length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(file) => file.len,
+        }
+    }
+
+    /// True for a blob of no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes, for a backend that keeps blobs in memory.
+    ///
+    /// # Errors
+    /// The operating system's error where the staged file cannot be read.
+    pub fn into_bytes(self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::File(file) => fs_err::read(file.path())
+                .map(Bytes::from)
+                .map_err(|error| Error::io(error, "the staged value cannot be read")),
+        }
+    }
+}
+
+/// A large value on its way to a blob backend. The file is deleted when this is dropped.
+#[derive(Debug)]
+pub struct StagedFile {
+    file: tempfile::NamedTempFile,
+    len: u64,
+}
+
+impl StagedFile {
+    /// Takes a temporary file that holds `len` bytes.
+    #[must_use]
+    pub fn new(file: tempfile::NamedTempFile, len: u64) -> Self {
+        Self { file, len }
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The open file.
+    #[must_use]
+    pub fn as_file(&self) -> &std::fs::File {
+        self.file.as_file()
+    }
+
+    /// The file's length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for a file of no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Moves the file to its place, by a rename where both are on one file system, else by a copy.
+    ///
+    /// # Errors
+    /// The operating system's error; the staged file is gone then.
+    pub fn persist(self, to: &Path) -> Result<()> {
+        match self.file.persist_noclobber(to) {
+            Ok(_) => Ok(()),
+            Err(failed) if failed.error.kind() == std::io::ErrorKind::CrossesDevices => {
+                fs_err::copy(failed.file.path(), to).map(|_| ()).map_err(|error| {
+                    // What was copied so far must not be taken for a blob.
+                    let _ = fs_err::remove_file(to);
+                    Error::io(error, "the staged value cannot be copied to its place")
+                })
+            }
+            Err(failed) => Err(Error::io(failed.error, "the staged value cannot be moved to its place")
+                .with_context("path", to.to_string_lossy())),
+        }
+    }
+}
+
+/// A blob that was found.
+#[derive(Debug)]
+pub enum Blob {
+    /// Its bytes.
+    Bytes(Bytes),
+    /// An open file that holds it, and its length in bytes.
+    File(std::fs::File, u64),
+}
+
+/// A part of a listing of blobs.
+#[derive(Clone, Debug, Default)]
+pub struct BlobPage {
+    /// The blobs.
+    pub blobs: Vec<BlobId>,
+    /// Where the next page begins, for `list_keys`; `None` at the end.
+    pub next: Option<String>,
+}

@@ -1,0 +1,266 @@
+//! The one error type: what was being done, to what, what was found, and what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What went wrong, in a form that a program can act on.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A configuration has an unknown, malformed or impossible option.
+    ConfigInvalid,
+    /// An argument breaks a documented rule, such as an empty key.
+    InvalidInput,
+    /// A handler, backend or policy was named that the registry does not know.
+    NotRegistered,
+    /// Something that must exist does not, such as the folder given to `open_existing`.
+    NotFound,
+    /// The backend or the handler cannot do what was asked.
+    Unsupported,
+    /// No registered handler takes a value of this type.
+    NoHandler,
+    /// The entry holds another class or type tag than was asked for.
+    TypeMismatch,
+    /// A value could not be turned into bytes.
+    Encode,
+    /// Bytes could not be turned into the value asked for.
+    Decode,
+    /// Stored bytes are not the ones that were written.
+    Corrupted,
+    /// A condition on an operation did not hold.
+    Conflict,
+    /// A value or key is larger than a limit allows.
+    LimitExceeded,
+    /// The disk or the store has no room left.
+    StorageFull,
+    /// The operating system or the server refused access.
+    PermissionDenied,
+    /// The operation did not finish within its bound.
+    Timeout,
+    /// A backend cannot be reached or does not answer.
+    Unavailable,
+    /// The cache has been closed.
+    Closed,
+    /// A handler panicked; the cache goes on working.
+    HandlerPanicked,
+    /// The function that computes a missing value failed.
+    Compute,
+    /// A computation asked for the key that it is computing.
+    Recursion,
+    /// The operating system reported another I/O error.
+    Io,
+    /// A state that should not occur; please report it.
+    Unexpected,
+}
+
+impl ErrorKind {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::ConfigInvalid => "invalid configuration",
+            Self::InvalidInput => "invalid input",
+            Self::NotRegistered => "not registered",
+            Self::NotFound => "not found",
+            Self::Unsupported => "unsupported",
+            Self::NoHandler => "no handler",
+            Self::TypeMismatch => "type mismatch",
+            Self::Encode => "cannot encode",
+            Self::Decode => "cannot decode",
+            Self::Corrupted => "corrupted",
+            Self::Conflict => "conflict",
+            Self::LimitExceeded => "limit exceeded",
+            Self::StorageFull => "storage full",
+            Self::PermissionDenied => "permission denied",
+            Self::Timeout => "timed out",
+            Self::Unavailable => "unavailable",
+            Self::Closed => "closed",
+            Self::HandlerPanicked => "handler panicked",
+            Self::Compute => "computation failed",
+            Self::Recursion => "recursive computation",
+            Self::Io => "I/O error",
+            Self::Unexpected => "unexpected state",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.describe())
+    }
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the cache, a handler or a backend.
+///
+/// It is cheap to clone, so that one failure can be handed to every waiting caller.
+///
+/// ```
+/// use cacheness_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::Unavailable, "the server closed the connection")
+///     .with_operation("get")
+///     .with_context("key", "user:1");
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// assert!(error.is_temporary());
+/// assert_eq!(error.to_string(), "unavailable in get: the server closed the connection (key: user:1)");
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    operation: Option<&'static str>,
+    context: Vec<(&'static str, String)>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    temporary: bool,
+}
+
+impl Error {
+    /// Makes an error of `kind`; `message` says what was found and what to do about it.
+    ///
+    /// [`ErrorKind::Timeout`] and [`ErrorKind::Unavailable`] start out as temporary, the others do not.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let temporary = matches!(kind, ErrorKind::Timeout | ErrorKind::Unavailable);
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            operation: None,
+            context: Vec::new(),
+            source: None,
+            temporary,
+        }))
+    }
+
+    /// Wraps an operating system error: its kind follows the error's own, `message` says what was being done.
+    #[must_use]
+    pub fn io(error: std::io::Error, message: impl Into<String>) -> Self {
+        use std::io::ErrorKind as Io;
+        // An error of ours that travelled through a `Write` or `Read` comes out as it went in.
+        if let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+            return inner.clone();
+        }
+        let kind = match error.kind() {
+            Io::NotFound => ErrorKind::NotFound,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+            Io::StorageFull | Io::QuotaExceeded => ErrorKind::StorageFull,
+            Io::TimedOut => ErrorKind::Timeout,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, message).with_source(error)
+    }
+
+    /// Names the operation that failed, unless one closer to the failure has been named already.
+    #[must_use]
+    pub fn with_operation(self, operation: &'static str) -> Self {
+        self.change(|inner| {
+            inner.operation.get_or_insert(operation);
+        })
+    }
+
+    /// Adds one fact about what was acted on, such as the key, the path or the server. A name that is already
+    /// there keeps its first value.
+    #[must_use]
+    pub fn with_context(self, name: &'static str, value: impl Into<String>) -> Self {
+        self.change(|inner| {
+            if !inner.context.iter().any(|(known, _)| *known == name) {
+                inner.context.push((name, shorten(value.into())));
+            }
+        })
+    }
+
+    /// Keeps the error that caused this one.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = Arc::from(source.into());
+        self.change(|inner| inner.source = Some(source))
+    }
+
+    /// Says whether trying again later may succeed.
+    #[must_use]
+    pub fn with_temporary(self, temporary: bool) -> Self {
+        self.change(|inner| inner.temporary = temporary)
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// True where the same call may succeed later without a change to it.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.0.temporary
+    }
+
+    /// The operation that failed, such as `"put"`.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// What was acted on: pairs of a name and a value.
+    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.context.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+/// A key may be 64 KiB long; a message shows its beginning.
+fn shorten(mut value: String) -> String {
+    const LONGEST: usize = 200;
+    if value.len() > LONGEST {
+        let length = value.len();
+        value.truncate(value.floor_char_boundary(LONGEST));
+        value.push_str(&format!("… ({length} bytes)"));
+    }
+    value
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind.describe())?;
+        if let Some(operation) = self.0.operation {
+            write!(f, " in {operation}")?;
+        }
+        write!(f, ": {}", self.0.message)?;
+        for (i, (name, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{name}: {}", if i == 0 { " (" } else { ", " }, value.escape_debug())?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+impl From<Error> for std::io::Error {
+    /// Lets a handler hand a cache error through `std::io::Write`; [`Error::io`] takes it out again.
+    fn from(error: Error) -> Self {
+        std::io::Error::other(error)
+    }
+}

@@ -1,0 +1,45 @@
+//! The traits, the registry and the engine of the Cacheness cache.
+//!
+//! Applications use the crate `cacheness`, which adds the built-in backends. Crates that add a handler or a
+//! backend depend on this one.
+
+mod access;
+mod blob;
+mod config;
+mod entry;
+mod env;
+mod error;
+mod handler;
+mod key;
+mod metadata;
+mod names;
+mod options;
+mod registry;
+mod stage;
+mod stats;
+mod validity;
+mod value;
+
+pub use access::{AccessLog, PendingAccess};
+pub use blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource, StagedFile};
+pub use config::{ConfigOptions, ConfigValue, OptionKind, OptionSpec};
+pub use entry::{Entry, Format, Location, StoredEntry};
+pub use env::{Clock, Env, SystemClock};
+pub use error::{Error, ErrorKind, Result};
+pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
+pub use key::Key;
+pub use metadata::{
+    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, GARBAGE_DELAY,
+    Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+};
+pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
+pub use options::{
+    Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column,
+};
+pub use registry::{
+    BlobFactory, Durability, MetadataFactory, OpenContext, OpenMode, Registry, prepare_folder,
+};
+pub use stage::{Checksums, Compression, Stage};
+pub use stats::{Counters, Stats};
+pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
+pub use value::{As, BoxedValue, CacheValue, PutValue, TypeTarget, ValueRef, ViaAs, ViaBytes, ViaSerde, ViaText};

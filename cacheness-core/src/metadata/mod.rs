@@ -1,0 +1,283 @@
+//! Metadata backends: where entries live, and what can be asked of them.
+
+mod eviction;
+mod query;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
+use crate::stats::{Counters, Stats};
+
+pub use eviction::{EvictionOrder, Evicted, EvictionReason, Limits};
+pub use query::{Cursor, ListQuery, Page};
+
+/// Where entries live. One backend holds the entries of one cache: the first open draws its [`CacheId`].
+///
+/// # What callers guarantee
+/// - Keys given as `&str` are valid [`Key`](crate::Key)s.
+/// - A blob that an entry names was written in full before the entry is put.
+/// - `close` is called once; nothing is called after it.
+///
+/// # What an implementer must keep
+/// - Each call is atomic: another process sees all of it or nothing, also after a crash in the middle.
+/// - Each put gets a higher [`Version`] than all writes before it, in every process; none is used twice.
+/// - The blob of an entry that is replaced, removed, evicted, cleared or purged becomes garbage in the same
+///   transaction, due [`GARBAGE_DELAY`] later.
+/// - Names, keys and tags are data: no text in them means anything to the backend.
+/// - An expired entry stays until it is purged, evicted or replaced; `get_entry` and `list_entries` return it.
+/// - What is read back damaged is an error of kind [`Corrupted`](crate::ErrorKind::Corrupted), never a panic.
+///
+/// # Errors
+/// Every method may fail with [`Unavailable`](crate::ErrorKind::Unavailable),
+/// [`Timeout`](crate::ErrorKind::Timeout), [`StorageFull`](crate::ErrorKind::StorageFull),
+/// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) or [`Io`](crate::ErrorKind::Io) as the store does.
+///
+/// A whole backend in an afternoon: implement the much smaller `cacheness_metadata::kv::KvStore` instead.
+#[async_trait]
+pub trait MetadataBackend: Send + Sync + 'static {
+    /// What this backend can do.
+    fn capabilities(&self) -> MetadataCapabilities;
+
+    /// The id of the cache whose entries these are.
+    fn cache_id(&self) -> CacheId;
+
+    /// Looks one entry up. It changes nothing.
+    async fn get_entry(&self, namespace: &Namespace, key: &str) -> Result<Option<Entry>>;
+
+    /// Looks several entries up; the answers stand in the order of the keys. On a server, one round trip.
+    async fn get_entries(&self, namespace: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>>;
+
+    /// Makes the changes in order, all in one transaction: where this returns an error, none of them was made.
+    /// A change whose condition does not hold is left out, and its outcome says so.
+    ///
+    /// After each put the limits hold again: other entries are evicted, in the order of [`set_limits`](Self::set_limits),
+    /// expired ones first; never an entry that the same call puts.
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>>;
+
+    /// One page of entries in the order of namespace and key, both by bytes. Not a snapshot: each page is read
+    /// for itself. Inline bytes may be left out ([`Location::InlineOmitted`](crate::Location::InlineOmitted)).
+    async fn list_entries(&self, query: &ListQuery) -> Result<Page>;
+
+    /// Adds to the statistics, and to the hits and access times of those entries that still have the version
+    /// they were read at.
+    async fn record_accesses(&self, batch: AccessBatch) -> Result<()>;
+
+    /// The statistics of one namespace, or of all together. The effort does not grow with the number of entries.
+    async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats>;
+
+    /// Sets the counters of one namespace, or of all, to zero.
+    async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()>;
+
+    /// The namespaces that exist, sorted by name. A namespace exists from the first write to it until dropped.
+    async fn namespaces(&self) -> Result<Vec<Namespace>>;
+
+    /// Removes all entries of a namespace and returns how many there were. The effort does not grow with their
+    /// number: what they occupied is taken back bit by bit by `purge`. The counters stay.
+    async fn clear(&self, namespace: &Namespace) -> Result<u64>;
+
+    /// Removes a namespace with its entries and its counters. Returns how many entries there were, or `None`
+    /// where there was no such namespace.
+    async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>>;
+
+    /// Removes entries that have expired at `now`, and what cleared namespaces left behind, `limit` at most.
+    async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged>;
+
+    /// Up to `limit` blobs whose garbage delay is over at `now`. Only those whose superseding write is durable.
+    async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>>;
+
+    /// Forgets garbage whose blobs have been deleted.
+    async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
+
+    /// Sets the limits for every later put, and evicts until they hold. Entries are ranked anew where the order
+    /// has changed; none is lost by that.
+    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>>;
+
+    /// Finishes what is pending and lets go of files and connections.
+    async fn close(&self) -> Result<()>;
+}
+
+/// How long a superseded blob is kept before it may be deleted.
+pub const GARBAGE_DELAY: Duration = Duration::from_secs(60);
+
+/// What a metadata backend can do.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MetadataCapabilities {
+    /// Entries are there again after the process has ended.
+    pub persistent: bool,
+    /// The longest value, in bytes, that is stored with its entry rather than as a blob.
+    pub inline_limit: u64,
+    /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
+    pub needs_runtime: bool,
+}
+
+impl MetadataCapabilities {
+    /// A backend in the process's memory: nothing persists, up to 32 KiB go inline, no runtime is needed.
+    #[must_use]
+    pub fn volatile() -> Self {
+        Self { persistent: false, inline_limit: 32 * 1024, needs_runtime: false }
+    }
+
+    /// A backend whose entries outlive the process; otherwise as [`volatile`](Self::volatile).
+    #[must_use]
+    pub fn persistent() -> Self {
+        Self { persistent: true, ..Self::volatile() }
+    }
+
+    /// Sets the longest value that is stored with its entry, in bytes.
+    #[must_use]
+    pub fn with_inline_limit(mut self, bytes: u64) -> Self {
+        self.inline_limit = bytes;
+        self
+    }
+
+    /// Says that calls need a Tokio runtime.
+    #[must_use]
+    pub fn with_runtime(mut self) -> Self {
+        self.needs_runtime = true;
+        self
+    }
+}
+
+/// One change to the entries.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Stores an entry in place of the one under its key. Its version is issued by the backend.
+    Put {
+        /// The entry.
+        entry: Box<Entry>,
+        /// What must hold of the entry that is there.
+        condition: Condition,
+    },
+    /// Removes an entry.
+    Remove {
+        /// Its namespace.
+        namespace: Namespace,
+        /// Its key.
+        key: String,
+        /// What must hold of the entry that is there.
+        condition: Condition,
+        /// When the removal is made; the blob's garbage delay counts from here.
+        now: Timestamp,
+    },
+    /// Changes when an entry expires, and counts as a use of it.
+    Touch {
+        /// Its namespace.
+        namespace: Namespace,
+        /// Its key.
+        key: String,
+        /// What must hold of the entry that is there.
+        condition: Condition,
+        /// The new expiry time.
+        expires_at: Option<Timestamp>,
+        /// When the touch is made.
+        now: Timestamp,
+    },
+}
+
+/// What must hold of the entry under a key for a change to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// There is none.
+    Absent,
+    /// It is the one that this write made.
+    Version(Version),
+}
+
+impl Condition {
+    /// True where the condition holds of an entry of version `current`.
+    #[must_use]
+    pub fn holds(self, current: Option<Version>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Absent => current.is_none(),
+            Self::Version(version) => current == Some(version),
+        }
+    }
+}
+
+/// What became of one [`Change`].
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Outcome {
+    /// False where the condition did not hold, or where there was nothing to remove or touch.
+    pub applied: bool,
+    /// The version of the entry that was there before.
+    pub previous: Option<Version>,
+    /// The version that a put was given.
+    pub version: Option<Version>,
+    /// What was evicted to make room.
+    pub evicted: Vec<Evicted>,
+}
+
+impl Outcome {
+    /// A change that was not made, because of what was there.
+    #[must_use]
+    pub fn skipped(previous: Option<Version>) -> Self {
+        Self { previous, ..Self::default() }
+    }
+
+    /// A change that was made; `version` is what a put was given.
+    #[must_use]
+    pub fn applied(previous: Option<Version>, version: Option<Version>) -> Self {
+        Self { applied: true, previous, version, evicted: Vec::new() }
+    }
+
+    /// Adds what was evicted to make room.
+    #[must_use]
+    pub fn with_evicted(mut self, evicted: Vec<Evicted>) -> Self {
+        self.evicted = evicted;
+        self
+    }
+}
+
+/// Uses of entries and counts of events since the last batch.
+#[derive(Clone, Debug, Default)]
+pub struct AccessBatch {
+    /// What to add to the counters of each namespace.
+    pub counters: Vec<(Namespace, Counters)>,
+    /// The entries that were used.
+    pub accesses: Vec<EntryAccess>,
+}
+
+/// The uses of one entry since they were last recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EntryAccess {
+    /// The entry's namespace.
+    pub namespace: Namespace,
+    /// The entry's key.
+    pub key: String,
+    /// The entry's version when it was read.
+    pub version: Version,
+    /// When it was last read.
+    pub accessed_at: Timestamp,
+    /// How often it was read.
+    pub hits: u64,
+}
+
+/// What [`MetadataBackend::purge`] did.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Purged {
+    /// Entries removed because they had expired.
+    pub expired: u64,
+    /// Entries of cleared namespaces whose room was taken back.
+    pub reclaimed: u64,
+    /// True where there is more to do.
+    pub more: bool,
+}
+
+impl Purged {
+    /// What was removed, and whether more is left.
+    #[must_use]
+    pub fn new(expired: u64, reclaimed: u64, more: bool) -> Self {
+        Self { expired, reclaimed, more }
+    }
+}

@@ -1,0 +1,322 @@
+//! Stages between a handler and a blob backend: compression, where it pays, and the checksums that every blob has.
+
+use std::hash::Hasher;
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use twox_hash::XxHash3_64;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a value is compressed before it is stored. What does not shrink is stored as it is.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Compression {
+    /// Not at all: the value can be read by ranges and mapped.
+    #[default]
+    None,
+    /// LZ4 in its frame format: fast, halves typical text.
+    Lz4,
+    /// Zstandard at this level, 1 to 22; 3 is the usual one. Smaller than LZ4 and slower.
+    Zstd(i32),
+}
+
+impl Compression {
+    /// The stage that this compression stores, or none.
+    #[must_use]
+    pub fn stage(self) -> Option<Stage> {
+        match self {
+            Self::None => None,
+            Self::Lz4 => Some(Stage::Lz4),
+            Self::Zstd(_) => Some(Stage::Zstd),
+        }
+    }
+}
+
+/// A step that a stored value went through after its handler, by the number that is stored for it.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stage {
+    /// LZ4 frame format.
+    Lz4,
+    /// Zstandard frame format.
+    Zstd,
+}
+
+impl Stage {
+    /// The stable number by which the stage is stored.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Lz4 => 1,
+            Self::Zstd => 2,
+        }
+    }
+
+    /// The stage that a stored number stands for; `None` for a number from a newer version.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Lz4),
+            2 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// Compresses all of `bytes`; `None` where the result would not be smaller.
+pub(crate) fn compress(bytes: &[u8], compression: Compression) -> Result<Option<Vec<u8>>> {
+    let Some(mut encoder) = Encoder::new(Vec::new(), compression)? else { return Ok(None) };
+    encoder.write_all(bytes).map_err(|error| Error::io(error, "compressing a value"))?;
+    let compressed = encoder.finish()?;
+    Ok((compressed.len() < bytes.len()).then_some(compressed))
+}
+
+/// Compresses what is written to it into another writer.
+pub(crate) enum Encoder<W: Write> {
+    Lz4(Box<lz4_flex::frame::FrameEncoder<W>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
+}
+
+impl<W: Write> Encoder<W> {
+    pub(crate) fn new(out: W, compression: Compression) -> Result<Option<Self>> {
+        Ok(match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(Self::Lz4(Box::new(lz4_flex::frame::FrameEncoder::new(out)))),
+            Compression::Zstd(level) => {
+                let encoder = zstd::stream::write::Encoder::new(out, level)
+                    .map_err(|error| Error::io(error, "starting Zstandard compression"))?;
+                Some(Self::Zstd(Box::new(encoder)))
+            }
+        })
+    }
+
+    pub(crate) fn finish(self) -> Result<W> {
+        match self {
+            Self::Lz4(encoder) => encoder
+                .finish()
+                .map_err(|error| Error::new(ErrorKind::Encode, "finishing LZ4 compression").with_source(error)),
+            Self::Zstd(encoder) => {
+                encoder.finish().map_err(|error| Error::io(error, "finishing Zstandard compression"))
+            }
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Lz4(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Lz4(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+/// Reads the decompressed form of `input`, in order.
+pub(crate) fn decoder<'a>(stage: Stage, input: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
+    Ok(match stage {
+        Stage::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(input)),
+        Stage::Zstd => Box::new(
+            zstd::stream::read::Decoder::new(input)
+                .map_err(|error| Error::io(error, "starting Zstandard decompression"))?,
+        ),
+    })
+}
+
+/// Decompresses all of `bytes`, which must become exactly `size` bytes.
+///
+/// What is reserved grows with what was really decompressed, so a false `size` costs nothing.
+pub(crate) fn decompress(stage: Stage, bytes: &[u8], size: u64) -> Result<Bytes> {
+    let damaged = |what: String| Error::new(ErrorKind::Corrupted, what);
+    let expected = usize::try_from(size).map_err(|_| damaged(format!("{size} bytes do not fit in memory")))?;
+    let mut out = Vec::with_capacity(expected.min(bytes.len().saturating_mul(8)));
+    decoder(stage, bytes)?
+        .take(size.saturating_add(1))
+        .read_to_end(&mut out)
+        .map_err(|error| damaged("the compressed bytes are damaged".into()).with_source(error))?;
+    if out.len() != expected {
+        return Err(damaged(format!("decompression gave {} bytes, {expected} were stored", out.len())));
+    }
+    Ok(Bytes::from(out))
+}
+
+/// The checksums of a blob: XXH3-64 of each 256 KiB of stored payload, in order.
+///
+/// They find damage, not forgery. The algorithm is that of <https://github.com/Cyan4973/xxHash>, with seed 0.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Checksums(Bytes);
+
+impl Checksums {
+    /// The bytes that one checksum covers. The last one of a blob covers what is left.
+    pub const CHUNK: u64 = 256 * 1024;
+
+    /// The checksums of bytes that lie in memory.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        let mut sums = Vec::with_capacity(payload.len().div_ceil(Self::CHUNK as usize) * 8);
+        for chunk in payload.chunks(Self::CHUNK as usize) {
+            sums.extend_from_slice(&XxHash3_64::oneshot(chunk).to_le_bytes());
+        }
+        Self(Bytes::from(sums))
+    }
+
+    /// Takes checksums as they are stored: eight bytes each, least significant first.
+    #[must_use]
+    pub fn from_stored(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// The form in which they are stored.
+    #[must_use]
+    pub fn as_stored(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// How many chunks a payload of `len` bytes has.
+    #[must_use]
+    pub fn chunks(len: u64) -> u64 {
+        len.div_ceil(Self::CHUNK)
+    }
+
+    /// Checks that there is one checksum for each chunk of `len` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupted`] where there are more or fewer.
+    pub fn check_count(&self, len: u64) -> Result<()> {
+        if self.0.len() as u64 == Self::chunks(len).saturating_mul(8) {
+            return Ok(());
+        }
+        let message = format!("{len} bytes need {} checksums, {} bytes of them are stored", Self::chunks(len), self.0.len());
+        Err(Error::new(ErrorKind::Corrupted, message))
+    }
+
+    /// Checks chunk number `index`, which holds `chunk`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupted`] where the bytes are not those that were written.
+    pub fn verify_chunk(&self, index: u64, chunk: &[u8]) -> Result<()> {
+        let at = usize::try_from(index).ok().and_then(|index| index.checked_mul(8));
+        let stored = at.and_then(|at| self.0.get(at..at.checked_add(8)?));
+        if stored == Some(&XxHash3_64::oneshot(chunk).to_le_bytes()[..]) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupted, format!("chunk {index} does not match its checksum")))
+    }
+
+    /// Checks a whole payload.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupted`] where the bytes are not those that were written.
+    pub fn verify(&self, payload: &[u8]) -> Result<()> {
+        self.check_count(payload.len() as u64)?;
+        let chunks = payload.chunks(Self::CHUNK as usize);
+        chunks.enumerate().try_for_each(|(index, chunk)| self.verify_chunk(index as u64, chunk))
+    }
+}
+
+/// Computes [`Checksums`] of a payload that comes in pieces.
+#[derive(Default)]
+pub(crate) struct ChunkHasher {
+    done: Vec<u8>,
+    current: XxHash3_64,
+    filled: u64,
+}
+
+impl ChunkHasher {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = (Checksums::CHUNK - self.filled) as usize;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if self.filled == 0 && now.len() as u64 == Checksums::CHUNK {
+                // Whole chunks take the one-shot path, which is faster than the streaming one.
+                self.done.extend_from_slice(&XxHash3_64::oneshot(now).to_le_bytes());
+                bytes = later;
+                continue;
+            }
+            self.current.write(now);
+            self.filled += now.len() as u64;
+            if self.filled == Checksums::CHUNK {
+                self.close_chunk();
+            }
+            bytes = later;
+        }
+    }
+
+    fn close_chunk(&mut self) {
+        let full = std::mem::take(&mut self.current);
+        self.done.extend_from_slice(&full.finish().to_le_bytes());
+        self.filled = 0;
+    }
+
+    pub(crate) fn finish(mut self) -> Checksums {
+        if self.filled > 0 {
+            self.close_chunk();
+        }
+        Checksums(Bytes::from(self.done))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(len)
+        .collect()
+    }
+
+    #[test]
+    fn compression_returns_what_went_in_or_declines() {
+        let text = "the same words again and again. ".repeat(1000).into_bytes();
+        for (compression, stage) in [(Compression::Lz4, Stage::Lz4), (Compression::Zstd(3), Stage::Zstd)] {
+            let small = compress(&text, compression).unwrap().expect("text shrinks");
+            assert!(small.len() < text.len() / 10);
+            assert_eq!(decompress(stage, &small, text.len() as u64).unwrap(), text);
+            assert_eq!(compress(&noise(10_000), compression).unwrap(), None);
+            assert_eq!(compress(b"", compression).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn decompression_stops_at_the_stated_size() {
+        let bomb = compress(&vec![0; 64 << 20], Compression::Zstd(3)).unwrap().expect("zeros shrink");
+        assert_eq!(decompress(Stage::Zstd, &bomb, 1000).unwrap_err().kind(), ErrorKind::Corrupted);
+        assert_eq!(decompress(Stage::Zstd, &bomb[..20], 64 << 20).unwrap_err().kind(), ErrorKind::Corrupted);
+        assert_eq!(decompress(Stage::Lz4, b"garbage", u64::MAX).unwrap_err().kind(), ErrorKind::Corrupted);
+    }
+
+    #[test]
+    fn checksums_are_the_same_however_the_bytes_come() {
+        let payload = noise(600_000);
+        let whole = Checksums::of(&payload);
+        assert_eq!(whole.as_stored().len(), 3 * 8);
+        let mut hasher = ChunkHasher::default();
+        payload.chunks(777).for_each(|piece| hasher.update(piece));
+        assert_eq!(hasher.finish(), whole);
+        whole.verify(&payload).unwrap();
+    }
+
+    #[test]
+    fn checksums_find_a_changed_bit_and_a_changed_length() {
+        let mut payload = noise(300_000);
+        let sums = Checksums::of(&payload);
+        payload[299_999] ^= 1;
+        assert_eq!(sums.verify(&payload).unwrap_err().kind(), ErrorKind::Corrupted);
+        payload[299_999] ^= 1;
+        assert!(sums.verify(&payload[..262_144]).is_err());
+        assert!(sums.verify(b"").is_err());
+        Checksums::of(b"").verify(b"").unwrap();
+    }
+}

@@ -1,0 +1,32 @@
+# Short names for the usual commands; CONTRIBUTING.md gives the plain ones. `just` alone lists the recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments := true
+
+_list:
+    @just --list
+
+# Every test; arguments go to nextest: `just test --run-ignored all`
+test *args:
+    scripts/test -- "$@"
+
+# Format and lints, as CI checks them
+lint:
+    . scripts/env.sh && cargo fmt --all --check
+    . scripts/env.sh && cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# API documentation, warnings are errors
+docs:
+    . scripts/env.sh && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+# Benchmarks
+bench *args:
+    . scripts/env.sh && cargo bench --package cacheness-bench "$@"
+
+# The first example to read
+quickstart:
+    . scripts/env.sh && cargo run --example quickstart
+
+# Everything a change must pass
+ci:
+    .ci/run
