@@ -108,7 +108,10 @@ impl AccessLog {
         if shard.uses.get(&hash)?.version != version {
             return None;
         }
-        shard.uses.remove(&hash).map(|pending| PendingAccess { accessed_at: pending.accessed_at, hits: pending.hits })
+        shard
+            .uses
+            .remove(&hash)
+            .map(|pending| PendingAccess { accessed_at: pending.accessed_at, hits: pending.hits })
     }
 
     /// Takes the uses that are to be written down now: those whose stored time has grown old, all of a shard that

@@ -257,9 +257,7 @@ mod tests {
             message(ConfigOptions::new().with("readers", 65_i64))
                 .contains("a whole number from 1 to 64, but 65 was given")
         );
-        assert!(
-            message(ConfigOptions::new().with("path", true)).contains("is a path, but true was given")
-        );
+        assert!(message(ConfigOptions::new().with("path", true)).contains("is a path, but true was given"));
         ConfigOptions::new().with("readers", 64_i64).with("path", "x").check("sqlite", &SPECS).unwrap();
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -138,7 +139,11 @@ impl Env {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] where a runtime is needed and cannot be started; else the future's own.
-    pub(crate) fn block_on<T>(&self, needs_runtime: bool, future: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) fn block_on<T>(
+        &self,
+        needs_runtime: bool,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let handle = if needs_runtime { Some(self.own_handle()?) } else { None };
         let _entered = handle.as_ref().map(Handle::enter);
         let mut future = pin!(tokio::task::unconstrained(future));
@@ -146,12 +151,16 @@ impl Env {
         if let Poll::Ready(result) = poll_marked(future.as_mut(), Waker::noop()) {
             return result;
         }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let signal = Arc::new(Unpark { thread: std::thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(signal.clone());
         loop {
             if let Poll::Ready(result) = poll_marked(future.as_mut(), &waker) {
                 return result;
             }
-            std::thread::park();
+            // Calls nest, and an inner one may have used up the thread's token: the flag is each call's own.
+            while !signal.woken.swap(false, Ordering::Acquire) {
+                std::thread::park();
+            }
         }
     }
 }
@@ -210,14 +219,18 @@ pub(crate) fn foreign<T>(call: impl FnOnce() -> T) -> T {
     call()
 }
 
-struct Unpark(Thread);
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }

@@ -43,7 +43,9 @@ impl TypeClass {
     /// The class that a stored number stands for; `None` for a number from a newer version.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
-        [Self::Serde, Self::Bytes, Self::Text, Self::Table, Self::Native].into_iter().find(|c| c.code() == code)
+        [Self::Serde, Self::Bytes, Self::Text, Self::Table, Self::Native]
+            .into_iter()
+            .find(|c| c.code() == code)
     }
 }
 
@@ -139,8 +141,8 @@ pub trait BlobReader: Send {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HandlerContext {
-    /// The compression that the caller asked for, if any: a format whose
-    /// [`preferred_access`](CacheHandler::preferred_access) is not `Whole` compresses inside itself.
+    /// The compression that the caller or the cache asks for. Only a format that
+    /// [`compresses`](CacheHandler::compresses) looks at it; for all others the engine does it.
     pub compression: Option<Compression>,
 }
 
@@ -208,7 +210,12 @@ pub trait CacheHandler: Send + Sync + 'static {
     /// # Errors
     /// [`Encode`](crate::ErrorKind::Encode) where the value cannot be written in this format. Errors of the
     /// writer are handed on by [`Error::io`](crate::Error::io).
-    fn put(&self, value: &ValueRef<'_>, writer: &mut dyn BlobWriter, context: &HandlerContext) -> Result<FormatMeta>;
+    fn put(
+        &self,
+        value: &ValueRef<'_>,
+        writer: &mut dyn BlobWriter,
+        context: &HandlerContext,
+    ) -> Result<FormatMeta>;
 
     /// Reads a value of the type that `target` names.
     ///
@@ -224,9 +231,14 @@ pub trait CacheHandler: Send + Sync + 'static {
         options: &ReadOptions,
     ) -> Result<BoxedValue>;
 
-    /// How this handler reads. A format that reads by range or map does its own compression, and the engine adds
-    /// none unless the caller insists.
+    /// How this handler reads best. Blobs are mapped or fetched by ranges only for handlers that ask for it.
     fn preferred_access(&self) -> Access {
         Access::Whole
+    }
+
+    /// True where the format compresses inside itself. The engine then adds no compression of its own, which
+    /// would hide the ranges.
+    fn compresses(&self) -> bool {
+        false
     }
 }

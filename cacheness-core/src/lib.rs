@@ -5,7 +5,11 @@
 
 mod access;
 mod blob;
+pub mod blocking;
+mod builder;
+mod cache;
 mod config;
+mod engine;
 mod entry;
 mod env;
 mod error;
@@ -17,29 +21,35 @@ mod options;
 mod registry;
 mod stage;
 mod stats;
+pub mod trailer;
 mod validity;
 mod value;
 
 pub use access::{AccessLog, PendingAccess};
 pub use blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource, StagedFile};
+pub use builder::CacheBuilder;
+pub use cache::Cache;
 pub use config::{ConfigOptions, ConfigValue, OptionKind, OptionSpec};
+pub use engine::{
+    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, ValueReader,
+};
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
-pub use key::Key;
+pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, GARBAGE_DELAY,
-    Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason,
+    GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
-pub use options::{
-    Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column,
-};
+pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use registry::{
-    BlobFactory, Durability, MetadataFactory, OpenContext, OpenMode, Registry, prepare_folder,
+    BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, Registry, prepare_folder,
 };
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
 pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
-pub use value::{As, BoxedValue, CacheValue, PutValue, TypeTarget, ValueRef, ViaAs, ViaBytes, ViaSerde, ViaText};
+pub use value::{
+    As, BoxedValue, CacheValue, PutValue, TypeTarget, ValueRef, ViaAs, ViaBytes, ViaSerde, ViaText,
+};

@@ -34,6 +34,11 @@ pub trait MetadataFactory: Send + Sync + 'static {
     /// none was given; [`NotFound`](ErrorKind::NotFound) where [`OpenMode::Existing`] finds nothing; the
     /// store's own error.
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>>;
+
+    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
 }
 
 /// Makes a blob backend from its options.
@@ -53,6 +58,11 @@ pub trait BlobFactory: Send + Sync + 'static {
     /// # Errors
     /// As [`MetadataFactory::open`].
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>>;
+
+    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
 }
 
 /// What a factory is told when a cache is opened.
@@ -110,7 +120,8 @@ impl OpenContext {
             (Some(folder), None) => Ok(folder.join(name)),
             (None, Some(path)) => Ok(path),
             (None, None) => {
-                let message = format!("`{backend}` keeps files: give the cache a folder, or the option `path`");
+                let message =
+                    format!("`{backend}` keeps files: give the cache a folder, or the option `path`");
                 Err(Error::new(ErrorKind::ConfigInvalid, message))
             }
         }
@@ -153,6 +164,17 @@ impl Registry {
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
+    }
+
+    /// A registry that knows what is built in: what the features of the crate `cacheness` have switched on. It is
+    /// empty in a program that depends on `cacheness-core` alone.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let mut registry = Self::empty();
+        for builtin in inventory::iter::<Builtin> {
+            registry = (builtin.0)(registry);
+        }
+        registry
     }
 
     /// Adds a handler, to be asked after all that are there.
@@ -237,6 +259,13 @@ impl Registry {
         self.blobs.get(name).ok_or_else(|| not_registered("blob backend", name, &known()))
     }
 }
+
+/// How the crate `cacheness` tells [`Registry::builtin`] what there is. Other crates register what they bring
+/// with the methods of [`Registry`].
+#[doc(hidden)]
+pub struct Builtin(pub fn(Registry) -> Registry);
+
+inventory::collect!(Builtin);
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,9 +93,9 @@ impl<W: Write> Encoder<W> {
 
     pub(crate) fn finish(self) -> Result<W> {
         match self {
-            Self::Lz4(encoder) => encoder
-                .finish()
-                .map_err(|error| Error::new(ErrorKind::Encode, "finishing LZ4 compression").with_source(error)),
+            Self::Lz4(encoder) => encoder.finish().map_err(|error| {
+                Error::new(ErrorKind::Encode, "finishing LZ4 compression").with_source(error)
+            }),
             Self::Zstd(encoder) => {
                 encoder.finish().map_err(|error| Error::io(error, "finishing Zstandard compression"))
             }
@@ -135,7 +135,8 @@ pub(crate) fn decoder<'a>(stage: Stage, input: impl Read + Send + 'a) -> Result<
 /// What is reserved grows with what was really decompressed, so a false `size` costs nothing.
 pub(crate) fn decompress(stage: Stage, bytes: &[u8], size: u64) -> Result<Bytes> {
     let damaged = |what: String| Error::new(ErrorKind::Corrupted, what);
-    let expected = usize::try_from(size).map_err(|_| damaged(format!("{size} bytes do not fit in memory")))?;
+    let expected =
+        usize::try_from(size).map_err(|_| damaged(format!("{size} bytes do not fit in memory")))?;
     let mut out = Vec::with_capacity(expected.min(bytes.len().saturating_mul(8)));
     decoder(stage, bytes)?
         .take(size.saturating_add(1))
@@ -193,7 +194,11 @@ impl Checksums {
         if self.0.len() as u64 == Self::chunks(len).saturating_mul(8) {
             return Ok(());
         }
-        let message = format!("{len} bytes need {} checksums, {} bytes of them are stored", Self::chunks(len), self.0.len());
+        let message = format!(
+            "{len} bytes need {} checksums, {} bytes of them are stored",
+            Self::chunks(len),
+            self.0.len()
+        );
         Err(Error::new(ErrorKind::Corrupted, message))
     }
 

@@ -60,11 +60,12 @@ impl FileSource {
     /// As [`capture`](Self::capture).
     pub fn capture_by(path: impl AsRef<Path>, check: FileCheck) -> Result<Self> {
         let path = path.as_ref();
-        let absolute = std::path::absolute(path)
-            .map_err(|error| source_error(error, path))?;
+        let absolute = std::path::absolute(path).map_err(|error| source_error(error, path))?;
         if absolute.to_str().is_none() {
             let message = "the path of a source file must be UTF-8; rename the file or one of its folders";
-            return Err(Error::new(ErrorKind::InvalidInput, message).with_context("path", absolute.to_string_lossy()));
+            return Err(
+                Error::new(ErrorKind::InvalidInput, message).with_context("path", absolute.to_string_lossy())
+            );
         }
         let stat = FileStat::read(&absolute).map_err(|error| source_error(error, &absolute))?;
         let hash = match check {

@@ -90,7 +90,13 @@ impl Entry {
     ///
     /// Its sizes and checksums are those of inline bytes, and those of no bytes where the value lies in a blob.
     #[must_use]
-    pub fn new(namespace: Namespace, key: Key, format: Format, location: Location, created_at: Timestamp) -> Self {
+    pub fn new(
+        namespace: Namespace,
+        key: Key,
+        format: Format,
+        location: Location,
+        created_at: Timestamp,
+    ) -> Self {
         let inline: &[u8] = match &location {
             Location::Inline(bytes) => bytes,
             Location::Blob(_) | Location::InlineOmitted => &[],

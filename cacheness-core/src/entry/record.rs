@@ -143,7 +143,8 @@ impl Entry {
     /// [`ErrorKind::Corrupted`](crate::ErrorKind::Corrupted) where the record is damaged.
     pub fn from_trailer(record: &[u8]) -> Result<(CacheId, Entry)> {
         let record = Record::decode(record).map_err(damaged)?;
-        let cache = CacheId::from_slice(&record.cache_id).ok_or_else(|| damaged("a cache id has 16 bytes"))?;
+        let cache =
+            CacheId::from_slice(&record.cache_id).ok_or_else(|| damaged("a cache id has 16 bytes"))?;
         let blob = BlobId::from_slice(&record.blob_id).ok_or_else(|| damaged("a blob id has 16 bytes"))?;
         let (namespace, key) = (Namespace::new(&record.namespace)?, Key::new(&record.key)?);
         Ok((cache, record.into_entry(namespace, key, Location::Blob(blob))?))
@@ -235,7 +236,11 @@ impl Record {
                 sources: self.sources.into_iter().map(FileSource::try_from).collect::<Result<_>>()?,
             },
             tags: self.tags,
-            priority: if (0.0..=1.0).contains(&self.priority) { self.priority } else { super::DEFAULT_PRIORITY },
+            priority: if (0.0..=1.0).contains(&self.priority) {
+                self.priority
+            } else {
+                super::DEFAULT_PRIORITY
+            },
             description: self.description,
             custom,
         })

@@ -66,7 +66,8 @@ impl Limits {
     pub fn check_fits(&self, size: u64) -> Result<()> {
         match self.max_bytes {
             Some(most) if size > most => {
-                let message = format!("a value of {size} bytes is larger than the whole limit of {most} bytes");
+                let message =
+                    format!("a value of {size} bytes is larger than the whole limit of {most} bytes");
                 Err(Error::new(ErrorKind::LimitExceeded, message))
             }
             _ if self.max_entries == Some(0) => {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
-pub use eviction::{EvictionOrder, Evicted, EvictionReason, Limits};
+pub use eviction::{Evicted, EvictionOrder, EvictionReason, Limits};
 pub use query::{Cursor, ListQuery, Page};
 
 /// Where entries live. One backend holds the entries of one cache: the first open draws its [`CacheId`].

@@ -155,8 +155,7 @@ impl PutOptions {
             }
             Err(error) => {
                 let message = format!("the custom field `{name}` cannot be written as JSON");
-                self.invalid
-                    .get_or_insert(Error::new(ErrorKind::InvalidInput, message).with_source(error));
+                self.invalid.get_or_insert(Error::new(ErrorKind::InvalidInput, message).with_source(error));
             }
         }
         self
@@ -211,7 +210,10 @@ impl PutOptions {
         }
         for tag in &self.tags {
             if tag.is_empty() {
-                return Err(Error::new(ErrorKind::InvalidInput, "a tag needs at least one byte; this one is empty"));
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "a tag needs at least one byte; this one is empty",
+                ));
             }
             if tag.len() > Self::MAX_TAG_LEN {
                 return Err(too_large("the length of a tag in bytes", tag.len(), Self::MAX_TAG_LEN));

@@ -57,7 +57,8 @@ impl<T: DeserializeOwned + Any + Send + Sync> SerdeTarget for PhantomData<fn() -
         let value = T::deserialize(&mut from).map_err(|error| decode_error::<T>(error))?;
         drop(from);
         if !input.is_empty() {
-            let message = format!("{} bytes are left over after a `{}`", input.len(), std::any::type_name::<T>());
+            let message =
+                format!("{} bytes are left over after a `{}`", input.len(), std::any::type_name::<T>());
             return Err(Error::new(ErrorKind::Decode, message));
         }
         Ok(Box::new(value))

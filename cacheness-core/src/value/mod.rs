@@ -78,7 +78,12 @@ where
     T: Serialize + DeserializeOwned + Any + Send + Sync,
 {
     fn value_ref(&self) -> ValueRef<'_> {
-        ValueRef { any: self, borrowed: Borrowed::No, type_name: std::any::type_name::<T>(), serde: Some(self) }
+        ValueRef {
+            any: self,
+            borrowed: Borrowed::No,
+            type_name: std::any::type_name::<T>(),
+            serde: Some(self),
+        }
     }
 
     fn target() -> TypeTarget {
@@ -240,7 +245,10 @@ impl<'a> ValueRef<'a> {
 impl fmt::Debug for ValueRef<'_> {
     /// Shows the type, never the value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValueRef").field("type_name", &self.type_name).field("serde", &self.is_serde()).finish()
+        f.debug_struct("ValueRef")
+            .field("type_name", &self.type_name)
+            .field("serde", &self.is_serde())
+            .finish()
     }
 }
 
@@ -302,6 +310,9 @@ impl TypeTarget {
 
 impl fmt::Debug for TypeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypeTarget").field("type_name", &self.type_name).field("serde", &self.is_serde()).finish()
+        f.debug_struct("TypeTarget")
+            .field("type_name", &self.type_name)
+            .field("serde", &self.is_serde())
+            .finish()
     }
 }

@@ -1,0 +1,271 @@
+//! Opening a cache: which parts it is made of, and how they behave.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcetera::BaseStrategy;
+
+use crate::access::AccessLog;
+use crate::cache::Cache;
+use crate::config::ConfigOptions;
+use crate::engine::{Engine, OnReadError, Settings};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{EvictionOrder, Limits};
+use crate::names::Namespace;
+use crate::registry::{Durability, OpenContext, OpenMode, Registry};
+use crate::stage::Compression;
+
+/// Composes a cache of backends by name.
+///
+/// ```
+/// use cacheness::{ConfigOptions, Limits, Cache};
+/// use std::time::Duration;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let cache = Cache::builder()
+///     .folder(folder.path())
+///     .metadata_with("sqlite", ConfigOptions::new().with("readers", 2))
+///     .blobs("filesystem")
+///     .ttl(Duration::from_secs(3600))
+///     .limits(Limits::unbounded().max_entries(10_000))
+///     .open_blocking()?;
+/// cache.put("answer", &42)?;
+/// # Ok::<(), cacheness::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheBuilder {
+    registry: Registry,
+    folder: Option<PathBuf>,
+    mode: OpenMode,
+    metadata: (String, ConfigOptions),
+    blobs: (String, ConfigOptions),
+    durability: Durability,
+    limits: Limits,
+    access_interval: Duration,
+    env: Env,
+    settings: Settings,
+}
+
+/// The bytes that a cache in a folder holds at the most, unless told otherwise: 10 GiB.
+const DEFAULT_MAX_BYTES: u64 = 10 << 30;
+
+impl CacheBuilder {
+    /// Starts with metadata and blobs in memory and no limit, and the handlers and backends of this registry.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            folder: None,
+            mode: OpenMode::Create,
+            metadata: ("memory".into(), ConfigOptions::new()),
+            blobs: ("memory".into(), ConfigOptions::new()),
+            durability: Durability::Process,
+            limits: Limits::unbounded(),
+            access_interval: Duration::from_secs(60),
+            env: Env::new(),
+            settings: Settings {
+                ttl: None,
+                namespace_ttls: BTreeMap::new(),
+                compression: Compression::None,
+                inline_limit: 32 * 1024,
+                on_read_error: OnReadError::Miss,
+                on_decode_error: OnReadError::Miss,
+                file_check_interval: Duration::ZERO,
+                mmap: true,
+            },
+        }
+    }
+
+    /// Keeps the cache in this folder: metadata in SQLite, blobs in files, 10 GiB at most, the least recently
+    /// used evicted first. Each can be changed afterwards.
+    #[must_use]
+    pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.folder = Some(path.into());
+        self.metadata = ("sqlite".into(), ConfigOptions::new());
+        self.blobs = ("filesystem".into(), ConfigOptions::new());
+        self.limits = Limits::unbounded().max_bytes(DEFAULT_MAX_BYTES).order(EvictionOrder::Lru);
+        self
+    }
+
+    /// Says whether a cache that is not there is created (the default) or an error.
+    #[must_use]
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Names the metadata backend.
+    #[must_use]
+    pub fn metadata(self, name: impl Into<String>) -> Self {
+        self.metadata_with(name, ConfigOptions::new())
+    }
+
+    /// Names the metadata backend and gives its options.
+    #[must_use]
+    pub fn metadata_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
+        self.metadata = (name.into(), options);
+        self
+    }
+
+    /// Names the blob backend.
+    #[must_use]
+    pub fn blobs(self, name: impl Into<String>) -> Self {
+        self.blobs_with(name, ConfigOptions::new())
+    }
+
+    /// Names the blob backend and gives its options.
+    #[must_use]
+    pub fn blobs_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
+        self.blobs = (name.into(), options);
+        self
+    }
+
+    /// Sets what a put that returned survives: the death of the process (the default), or a loss of power.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets how much the cache may hold, and who is evicted first.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the TTL of values that are put without one. By default they are valid until removed.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the TTL of values that are put into this namespace without one.
+    #[must_use]
+    pub fn namespace_ttl(mut self, namespace: Namespace, ttl: Duration) -> Self {
+        self.settings.namespace_ttls.insert(namespace, ttl);
+        self
+    }
+
+    /// Sets the compression of values that are put without one. By default none.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
+        self
+    }
+
+    /// Sets up to how many bytes a value is stored with its entry rather than as a blob: 32 KiB by default, and
+    /// never more than the metadata backend allows.
+    #[must_use]
+    pub fn inline_limit(mut self, bytes: u64) -> Self {
+        self.settings.inline_limit = bytes;
+        self
+    }
+
+    /// Sets what a get does where a backend fails. By default it is a miss.
+    #[must_use]
+    pub fn on_read_error(mut self, policy: OnReadError) -> Self {
+        self.settings.on_read_error = policy;
+        self
+    }
+
+    /// Sets what a get does where a value is whole but does not decode as the type asked for, because the program
+    /// has changed since it was put. By default it is a miss.
+    #[must_use]
+    pub fn on_decode_error(mut self, policy: OnReadError) -> Self {
+        self.settings.on_decode_error = policy;
+        self
+    }
+
+    /// Sets for how long a source file that was looked at is taken to be unchanged. By default it is looked at by
+    /// every get.
+    #[must_use]
+    pub fn file_check_interval(mut self, interval: Duration) -> Self {
+        self.settings.file_check_interval = interval;
+        self
+    }
+
+    /// Sets how old a stored access time may grow before it is renewed: 60 s by default. Within one process
+    /// eviction is exact whatever this is.
+    #[must_use]
+    pub fn access_interval(mut self, interval: Duration) -> Self {
+        self.access_interval = interval;
+        self
+    }
+
+    /// Says whether large blobs are mapped into memory (the default) or read. A mapped file that another program
+    /// cuts short ends this process, so switch it off where others write to the cache's folder.
+    #[must_use]
+    pub fn mmap(mut self, mmap: bool) -> Self {
+        self.settings.mmap = mmap;
+        self
+    }
+
+    /// Sets where time and threads come from; for tests that turn the clock.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Opens the cache for the async face.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`] and [`ErrorKind::ConfigInvalid`] where the parts are unknown or their options
+    /// wrong; [`ErrorKind::NotFound`] where the mode is [`OpenMode::Existing`] and there is no cache; the
+    /// backends' errors.
+    pub async fn open(self) -> Result<Cache> {
+        let metadata = self.registry.metadata_backend(&self.metadata.0)?.clone();
+        let blobs = self.registry.blob_backend(&self.blobs.0)?.clone();
+        self.metadata.1.check(&self.metadata.0, metadata.options())?;
+        self.blobs.1.check(&self.blobs.0, blobs.options())?;
+        let accesses = Arc::new(AccessLog::new(self.access_interval));
+        let context = OpenContext {
+            folder: self.folder.clone(),
+            mode: self.mode,
+            durability: self.durability,
+            env: self.env.clone(),
+            accesses: accesses.clone(),
+        };
+        if let Some(folder) = &self.folder {
+            crate::registry::prepare_folder(folder, self.mode)?;
+        }
+        let metadata = metadata.open(&self.metadata.1, &context).await?;
+        let blobs = blobs.open(&self.blobs.1, &context).await?;
+        metadata.set_limits(self.limits, self.env.now()).await?;
+        let parts = (metadata, blobs);
+        let engine = Engine::start(self.registry, self.env, self.settings, parts, accesses, self.folder)?;
+        Ok(Cache::bind(engine, &Namespace::default()))
+    }
+
+    /// Opens the cache for the blocking face.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
+        let env = self.env.clone();
+        let metadata = self.registry.metadata_backend(&self.metadata.0)?;
+        let needs_runtime =
+            metadata.needs_runtime() || self.registry.blob_backend(&self.blobs.0)?.needs_runtime();
+        env.block_on(needs_runtime, self.open()).map(crate::blocking::Cache::from)
+    }
+}
+
+/// The folder for an application's cache among the user's data: under `$XDG_DATA_HOME`, or where the operating
+/// system keeps such things.
+pub(crate) fn default_folder(application: &str) -> Result<PathBuf> {
+    let one_name = Path::new(application).components().collect::<Vec<_>>();
+    if application.contains(['/', '\\', '\0']) || !matches!(one_name[..], [std::path::Component::Normal(_)]) {
+        let message = format!("an application's name becomes a folder's, so {application:?} cannot be one");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let strategy = etcetera::choose_base_strategy().map_err(|error| {
+        Error::new(ErrorKind::NotFound, "the user's home folder is not known; use `open` with a path")
+            .with_source(error)
+    })?;
+    Ok(strategy.data_dir().join(application).join("cacheness"))
+}

@@ -1,0 +1,48 @@
+//! Several keys in one call: one lookup, one transaction.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::counting::Tenant;
+use crate::error::Result;
+use crate::key::Key;
+use crate::options::ReadOptions;
+use crate::value::{BoxedValue, TypeTarget};
+
+impl Engine {
+    /// Looks several values up, with one question to the metadata backend. The answers stand in the keys' order.
+    pub(crate) async fn get_many(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        keys: &[&str],
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<BoxedValue>>> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| Key::check(key))?;
+        let entries = match self.metadata.get_entries(&tenant.namespace, keys).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                // A backend that fails is a miss for each key, or an error for all.
+                self.settle::<()>(tenant, "", Err(error))?;
+                keys.iter().for_each(|_| self.count_miss(tenant));
+                return Ok(keys.iter().map(|_| None).collect());
+            }
+        };
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, entry) in keys.iter().zip(entries) {
+            values.push(self.serve(tenant, key, Ok(entry), target, options).await?);
+        }
+        Ok(values)
+    }
+
+    /// Removes several keys in one transaction, and returns how many entries there were.
+    pub(crate) async fn remove_many(&self, tenant: &Tenant, keys: &[&str]) -> Result<u64> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| Key::check(key))?;
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        self.remove_keys(tenant, keys.iter().copied()).await
+    }
+}

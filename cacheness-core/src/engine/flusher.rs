@@ -1,0 +1,69 @@
+//! The thread that writes counters and access times down, about a second after they have changed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// How long counters and access times may lie in memory.
+const DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Flusher {
+    signal: Arc<Signal>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    dirty: AtomicBool,
+    stop: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Flusher {
+    /// Starts the thread. It ends when the engine is closed or gone.
+    pub(super) fn start(&self, engine: Weak<Engine>) -> Result<()> {
+        let signal = self.signal.clone();
+        std::thread::Builder::new()
+            .name("cacheness-flush".into())
+            .spawn(move || signal.run(&engine))
+            .map(drop)
+            .map_err(|error| Error::io(error, "the thread that writes statistics down cannot be started"))
+    }
+
+    /// Says that there is something to write down. Cheap when that is known already.
+    pub(super) fn mark(&self) {
+        if !self.signal.dirty.load(Ordering::Relaxed) && !self.signal.dirty.swap(true, Ordering::AcqRel) {
+            // The lock makes sure that the thread is not between looking at the flag and going to sleep.
+            drop(self.signal.stop.lock());
+            self.signal.changed.notify_one();
+        }
+    }
+
+    /// Ends the thread, without waiting for it.
+    pub(super) fn stop(&self) {
+        *self.signal.stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.signal.changed.notify_one();
+    }
+}
+
+impl Signal {
+    fn run(&self, engine: &Weak<Engine>) {
+        loop {
+            let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = |stop: &mut bool| !*stop && !self.dirty.load(Ordering::Acquire);
+            let stop = self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout_while(stop, DELAY, |stop| !*stop);
+            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                return;
+            }
+            let Some(engine) = engine.upgrade() else { return };
+            self.dirty.store(false, Ordering::Release);
+            if let Err(error) = engine.block_on(engine.flush(false)) {
+                tracing::warn!(%error, "statistics could not be written down; they are kept for the next time");
+            }
+        }
+    }
+}

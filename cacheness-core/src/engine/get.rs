@@ -1,0 +1,409 @@
+//! Looking a value up: entry, valid, blob, verify, decode. What cannot be served is a miss that is counted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::counting::{Tenant, add};
+use super::put::call;
+use super::reader::{LocalReader, RemoteReader};
+use super::{Engine, EntryState};
+use crate::blob::Blob;
+use crate::entry::{Entry, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handler::{Access, BlobReader, CacheHandler};
+use crate::key::Key;
+use crate::metadata::{Change, Condition};
+use crate::names::BlobId;
+use crate::options::ReadOptions;
+use crate::stage::decompress;
+use crate::value::{BoxedValue, TypeTarget};
+
+/// What a get does where a value cannot be had.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum OnReadError {
+    /// It is a miss, counted as an error and logged.
+    #[default]
+    Miss,
+    /// The error is returned.
+    Error,
+}
+
+/// Blobs up to this size are read on the calling thread; larger ones on the pool for blocking work.
+const READ_AT_ONCE: u64 = 32 * 1024;
+
+/// A value from a remote backend is fetched by ranges only from this size on, or where a part is asked for.
+const FETCH_WHOLE: u64 = 1024 * 1024;
+
+/// The bytes of a value, before they are decoded.
+pub(super) enum Stored {
+    Local(Bytes),
+    /// A map of a blob that may have been verified before.
+    Mapped(Bytes, BlobId),
+    File(std::fs::File, u64),
+    Remote(BlobId),
+}
+
+impl Engine {
+    /// Looks a value up and counts it.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        key: &str,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<Option<BoxedValue>> {
+        self.check_open()?;
+        Key::check(key).map_err(|error| error.with_operation("get"))?;
+        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        self.serve(tenant, key, looked_up, target, options).await
+    }
+
+    /// Serves an entry that was looked up, and counts the lookup.
+    pub(super) async fn serve(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        key: &str,
+        looked_up: Result<Option<Entry>>,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<Option<BoxedValue>> {
+        let found = self.find(tenant, key, looked_up, target, options).await;
+        let found = self.settle(tenant, key, found)?;
+        let Some((entry, value)) = found else {
+            self.count_miss(tenant);
+            return Ok(None);
+        };
+        self.count_hit(tenant, &entry).await;
+        Ok(Some(value))
+    }
+
+    /// Looks a value up without a trace in the statistics.
+    pub(crate) async fn peek(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        key: &str,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<Option<BoxedValue>> {
+        self.check_open()?;
+        Key::check(key).map_err(|error| error.with_operation("peek"))?;
+        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        let found = self.find(tenant, key, looked_up, target, options).await;
+        Ok(self.settle(tenant, key, found)?.map(|(_, value)| value))
+    }
+
+    pub(super) fn count_miss(&self, tenant: &Tenant) {
+        add(&tenant.counts.misses, 1);
+        self.flusher.mark();
+    }
+
+    pub(super) async fn count_hit(&self, tenant: &Tenant, entry: &Entry) {
+        add(&tenant.counts.hits, 1);
+        add(&tenant.counts.bytes_out, entry.stored_size);
+        let now = self.env.now();
+        let (namespace, key) = (&entry.namespace, entry.key.as_str());
+        let room = self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
+        if !room {
+            if let Err(error) = self.flush(false).await {
+                tracing::warn!(%error, "access times could not be written down");
+            }
+            self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
+        }
+        self.flusher.mark();
+    }
+
+    /// Decides what a failed lookup is: an error of the caller's, or a miss.
+    pub(super) fn settle<T>(
+        &self,
+        tenant: &Tenant,
+        key: &str,
+        found: Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let error = match found {
+            Ok(found) => return Ok(found),
+            Err(error) => error.with_operation("get").with_context("key", key),
+        };
+        add(&tenant.counts.errors, 1);
+        let policy = match error.kind() {
+            ErrorKind::Decode | ErrorKind::HandlerPanicked => self.settings.on_decode_error,
+            // Damage is a miss that has been repaired.
+            ErrorKind::Corrupted => OnReadError::Miss,
+            ErrorKind::Io
+            | ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::StorageFull
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotFound => self.settings.on_read_error,
+            // The caller asked for something that cannot be.
+            _ => OnReadError::Error,
+        };
+        match policy {
+            OnReadError::Error => Err(error),
+            OnReadError::Miss => {
+                tracing::warn!(namespace = %tenant.namespace, %error, "a value could not be read: a miss");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn find(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        key: &str,
+        looked_up: Result<Option<Entry>>,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<Option<(Entry, BoxedValue)>> {
+        let mut next = looked_up?;
+        loop {
+            let Some(entry) = next else { return Ok(None) };
+            if self.state(&entry) != EntryState::Valid || !self.check_tag(&entry, options)? {
+                return Ok(None);
+            }
+            let handler = self.registry.handler(&entry.format.handler)?;
+            if !handler.can_decode(&target) {
+                return Err(mismatch(&entry, target));
+            }
+            let Some(stored) = self.open_stored(&entry, Some((handler.as_ref(), options))).await? else {
+                next = self.next_after_missing(tenant, key, &entry).await?;
+                continue;
+            };
+            return match self.decode(handler, &entry, stored, target, options).await {
+                Ok(value) => Ok(Some((entry, value))),
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    self.repair(&entry).await;
+                    Err(error)
+                }
+                Err(error) if error.kind() == ErrorKind::Decode && self.is_other_class(&entry, target) => {
+                    Err(mismatch(&entry, target).with_source(error))
+                }
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Whether an entry may be served now.
+    pub(super) fn state(&self, entry: &Entry) -> EntryState {
+        if entry.validity.expires_at.is_none() && entry.validity.sources.is_empty() {
+            return EntryState::Valid;
+        }
+        self.file_checks.state(entry, self.env.now())
+    }
+
+    /// False where the entry was put as another version of the type, which is a miss.
+    fn check_tag(&self, entry: &Entry, options: &ReadOptions) -> Result<bool> {
+        if let Some(wanted) = &options.type_tag
+            && entry.format.type_tag.as_ref() != Some(wanted)
+        {
+            let stored = entry.format.type_tag.as_deref().unwrap_or("no type tag");
+            let message = format!("the value was put as `{stored}` and asked for as `{wanted}`");
+            return Err(Error::new(ErrorKind::TypeMismatch, message));
+        }
+        Ok(options.type_version.is_none() || options.type_version == entry.format.type_version)
+    }
+
+    /// True where a value of the type asked for would have been put by a handler of another class.
+    fn is_other_class(&self, entry: &Entry, target: TypeTarget) -> bool {
+        let natural = self.registry.handlers().find(|handler| handler.can_decode(&target));
+        natural.is_some_and(|handler| handler.class() != entry.format.class)
+    }
+
+    /// Finds the bytes of an entry. `None` where its blob is certainly not there.
+    pub(super) async fn open_stored(
+        &self,
+        entry: &Entry,
+        reading: Option<(&dyn CacheHandler, &ReadOptions)>,
+    ) -> Result<Option<Stored>> {
+        let blob = match &entry.location {
+            Location::Inline(bytes) => return Ok(Some(Stored::Local(bytes.clone()))),
+            Location::InlineOmitted => {
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "the metadata backend left the inline value out",
+                ));
+            }
+            Location::Blob(blob) => *blob,
+        };
+        let by_ranges = |(handler, options): (&dyn CacheHandler, &ReadOptions)| {
+            handler.preferred_access() == Access::Range
+                && (options.is_partial() || entry.stored_size > FETCH_WHOLE)
+        };
+        let key = self.blob_key(blob);
+        if !self.blobs.capabilities().local
+            && entry.format.access >= Access::Range
+            && reading.is_some_and(by_ranges)
+        {
+            return Ok(self.blobs.exists(&key).await?.then_some(Stored::Remote(blob)));
+        }
+        let Some(found) = self.blobs.get(&key).await? else { return Ok(None) };
+        let (len, stored) = match found {
+            Blob::Bytes(bytes) => (bytes.len() as u64, Stored::Local(bytes)),
+            Blob::File(file, len) => (len, Stored::File(file, len)),
+        };
+        if len < entry.stored_size {
+            self.repair(entry).await;
+            let message = format!("the blob has {len} bytes, {} were stored", entry.stored_size);
+            return Err(Error::new(ErrorKind::Corrupted, message));
+        }
+        let payload_len = entry.stored_size;
+        Ok(Some(match stored {
+            // What follows the payload is the trailer.
+            Stored::Local(bytes) => Stored::Local(bytes.slice(..payload_len as usize)),
+            Stored::File(file, ..) => {
+                let mapped = reading.is_none_or(|(handler, _)| handler.preferred_access() >= Access::Range);
+                if self.settings.mmap
+                    && mapped
+                    && payload_len > READ_AT_ONCE
+                    && entry.format.access >= Access::Range
+                {
+                    Stored::Mapped(map(&file, payload_len)?, blob)
+                } else {
+                    Stored::File(file, payload_len)
+                }
+            }
+            other => other,
+        }))
+    }
+
+    /// Turns stored bytes into the value, on a thread that may block where that can take long.
+    async fn decode(
+        self: &Arc<Self>,
+        handler: &Arc<dyn CacheHandler>,
+        entry: &Entry,
+        stored: Stored,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<BoxedValue> {
+        let at_once = match &stored {
+            Stored::Local(_) => true,
+            Stored::File(_, len) => *len <= READ_AT_ONCE,
+            Stored::Mapped(..) | Stored::Remote(_) => false,
+        };
+        if at_once {
+            return self.decode_here(handler.as_ref(), entry, stored, target, options);
+        }
+        let (engine, handler, entry, options) =
+            (self.clone(), handler.clone(), entry.clone(), options.clone());
+        self.env.unblock(move || engine.decode_here(handler.as_ref(), &entry, stored, target, &options)).await
+    }
+
+    fn decode_here(
+        &self,
+        handler: &dyn CacheHandler,
+        entry: &Entry,
+        stored: Stored,
+        target: TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<BoxedValue> {
+        let meta = &entry.format.meta;
+        if let Stored::Remote(blob) = stored {
+            entry.checksums.check_count(entry.stored_size)?;
+            let mut reader = RemoteReader {
+                env: self.env.clone(),
+                blobs: self.blobs.clone(),
+                key: self.blob_key(blob),
+                len: entry.stored_size,
+                checksums: entry.checksums.clone(),
+                chunks: Default::default(),
+            };
+            return call(handler, || handler.get(&mut reader, meta, &target, options));
+        }
+        let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
+        let mut reader = match stored {
+            Stored::Mapped(bytes, blob) if self.is_verified(blob) => LocalReader::trusted(bytes),
+            Stored::Mapped(bytes, _) | Stored::Local(bytes) => {
+                LocalReader::new(bytes, entry.checksums.clone())?
+            }
+            Stored::File(file, len) => LocalReader::new(read_whole(&file, len)?, entry.checksums.clone())?,
+            Stored::Remote(_) => {
+                return Err(Error::new(ErrorKind::Unexpected, "a remote blob is no local one"));
+            }
+        };
+        if let [stage] = entry.format.stages[..] {
+            reader = LocalReader::trusted(decompress(stage, &reader.bytes()?, entry.size)?);
+        } else if !entry.format.stages.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a newer version stored the value in several stages",
+            ));
+        }
+        let value = call(handler, || handler.get(&mut reader, meta, &target, options))?;
+        if let Some(blob) = mapped
+            && reader.is_verified()
+        {
+            self.set_verified(blob);
+        }
+        Ok(value)
+    }
+
+    /// The entry that now stands where `entry` was, if it is another; removes `entry` if it still stands there
+    /// although its blob does not exist.
+    pub(super) async fn next_after_missing(
+        &self,
+        tenant: &Tenant,
+        key: &str,
+        entry: &Entry,
+    ) -> Result<Option<Entry>> {
+        match self.metadata.get_entry(&tenant.namespace, key).await? {
+            Some(now) if now.version == entry.version => {
+                self.repair(entry).await;
+                Err(Error::new(ErrorKind::Corrupted, "the value's blob is missing"))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Removes an entry whose value is lost, unless a newer one has taken its place.
+    pub(super) async fn repair(&self, entry: &Entry) {
+        let change = Change::Remove {
+            namespace: entry.namespace.clone(),
+            key: entry.key.as_str().to_owned(),
+            condition: Condition::Version(entry.version),
+            now: self.env.now(),
+        };
+        if let Err(error) = self.metadata.apply(vec![change]).await {
+            tracing::warn!(namespace = %entry.namespace, %error, "an entry without its value could not be removed");
+        }
+    }
+}
+
+fn mismatch(entry: &Entry, target: TypeTarget) -> Error {
+    let message = format!(
+        "the value was put as {} (`{}`, by the handler `{}`) and asked for as `{}`",
+        entry.format.class,
+        entry.format.type_name,
+        entry.format.handler,
+        target.type_name()
+    );
+    Error::new(ErrorKind::TypeMismatch, message)
+}
+
+/// Reads a payload into memory. The file has been found to be at least this long.
+pub(super) fn read_whole(file: &std::fs::File, len: u64) -> Result<Bytes> {
+    use std::io::Read;
+    let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(|_| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("a value of {len} bytes does not fit this machine's memory"),
+        )
+    })?);
+    file.take(len)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(error, "the value's blob cannot be read"))?;
+    Ok(Bytes::from(bytes))
+}
+
+/// Maps a payload. The file has been found to be at least this long.
+fn map(file: &std::fs::File, len: u64) -> Result<Bytes> {
+    let len = usize::try_from(len).map_err(|_| {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("a value of {len} bytes does not fit this machine's address space"),
+        )
+    })?;
+    // SAFETY: a blob never changes once it is written, and a deleted one lives on while it is mapped. Another
+    // program that writes to it or cuts it short breaks that; `mmap(false)` is for those who cannot rule it out.
+    let map = unsafe { memmap2::MmapOptions::new().len(len).map(file) };
+    map.map(Bytes::from_owner).map_err(|error| Error::io(error, "the value's blob cannot be mapped"))
+}

@@ -1,0 +1,263 @@
+//! The engine: in which order handlers, stages, blobs and metadata act, so that nothing is lost. Both faces drive
+//! this one engine.
+
+mod batch;
+mod counting;
+mod file_checks;
+mod flusher;
+mod get;
+mod inspect;
+mod put;
+mod raw;
+mod reader;
+mod stream;
+mod writer;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::access::AccessLog;
+use crate::blob::BlobBackend;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{AccessBatch, MetadataBackend};
+use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
+use crate::registry::Registry;
+use crate::stage::Compression;
+
+pub(crate) use counting::Tenant;
+pub use get::OnReadError;
+pub use inspect::{EntryInfo, EntryPage, EntryState, ListOptions, PurgeReport};
+pub use put::Stored;
+pub(crate) use put::prepare_shared;
+pub use raw::RawEntry;
+pub use stream::ValueReader;
+
+use counting::{Tenants, add};
+use file_checks::FileChecks;
+use flusher::Flusher;
+
+/// How the engine behaves; see the builder's methods of the same names.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) namespace_ttls: BTreeMap<Namespace, Duration>,
+    pub(crate) compression: Compression,
+    pub(crate) inline_limit: u64,
+    pub(crate) on_read_error: OnReadError,
+    pub(crate) on_decode_error: OnReadError,
+    pub(crate) file_check_interval: Duration,
+    pub(crate) mmap: bool,
+}
+
+pub(crate) struct Engine {
+    registry: Registry,
+    env: Env,
+    settings: Settings,
+    metadata: Arc<dyn MetadataBackend>,
+    blobs: Arc<dyn BlobBackend>,
+    cache_id: CacheId,
+    needs_runtime: bool,
+    folder: Option<PathBuf>,
+    accesses: Arc<AccessLog>,
+    tenants: Tenants,
+    file_checks: FileChecks,
+    /// Blobs that have been verified in full and may be mapped without doing so again.
+    verified: Mutex<HashSet<BlobId>>,
+    flusher: Flusher,
+    /// When the next put looks for garbage that is due.
+    next_collection: AtomicI64,
+    closed: AtomicBool,
+}
+
+/// How often puts look for garbage that is due.
+const COLLECTION_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many blobs a put deletes at the most.
+const COLLECTION_BATCH: usize = 64;
+
+/// How many blobs are remembered as verified, at 16 bytes each. When there are more, all are verified anew.
+const VERIFIED_BLOBS: usize = 64 * 1024;
+
+impl Engine {
+    pub(crate) fn start(
+        registry: Registry,
+        env: Env,
+        settings: Settings,
+        (metadata, blobs): (Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>),
+        accesses: Arc<AccessLog>,
+        folder: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
+        let engine = Arc::new(Self {
+            cache_id: metadata.cache_id(),
+            file_checks: FileChecks::new(settings.file_check_interval),
+            registry,
+            env,
+            settings,
+            metadata,
+            blobs,
+            needs_runtime,
+            folder,
+            accesses,
+            tenants: Tenants::default(),
+            verified: Mutex::default(),
+            flusher: Flusher::default(),
+            next_collection: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+        });
+        if engine.metadata.capabilities().persistent {
+            engine.flusher.start(Arc::downgrade(&engine))?;
+        }
+        Ok(engine)
+    }
+
+    /// Drives a future for the blocking face.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.env.block_on(self.needs_runtime, future)
+    }
+
+    pub(crate) fn tenant(&self, namespace: &Namespace) -> Arc<Tenant> {
+        self.tenants.get(namespace)
+    }
+
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_deref()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn cache_id(&self) -> CacheId {
+        self.cache_id
+    }
+
+    fn blob_key(&self, blob: BlobId) -> BlobKey {
+        BlobKey { cache: self.cache_id, blob }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
+        }
+        Ok(())
+    }
+
+    /// Counts a failed operation on its way to the caller.
+    fn count_error<T>(&self, tenant: &Tenant, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            add(&tenant.counts.errors, 1);
+            self.flusher.mark();
+        }
+        result
+    }
+
+    /// Writes counters down, and those access times that are due, or all.
+    pub(crate) async fn flush(&self, everything: bool) -> Result<()> {
+        let counters = self.tenants.drain();
+        let accesses = self.accesses.drain(everything);
+        if counters.is_empty() && accesses.is_empty() {
+            return Ok(());
+        }
+        let batch = AccessBatch { counters: counters.clone(), accesses: accesses.clone() };
+        let recorded = self.metadata.record_accesses(batch).await;
+        if recorded.is_err() {
+            self.tenants.restore(&counters);
+            self.accesses.restore(accesses);
+        }
+        recorded
+    }
+
+    /// Deletes blobs whose time has come, up to `limit`. True where there may be more.
+    pub(crate) async fn collect_garbage(&self, limit: usize) -> Result<bool> {
+        let due = self.metadata.due_garbage(self.env.now(), limit).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        for &blob in &due {
+            self.blobs.delete(&self.blob_key(blob)).await?;
+        }
+        self.metadata.forget_garbage(&due).await?;
+        Ok(due.len() >= limit)
+    }
+
+    /// Lets a put delete some garbage, every now and then. What fails here is tried again later.
+    async fn collect_some_garbage(&self, now: Timestamp) {
+        let due = self.next_collection.load(Ordering::Relaxed);
+        let next = (now + COLLECTION_INTERVAL).as_nanos();
+        let mine = due <= now.as_nanos()
+            && self.next_collection.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine {
+            return;
+        }
+        if let Err(error) = self.collect_garbage(COLLECTION_BATCH).await {
+            tracing::warn!(%error, "superseded blobs could not be deleted; they are kept for the next time");
+        }
+    }
+
+    fn is_verified(&self, blob: BlobId) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob)
+    }
+
+    fn set_verified(&self, blob: BlobId) {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= VERIFIED_BLOBS {
+            verified.clear();
+        }
+        verified.insert(blob);
+    }
+
+    /// Closes the cache for all handles. Calling it again does nothing.
+    pub(crate) async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.flusher.stop();
+        // Each step is taken even when one before it has failed; the first failure is reported.
+        let flushed = self.flush(true).await;
+        let collected = self.delete_on_close().await;
+        let metadata = self.metadata.close().await;
+        let blobs = self.blobs.close().await;
+        flushed.and(collected).and(metadata).and(blobs)
+    }
+
+    async fn delete_on_close(&self) -> Result<()> {
+        let volatile = !self.metadata.capabilities().persistent;
+        if !(volatile && self.blobs.capabilities().persistent) {
+            return self.collect_garbage(COLLECTION_BATCH).await.map(drop);
+        }
+        // Nobody will ever find these blobs again.
+        let mut after = None;
+        loop {
+            let page = self.blobs.list_keys(self.cache_id, after.as_deref(), 1000).await?;
+            for blob in page.blobs {
+                self.blobs.delete(&self.blob_key(blob)).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.block_on(self.close()) {
+            tracing::warn!(%error, "the cache was dropped, and closing it failed");
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("cache_id", &self.cache_id)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}

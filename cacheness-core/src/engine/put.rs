@@ -1,0 +1,315 @@
+//! Storing a value: encode, write the blob, then put the entry. The entry is the commit point.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::counting::{Tenant, add};
+use super::writer::{ValueWriter, Written};
+use super::{Engine, raw::RawEntry};
+use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
+use crate::env::foreign;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
+use crate::key::Key;
+use crate::metadata::{Change, Condition, EvictionReason, Outcome};
+use crate::names::{BlobId, Timestamp, Version};
+use crate::options::{PutOptions, Source, TtlOption};
+use crate::stage::Compression;
+use crate::trailer;
+use crate::validity::{FileSource, Validity};
+use crate::value::ValueRef;
+
+/// What became of a put.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// The key under which the value lies.
+    pub key: Key,
+    /// The number of this write; later writes have higher ones.
+    pub version: Version,
+    /// The value's length in bytes as its handler wrote it.
+    pub size: u64,
+    /// The length in bytes of what is stored, after compression.
+    pub stored_size: u64,
+    /// How many other entries were evicted to make room.
+    pub evicted: usize,
+}
+
+/// A value that has been encoded but is not stored yet.
+pub(crate) struct Prepared {
+    entry: Entry,
+    written: Written,
+    inline: Option<bool>,
+}
+
+impl Engine {
+    /// Encodes a value on the calling thread.
+    pub(crate) fn prepare(
+        &self,
+        tenant: &Tenant,
+        key: &str,
+        value: &ValueRef<'_>,
+        options: PutOptions,
+    ) -> Result<Prepared> {
+        let prepared = self.encode(tenant, key, value, options);
+        let prepared = prepared.map_err(|error| error.with_operation("put").with_context("key", key));
+        self.count_error(tenant, prepared)
+    }
+
+    fn encode(
+        &self,
+        tenant: &Tenant,
+        key: &str,
+        value: &ValueRef<'_>,
+        options: PutOptions,
+    ) -> Result<Prepared> {
+        self.check_open()?;
+        let key = Key::new(key)?;
+        options.check()?;
+        let handler = match &options.handler {
+            Some(name) => {
+                let handler = self.registry.handler(name)?;
+                if !handler.can_handle(value) {
+                    let message = format!("the handler `{name}` does not take a `{}`", value.type_name());
+                    return Err(Error::new(ErrorKind::NoHandler, message));
+                }
+                handler.as_ref()
+            }
+            None => self.registry.handlers().find(|handler| handler.can_handle(value)).ok_or_else(|| {
+                let message = format!(
+                    "no registered handler takes a `{}`; register one, or switch on the feature that brings it",
+                    value.type_name()
+                );
+                Error::new(ErrorKind::NoHandler, message)
+            })?,
+        };
+        let compression = options.compression.unwrap_or(self.settings.compression);
+        let mut writer = self.writer(if handler.compresses() { Compression::None } else { compression });
+        let mut context = HandlerContext::default();
+        context.compression =
+            Some(compression).filter(|_| options.compression.is_some() || compression != Compression::None);
+        let meta = call(handler, || handler.put(value, &mut writer, &context))?;
+        if meta.as_bytes().len() > FormatMeta::MAX_LEN {
+            let message = format!(
+                "the handler `{}` wants to keep {} bytes with the entry, the most is {}",
+                handler.name(),
+                meta.as_bytes().len(),
+                FormatMeta::MAX_LEN
+            );
+            return Err(Error::new(ErrorKind::Encode, message));
+        }
+        let format = Format::new(handler, meta, value.type_name());
+        self.assemble(tenant, key, format, writer.finish()?, options)
+    }
+
+    pub(super) fn writer(&self, compression: Compression) -> ValueWriter {
+        ValueWriter::new(self.blobs.staging_dir(), compression)
+    }
+
+    /// Makes the entry of a value that has been written.
+    pub(super) fn assemble(
+        &self,
+        tenant: &Tenant,
+        key: Key,
+        mut format: Format,
+        written: Written,
+        options: PutOptions,
+    ) -> Result<Prepared> {
+        let now = self.env.now();
+        format.type_tag = options.type_tag;
+        format.type_version = options.type_version;
+        format.stages.clone_from(&written.stages);
+        if !format.stages.is_empty() {
+            format.access = Access::Whole;
+        }
+        let mut tags = options.tags;
+        tags.sort_unstable();
+        tags.dedup();
+        let location = Location::Blob(BlobId::new(now));
+        let mut entry = Entry::new(tenant.namespace.clone(), key, format, location, now);
+        entry.size = written.size;
+        entry.stored_size = written.stored_size;
+        entry.checksums = written.checksums.clone();
+        entry.validity = self.validity(tenant, options.ttl, options.sources, now)?;
+        entry.tags = tags;
+        entry.priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
+        entry.description = options.description;
+        entry.custom = options.custom;
+        Ok(Prepared { entry, written, inline: options.inline })
+    }
+
+    fn validity(
+        &self,
+        tenant: &Tenant,
+        ttl: TtlOption,
+        sources: Vec<Source>,
+        now: Timestamp,
+    ) -> Result<Validity> {
+        let ttl = match ttl {
+            TtlOption::Never => None,
+            TtlOption::After(ttl) => Some(ttl),
+            TtlOption::Inherit => {
+                self.settings.namespace_ttls.get(&tenant.namespace).copied().or(self.settings.ttl)
+            }
+        };
+        let mut validity = Validity::default();
+        validity.start_ttl(ttl, now);
+        validity.sources = sources
+            .into_iter()
+            .map(|source| match source {
+                Source::Captured(source) => Ok(source),
+                Source::Path(path, check) => FileSource::capture_by(path, check),
+            })
+            .collect::<Result<_>>()?;
+        Ok(validity)
+    }
+
+    /// Stores a value that has been encoded.
+    pub(crate) async fn store(&self, tenant: &Tenant, prepared: Prepared) -> Result<Stored> {
+        let key = prepared.entry.key.clone();
+        let mut stored = self.count_error(tenant, self.store_all(tenant, vec![prepared]).await)?;
+        // One value goes in, so one outcome comes out.
+        stored.pop().ok_or_else(|| {
+            Error::new(ErrorKind::Unexpected, "the metadata backend gave no outcome")
+                .with_context("key", key.as_str())
+        })
+    }
+
+    /// Stores several values in one transaction: all of them, or none.
+    pub(crate) async fn store_all(&self, tenant: &Tenant, values: Vec<Prepared>) -> Result<Vec<Stored>> {
+        self.check_open()?;
+        let mut blobs = Vec::new();
+        let mut changes = Vec::with_capacity(values.len());
+        for prepared in values {
+            match self.write_blob(prepared).await {
+                Ok(entry) => {
+                    blobs.extend(entry.blob_id());
+                    changes.push(Change::Put { entry: Box::new(entry), condition: Condition::Always });
+                }
+                Err(error) => {
+                    self.discard(&blobs).await;
+                    return Err(error.with_operation("put"));
+                }
+            }
+        }
+        let summaries: Vec<(Key, u64, u64)> = changes.iter().filter_map(summary).collect();
+        let outcomes = match self.metadata.apply(changes).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                // Where it is not sure that nothing was committed, the blobs stay for the sweeper to decide.
+                if !outcome_is_unknown(error.kind()) {
+                    self.discard(&blobs).await;
+                }
+                let context = summaries.first().map(|(key, ..)| key.as_str().to_owned()).unwrap_or_default();
+                return Err(error.with_operation("put").with_context("key", context));
+            }
+        };
+        let mut stored = Vec::with_capacity(outcomes.len());
+        for ((key, size, stored_size), outcome) in summaries.into_iter().zip(outcomes) {
+            add(&tenant.counts.puts, 1);
+            add(&tenant.counts.bytes_in, stored_size);
+            log_evictions(&outcome);
+            let version = outcome.version.unwrap_or_default();
+            stored.push(Stored { key, version, size, stored_size, evicted: outcome.evicted.len() });
+        }
+        self.flusher.mark();
+        self.collect_some_garbage(self.env.now()).await;
+        Ok(stored)
+    }
+
+    /// Writes the value to where it will lie, and says so in its entry.
+    async fn write_blob(&self, prepared: Prepared) -> Result<Entry> {
+        let Prepared { mut entry, written, inline } = prepared;
+        let most = self.metadata.capabilities().inline_limit;
+        let wanted = match inline {
+            Some(true) => most,
+            Some(false) => 0,
+            None => most.min(self.settings.inline_limit),
+        };
+        let payload = match written.payload {
+            super::writer::Payload::Memory(bytes)
+                if inline != Some(false) && bytes.len() as u64 <= wanted =>
+            {
+                entry.location = Location::Inline(Bytes::from(bytes));
+                return Ok(entry);
+            }
+            payload => payload,
+        };
+        let Some(blob) = entry.blob_id() else {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "a value without a blob id is neither inline nor a blob",
+            ));
+        };
+        let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
+        self.blobs
+            .put(&self.blob_key(blob), source)
+            .await
+            .map_err(|error| error.with_context("key", entry.key.as_str()))?;
+        Ok(entry)
+    }
+
+    /// Deletes blobs that no entry will name. What cannot be deleted now is an orphan that a sweep finds.
+    async fn discard(&self, blobs: &[BlobId]) {
+        for &blob in blobs {
+            if let Err(error) = self.blobs.delete(&self.blob_key(blob)).await {
+                tracing::warn!(%error, %blob, "the blob of a failed put could not be deleted");
+            }
+        }
+    }
+
+    pub(crate) async fn put_raw(&self, tenant: &Tenant, raw: RawEntry) -> Result<Stored> {
+        let prepared = raw.into_prepared(tenant, self.env.now());
+        let prepared = prepared.map_err(|error| error.with_operation("put_raw"));
+        self.store(tenant, self.count_error(tenant, prepared)?).await
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(entry: Entry, written: Written) -> Self {
+        Self { entry, written, inline: None }
+    }
+}
+
+/// Calls a handler, and turns a panic of it into an error.
+pub(super) fn call<T>(handler: &dyn CacheHandler, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    foreign(|| catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
+        let what = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let message = format!("the handler `{}` panicked: {what}", handler.name());
+        Err(Error::new(ErrorKind::HandlerPanicked, message))
+    })
+}
+
+/// Encodes a shared value off the calling thread; see `put_shared` of the faces.
+pub(crate) async fn prepare_shared<T, F>(engine: Arc<Engine>, work: F) -> Result<T>
+where
+    F: FnOnce(&Engine) -> Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let env = engine.env.clone();
+    env.unblock(move || work(&engine)).await
+}
+
+fn summary(change: &Change) -> Option<(Key, u64, u64)> {
+    match change {
+        Change::Put { entry, .. } => Some((entry.key.clone(), entry.size, entry.stored_size)),
+        _ => None,
+    }
+}
+
+fn log_evictions(outcome: &Outcome) {
+    for evicted in &outcome.evicted {
+        let expired = evicted.reason == EvictionReason::Expired;
+        tracing::debug!(namespace = %evicted.namespace, key = %evicted.key.as_str(), expired, "evicted");
+    }
+}
+
+fn outcome_is_unknown(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Io | ErrorKind::Unexpected)
+}

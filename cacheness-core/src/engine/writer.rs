@@ -1,0 +1,248 @@
+//! Where handlers write: memory for small values, a staged file for large ones, compressed and checksummed on
+//! the way.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::blob::{BlobSource, StagedFile};
+use crate::error::{Error, Result};
+use crate::handler::BlobWriter;
+use crate::stage::{Checksums, ChunkHasher, Compression, Encoder, Stage, compress};
+
+/// What a value may occupy in memory while it is written; past this it goes to a file.
+const SPILL: usize = 1024 * 1024;
+
+/// Takes the bytes of one value.
+pub(crate) struct ValueWriter {
+    staging: Option<PathBuf>,
+    compression: Compression,
+    size: u64,
+    state: State,
+}
+
+enum State {
+    /// All bytes so far, as the handler wrote them.
+    Memory(Vec<u8>),
+    File(Box<Spilled>),
+    /// Only while one state becomes another, and after an error in between.
+    Failed,
+}
+
+/// A value that has outgrown memory: maybe through a compressor into a checksummed file.
+enum Spilled {
+    Plain(HashedFile),
+    Compressed(Encoder<HashedFile>),
+}
+
+struct HashedFile {
+    file: BufWriter<tempfile::NamedTempFile>,
+    hasher: ChunkHasher,
+    len: u64,
+}
+
+/// A value that has been written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The bytes, compressed where that made them smaller.
+    pub(crate) payload: Payload,
+    pub(crate) size: u64,
+    pub(crate) stored_size: u64,
+    pub(crate) checksums: Checksums,
+    pub(crate) stages: Vec<Stage>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Memory(Vec<u8>),
+    File(tempfile::NamedTempFile),
+}
+
+impl Payload {
+    /// The payload with what follows it in the blob.
+    pub(crate) fn into_source(self, payload_len: u64, trailer: &[u8]) -> Result<BlobSource> {
+        match self {
+            Self::Memory(mut bytes) => {
+                bytes.extend_from_slice(trailer);
+                Ok(BlobSource::Bytes(Bytes::from(bytes)))
+            }
+            Self::File(mut file) => {
+                file.write_all(trailer).and_then(|()| file.flush()).map_err(staging_error)?;
+                Ok(BlobSource::File(StagedFile::new(file, payload_len + trailer.len() as u64)))
+            }
+        }
+    }
+}
+
+impl ValueWriter {
+    pub(crate) fn new(staging: Option<&Path>, compression: Compression) -> Self {
+        let staging = staging.map(Path::to_owned);
+        Self { staging, compression, size: 0, state: State::Memory(Vec::new()) }
+    }
+
+    pub(crate) fn finish(self) -> Result<Written> {
+        let size = self.size;
+        match self.state {
+            State::Memory(bytes) => {
+                let compressed = compress(&bytes, self.compression)?;
+                let stages = compressed.is_some().then(|| self.compression.stage()).flatten();
+                let payload = compressed.unwrap_or(bytes);
+                Ok(Written {
+                    size,
+                    stored_size: payload.len() as u64,
+                    checksums: Checksums::of(&payload),
+                    stages: stages.into_iter().collect(),
+                    payload: Payload::Memory(payload),
+                })
+            }
+            State::File(spilled) => {
+                let (file, stage) = match *spilled {
+                    Spilled::Plain(file) => (file, None),
+                    Spilled::Compressed(encoder) => (encoder.finish()?, self.compression.stage()),
+                };
+                let (stored_size, checksums) = (file.len, file.hasher.finish());
+                let file = file.file.into_inner().map_err(|error| staging_error(error.into_error()))?;
+                let stages = stage.into_iter().collect();
+                Ok(Written { payload: Payload::File(file), size, stored_size, checksums, stages })
+            }
+            State::Failed => Err(lost()),
+        }
+    }
+
+    /// Moves what is in memory to a file. Whether compression pays is decided here, by the first megabyte.
+    fn spill(&mut self, bytes: &[u8]) -> Result<Spilled> {
+        let file = match &self.staging {
+            Some(folder) => tempfile::NamedTempFile::new_in(folder),
+            None => tempfile::NamedTempFile::new(),
+        };
+        let file = BufWriter::with_capacity(128 * 1024, file.map_err(staging_error)?);
+        let hashed = HashedFile { file, hasher: ChunkHasher::default(), len: 0 };
+        let pays = compress(bytes, self.compression)?.is_some();
+        let mut spilled = if pays {
+            match Encoder::new(hashed, self.compression)? {
+                Some(encoder) => Spilled::Compressed(encoder),
+                None => return Err(lost()),
+            }
+        } else {
+            Spilled::Plain(hashed)
+        };
+        spilled.write_all(bytes).map_err(staging_error)?;
+        Ok(spilled)
+    }
+}
+
+impl Write for ValueWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.state {
+            State::Memory(held) if held.len() + bytes.len() <= SPILL => held.extend_from_slice(bytes),
+            State::Memory(_) => {
+                let State::Memory(held) = std::mem::replace(&mut self.state, State::Failed) else {
+                    return Err(lost().into());
+                };
+                let mut spilled = self.spill(&held)?;
+                spilled.write_all(bytes)?;
+                self.state = State::File(Box::new(spilled));
+            }
+            State::File(spilled) => spilled.write_all(bytes)?,
+            State::Failed => return Err(lost().into()),
+        }
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlobWriter for ValueWriter {
+    fn position(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Write for Spilled {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Compressed(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn staging_error(error: std::io::Error) -> Error {
+    Error::io(error, "the value cannot be written to a temporary file")
+}
+
+fn lost() -> Error {
+    Error::new(crate::ErrorKind::Encode, "the value was written on after writing it had failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(bytes: &[u8], piece: usize, compression: Compression) -> Written {
+        let mut writer = ValueWriter::new(None, compression);
+        bytes.chunks(piece).for_each(|piece| writer.write_all(piece).unwrap());
+        writer.finish().unwrap()
+    }
+
+    fn stored(written: Written) -> Vec<u8> {
+        written.payload.into_source(written.stored_size, b"").unwrap().into_bytes().unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_large_value_goes_to_a_file_and_has_the_same_checksums() {
+        let bytes: Vec<u8> =
+            (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let large = written(&bytes, 70_000, Compression::None);
+        assert!(matches!(large.payload, Payload::File(_)));
+        assert_eq!((large.size, large.stored_size), (3_000_000, 3_000_000));
+        assert_eq!(large.checksums, Checksums::of(&bytes));
+        assert_eq!(stored(large), bytes);
+    }
+
+    #[test]
+    fn a_large_value_is_compressed_only_where_its_beginning_shrinks() {
+        let text = "over and over again ".repeat(200_000).into_bytes();
+        let large = written(&text, 65_536, Compression::Zstd(3));
+        assert_eq!(large.stages, [Stage::Zstd]);
+        assert_eq!(large.size, text.len() as u64);
+        assert!(large.stored_size < 100_000);
+        let checksums = large.checksums.clone();
+        let bytes = stored(large);
+        checksums.verify(&bytes).unwrap();
+        assert_eq!(crate::stage::decompress(Stage::Zstd, &bytes, text.len() as u64).unwrap(), text);
+    }
+
+    #[test]
+    fn nothing_written_is_a_value_of_no_bytes() {
+        let nothing = written(b"", 1, Compression::Lz4);
+        assert_eq!((nothing.size, nothing.stored_size, nothing.stages.len()), (0, 0, 0));
+        assert_eq!(stored(nothing), b"");
+    }
+}
