@@ -1,1 +1,73 @@
-//! x
+//! A pluggable cache: put any value under a key and get it back, from memory, from disk, or from another process.
+//!
+//! ```
+//! use cacheness::PutOptions;
+//! use cacheness::blocking::Cache;
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//!
+//! #[derive(Serialize, Deserialize, PartialEq, Debug)]
+//! struct User { name: String, age: u32 }
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("cache");
+//! let cache = Cache::open(&path)?;
+//! let ada = User { name: "Ada".into(), age: 36 };
+//! cache.put("user:1", &ada)?;
+//! cache.put_with("greeting", "hello", PutOptions::ttl(Duration::from_secs(60)))?;
+//!
+//! let user: Option<User> = cache.get("user:1")?;
+//! assert_eq!(user, Some(ada));
+//! # Ok::<(), cacheness::Error>(())
+//! ```
+//!
+//! [`blocking::Cache`] works on any thread; [`Cache`] is its async twin. The guide is in the repository's `docs/`.
+//!
+//! # Features
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `sqlite` | yes | metadata backends `sqlite` and `sqlite_memory` |
+//! | `filesystem` | yes | blob backend `filesystem` |
+//! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
+//! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |
+//!
+//! The metadata backend `memory` and the blob backend `memory` are always there.
+
+mod builtin;
+
+pub use cacheness_core::*;
+
+/// The handlers that are built in.
+pub mod handlers {
+    pub use cacheness_handlers::*;
+}
+
+/// The metadata backends that are built in.
+pub mod metadata {
+    pub use cacheness_metadata::*;
+}
+
+/// The blob backends that are built in.
+pub mod blobs {
+    pub use cacheness_blob::*;
+}
+
+/// The guide's pages, so that every snippet in them is compiled and run.
+#[cfg(doctest)]
+mod pages {
+    macro_rules! pages {
+        ($($name:ident => $path:literal),* $(,)?) => {
+            $(#[doc = include_str!($path)] pub struct $name;)*
+        };
+    }
+
+    pages! {
+        Readme => "../README.md",
+        GettingStarted => "../docs/getting-started.md",
+        Concepts => "../docs/concepts.md",
+        Architecture => "../docs/architecture.md",
+        KeyEncoding => "../docs/key-encoding.md",
+        OnDiskFormat => "../docs/on-disk-format.md",
+        Testing => "../docs/testing.md",
+    }
+}

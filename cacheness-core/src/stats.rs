@@ -23,7 +23,7 @@ pub struct Counters {
     /// Lookups that became misses because of damage, a missing blob or a value that no longer decodes, and
     /// operations that failed in a backend.
     pub errors: u64,
-    /// Bytes of stored values that were read.
+    /// Bytes of stored values that were read; of a part of a table only that part's.
     pub bytes_out: u64,
     /// Bytes of stored values that were written.
     pub bytes_in: u64,

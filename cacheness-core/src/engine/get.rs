@@ -70,10 +70,11 @@ impl Engine {
     ) -> Result<Option<BoxedValue>> {
         let found = self.find(tenant, key, looked_up, target, options).await;
         let found = self.settle(tenant, key, found)?;
-        let Some((entry, value)) = found else {
+        let Some((entry, value, taken)) = found else {
             self.count_miss(tenant);
             return Ok(None);
         };
+        add(&tenant.counts.bytes_out, taken);
         self.count_hit(tenant, &entry).await;
         Ok(Some(value))
     }
@@ -90,7 +91,7 @@ impl Engine {
         Key::check(key).map_err(|error| error.with_operation("peek"))?;
         let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
         let found = self.find(tenant, key, looked_up, target, options).await;
-        Ok(self.settle(tenant, key, found)?.map(|(_, value)| value))
+        Ok(self.settle(tenant, key, found)?.map(|(_, value, _)| value))
     }
 
     pub(super) fn count_miss(&self, tenant: &Tenant) {
@@ -100,7 +101,6 @@ impl Engine {
 
     pub(super) async fn count_hit(&self, tenant: &Tenant, entry: &Entry) {
         add(&tenant.counts.hits, 1);
-        add(&tenant.counts.bytes_out, entry.stored_size);
         let now = self.env.now();
         let (namespace, key) = (&entry.namespace, entry.key.as_str());
         let room = self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
@@ -147,6 +147,7 @@ impl Engine {
         }
     }
 
+    /// The entry, the value, and how many bytes were read for it.
     async fn find(
         self: &Arc<Self>,
         tenant: &Tenant,
@@ -154,7 +155,7 @@ impl Engine {
         looked_up: Result<Option<Entry>>,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<Option<(Entry, BoxedValue)>> {
+    ) -> Result<Option<(Entry, BoxedValue, u64)>> {
         let mut next = looked_up?;
         loop {
             let Some(entry) = next else { return Ok(None) };
@@ -170,7 +171,7 @@ impl Engine {
                 continue;
             };
             return match self.decode(handler, &entry, stored, target, options).await {
-                Ok(value) => Ok(Some((entry, value))),
+                Ok((value, taken)) => Ok(Some((entry, value, taken))),
                 Err(error) if error.kind() == ErrorKind::Corrupted => {
                     self.repair(&entry).await;
                     Err(error)
@@ -274,7 +275,7 @@ impl Engine {
         stored: Stored,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<BoxedValue> {
+    ) -> Result<(BoxedValue, u64)> {
         let at_once = match &stored {
             Stored::Local(_) => true,
             Stored::File(_, len) => *len <= READ_AT_ONCE,
@@ -295,7 +296,7 @@ impl Engine {
         stored: Stored,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<BoxedValue> {
+    ) -> Result<(BoxedValue, u64)> {
         let meta = &entry.format.meta;
         if let Stored::Remote(blob) = stored {
             entry.checksums.check_count(entry.stored_size)?;
@@ -306,8 +307,10 @@ impl Engine {
                 len: entry.stored_size,
                 checksums: entry.checksums.clone(),
                 chunks: Default::default(),
+                taken: 0,
             };
-            return call(handler, || handler.get(&mut reader, meta, &target, options));
+            let value = call(handler, || handler.get(&mut reader, meta, &target, options))?;
+            return Ok((value, reader.taken));
         }
         let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
         let mut reader = match stored {
@@ -334,7 +337,9 @@ impl Engine {
         {
             self.set_verified(blob);
         }
-        Ok(value)
+        // A compressed value is read as a whole, whatever is taken of it then.
+        let taken = if entry.format.stages.is_empty() { reader.taken } else { entry.stored_size };
+        Ok((value, taken))
     }
 
     /// The entry that now stands where `entry` was, if it is another; removes `entry` if it still stands there

@@ -20,6 +20,8 @@ pub(super) struct LocalReader {
     payload: Bytes,
     checksums: Checksums,
     verified: Verified,
+    /// How many bytes were handed out.
+    pub(super) taken: u64,
 }
 
 /// What of a payload has been found whole.
@@ -35,12 +37,12 @@ impl LocalReader {
         let len = payload.len() as u64;
         checksums.check_count(len)?;
         let chunks = usize::try_from(Checksums::chunks(len)).unwrap_or(usize::MAX);
-        Ok(Self { payload, checksums, verified: Verified::Chunks(vec![false; chunks]) })
+        Ok(Self { payload, checksums, verified: Verified::Chunks(vec![false; chunks]), taken: 0 })
     }
 
     /// Reads a payload that has been verified before.
     pub(super) fn trusted(payload: Bytes) -> Self {
-        Self { payload, checksums: Checksums::default(), verified: Verified::All }
+        Self { payload, checksums: Checksums::default(), verified: Verified::All, taken: 0 }
     }
 
     /// True once all of the payload has been verified.
@@ -73,12 +75,14 @@ impl BlobReader for LocalReader {
 
     fn bytes(&mut self) -> Result<Bytes> {
         self.verify(0..self.len())?;
+        self.taken += self.len();
         Ok(self.payload.clone())
     }
 
     fn read_at(&mut self, range: Range<u64>) -> Result<Bytes> {
         check_range(&range, self.len())?;
         self.verify(range.clone())?;
+        self.taken += range.end - range.start;
         Ok(self.payload.slice(range.start as usize..range.end as usize))
     }
 
@@ -96,6 +100,8 @@ pub(super) struct RemoteReader {
     pub(super) checksums: Checksums,
     /// Chunks that have been fetched and verified, by number.
     pub(super) chunks: BTreeMap<u64, Bytes>,
+    /// How many bytes were fetched.
+    pub(super) taken: u64,
 }
 
 impl RemoteReader {
@@ -125,6 +131,7 @@ impl RemoteReader {
         let needs_runtime = blobs.capabilities().needs_runtime;
         let fetched = self.env.block_on(needs_runtime, try_join_all(requests))?;
         for (first, mut bytes) in fetched {
+            self.taken += bytes.len() as u64;
             let mut index = first;
             while !bytes.is_empty() {
                 let chunk = bytes.split_to(bytes.len().min(Checksums::CHUNK as usize));

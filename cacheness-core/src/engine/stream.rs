@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::counting::Tenant;
+use super::counting::{Tenant, add};
 use super::get::Stored;
 use super::put::Prepared;
 use super::{Engine, EntryState};
@@ -32,6 +32,7 @@ const PIECE: usize = 64 * 1024;
 /// What it reads are the bytes that the value's handler wrote: for a value put as bytes, those bytes.
 pub struct ValueReader {
     engine: Arc<Engine>,
+    tenant: Arc<Tenant>,
     entry: Entry,
     chunks: Chunks,
     position: u64,
@@ -123,7 +124,7 @@ impl Engine {
     }
 
     /// Opens a value for reading, and counts the lookup.
-    pub(crate) async fn reader(self: &Arc<Self>, tenant: &Tenant, key: &str) -> Result<Option<ValueReader>> {
+    pub(crate) async fn reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Option<ValueReader>> {
         self.check_open()?;
         Key::check(key)?;
         let opened = self.open_reader(tenant, key).await;
@@ -135,7 +136,7 @@ impl Engine {
         Ok(Some(reader))
     }
 
-    async fn open_reader(self: &Arc<Self>, tenant: &Tenant, key: &str) -> Result<Option<ValueReader>> {
+    async fn open_reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Option<ValueReader>> {
         let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
         loop {
             let Some(entry) = next else { return Ok(None) };
@@ -152,6 +153,7 @@ impl Engine {
             };
             let mut reader = ValueReader {
                 engine: self.clone(),
+                tenant: tenant.clone(),
                 entry,
                 chunks,
                 position: 0,
@@ -178,7 +180,7 @@ impl Engine {
     /// An entry with its stored bytes, verified and uninterpreted. It is no lookup: nothing is counted.
     pub(crate) async fn get_raw(
         self: &Arc<Self>,
-        tenant: &Tenant,
+        tenant: &Arc<Tenant>,
         key: &str,
     ) -> Result<Option<super::RawEntry>> {
         self.check_open()?;
@@ -224,7 +226,9 @@ impl ValueReader {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let end = range.end.min(self.len());
-        self.read_stored(range.start.min(end)..end).await
+        let bytes = self.read_stored(range.start.min(end)..end).await?;
+        add(&self.tenant.counts.bytes_out, bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// The next bytes in order, 256 KiB at most; `None` at the end.
@@ -252,6 +256,7 @@ impl ValueReader {
             }
         };
         self.position += piece.len() as u64;
+        add(&self.tenant.counts.bytes_out, piece.len() as u64);
         Ok(Some(piece))
     }
 

@@ -1,0 +1,35 @@
+//! What [`Registry::builtin`] knows: one line for each part that the features have compiled in.
+
+use cacheness_core::{Builtin, Registry, Result};
+
+inventory::submit! { Builtin(register) }
+
+/// The order of the handlers is that in which they are asked: those that claim a type before those that take
+/// everything.
+fn parts(registry: Registry) -> Result<Registry> {
+    let registry = registry.with_metadata_backend(cacheness_metadata::memory::MemoryFactory)?;
+    #[cfg(feature = "sqlite")]
+    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteFactory)?;
+    #[cfg(feature = "sqlite")]
+    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryFactory)?;
+    let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryFactory)?;
+    #[cfg(feature = "filesystem")]
+    let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemFactory)?;
+    #[cfg(feature = "arrow")]
+    let registry = registry.with_handler(cacheness_handlers::arrow_ipc::ArrowIpcHandler::new())?;
+    #[cfg(feature = "arrow")]
+    let registry = registry.with_handler(cacheness_handlers::parquet::ParquetHandler::new())?;
+    #[cfg(feature = "serde-formats")]
+    let registry = registry.with_handler(cacheness_handlers::bytes::BytesHandler::new())?;
+    #[cfg(feature = "serde-formats")]
+    let registry = registry.with_handler(cacheness_handlers::text::TextHandler::new())?;
+    #[cfg(feature = "serde-formats")]
+    let registry = registry.with_handler(cacheness_handlers::msgpack::MsgpackHandler::new())?;
+    Ok(registry)
+}
+
+/// Adds the built-in parts to an empty registry. Their names differ, which a test holds to, so nothing fails.
+fn register(registry: Registry) -> Registry {
+    let before = registry.clone();
+    parts(registry).unwrap_or(before)
+}
