@@ -7,24 +7,24 @@ inventory::submit! { Builtin(register) }
 /// The order of the handlers is that in which they are asked: those that claim a type before those that take
 /// everything.
 fn parts(registry: Registry) -> Result<Registry> {
-    let registry = registry.with_metadata_backend(cacheness_metadata::memory::MemoryFactory)?;
+    let registry = registry.with_metadata_backend(cacheness_metadata::memory::MemoryMetadataFactory)?;
     #[cfg(feature = "sqlite")]
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteFactory)?;
     #[cfg(feature = "sqlite")]
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryFactory)?;
-    let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryFactory)?;
+    let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryBlobFactory)?;
     #[cfg(feature = "filesystem")]
-    let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemFactory)?;
+    let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemBlobFactory)?;
     #[cfg(feature = "arrow")]
-    let registry = registry.with_handler(cacheness_handlers::arrow_ipc::ArrowIpcHandler::new())?;
+    let registry = registry.with_handler(cacheness_handlers::ArrowIpcHandler::new())?;
     #[cfg(feature = "arrow")]
-    let registry = registry.with_handler(cacheness_handlers::parquet::ParquetHandler::new())?;
+    let registry = registry.with_handler(cacheness_handlers::ParquetHandler::new())?;
     #[cfg(feature = "serde-formats")]
-    let registry = registry.with_handler(cacheness_handlers::bytes::BytesHandler::new())?;
+    let registry = registry.with_handler(cacheness_handlers::BytesHandler::new())?;
     #[cfg(feature = "serde-formats")]
-    let registry = registry.with_handler(cacheness_handlers::text::TextHandler::new())?;
+    let registry = registry.with_handler(cacheness_handlers::TextHandler::new())?;
     #[cfg(feature = "serde-formats")]
-    let registry = registry.with_handler(cacheness_handlers::msgpack::MsgpackHandler::new())?;
+    let registry = registry.with_handler(cacheness_handlers::MsgpackHandler::new())?;
     Ok(registry)
 }
 

@@ -1,1 +1,13 @@
-//! x
+//! Blob backends of the Cacheness cache: where the bytes of values lie.
+//!
+//! | name | feature | where |
+//! |---|---|---|
+//! | `memory` | always there | this process |
+//! | `filesystem` | `filesystem` | files of this machine |
+//!
+//! Applications depend on the crate `cacheness`, which registers these. A backend of your own implements
+//! [`BlobBackend`](cacheness_core::BlobBackend) and [`BlobFactory`](cacheness_core::BlobFactory) instead.
+
+#[cfg(feature = "filesystem")]
+pub mod filesystem;
+pub mod memory;

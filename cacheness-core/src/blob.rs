@@ -21,6 +21,7 @@ use crate::names::{BlobId, BlobKey, CacheId};
 /// - `Ok(None)` and `Ok(false)` mean that this blob is certainly not there. A store that cannot be reached, a
 ///   missing bucket or folder, or a refused permission is an error: the engine repairs what it believes missing.
 /// - Blobs of different caches in one store never touch each other.
+/// - A call ends within the backend's own time limit. Closing twice is the same as closing once.
 ///
 /// # Errors
 /// Every method may fail with [`Unavailable`](crate::ErrorKind::Unavailable),
@@ -37,17 +38,27 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// Opens a blob: as bytes, or as an open file that stays readable when the blob is deleted.
     async fn get(&self, key: &BlobKey) -> Result<Option<Blob>>;
 
-    /// Reads the bytes in `range` of a blob. A range that ends past the blob's end gives what there is.
+    /// Reads the bytes in `range` of a blob. A range that ends past the blob's end gives what there is, and one that
+    /// begins there or is empty gives no bytes.
     async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Bytes>>;
 
     /// Deletes a blob. False where there was none.
     async fn delete(&self, key: &BlobKey) -> Result<bool>;
 
+    /// Deletes several blobs; those that are not there count as deleted. A store that can do so in one request
+    /// should.
+    async fn delete_many(&self, keys: &[BlobKey]) -> Result<()> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
     /// True where the blob is there.
     async fn exists(&self, key: &BlobKey) -> Result<bool>;
 
-    /// One page of a cache's blobs, in an order of the backend's own. Blobs that are put or deleted meanwhile may
-    /// or may not be listed; all others are, once.
+    /// One page of a cache's blobs, `limit` at most, in an order of the backend's own. Blobs that are put or deleted
+    /// meanwhile may or may not be listed; all others are, once. A page may be empty and yet not the last.
     async fn list_keys(&self, cache: CacheId, after: Option<&str>, limit: usize) -> Result<BlobPage>;
 
     /// The folder in which a large value is staged, so that storing it is a rename; `None` for the system's

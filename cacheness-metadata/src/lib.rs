@@ -1,1 +1,12 @@
-//! x
+//! Metadata backends of the Cacheness cache: where the entries lie, the records about values.
+//!
+//! | name | feature | where |
+//! |---|---|---|
+//! | `memory` | always there | this process |
+//! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
+//!
+//! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
+//! key-value store, see [`kv`].
+
+pub mod kv;
+pub mod memory;

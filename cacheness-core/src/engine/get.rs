@@ -170,8 +170,13 @@ impl Engine {
                 next = self.next_after_missing(tenant, key, &entry).await?;
                 continue;
             };
+            let by_ranges = matches!(stored, Stored::Remote(_));
             return match self.decode(handler, &entry, stored, target, options).await {
                 Ok((value, taken)) => Ok(Some((entry, value, taken))),
+                Err(error) if by_ranges && error.kind() == ErrorKind::NotFound => {
+                    next = self.next_after_missing(tenant, key, &entry).await?;
+                    continue;
+                }
                 Err(error) if error.kind() == ErrorKind::Corrupted => {
                     self.repair(&entry).await;
                     Err(error)
@@ -235,7 +240,8 @@ impl Engine {
             && entry.format.access >= Access::Range
             && reading.is_some_and(by_ranges)
         {
-            return Ok(self.blobs.exists(&key).await?.then_some(Stored::Remote(blob)));
+            // Whether the blob is there, the first read of it will tell.
+            return Ok(Some(Stored::Remote(blob)));
         }
         let Some(found) = self.blobs.get(&key).await? else { return Ok(None) };
         let (len, stored) = match found {

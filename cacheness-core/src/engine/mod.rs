@@ -178,11 +178,14 @@ impl Engine {
         if due.is_empty() {
             return Ok(false);
         }
-        for &blob in &due {
-            self.blobs.delete(&self.blob_key(blob)).await?;
-        }
+        self.delete_blobs(&due).await?;
         self.metadata.forget_garbage(&due).await?;
         Ok(due.len() >= limit)
+    }
+
+    async fn delete_blobs(&self, blobs: &[BlobId]) -> Result<()> {
+        let keys: Vec<BlobKey> = blobs.iter().map(|&blob| self.blob_key(blob)).collect();
+        self.blobs.delete_many(&keys).await
     }
 
     /// Lets a put delete some garbage, every now and then. What fails here is tried again later.
@@ -234,9 +237,7 @@ impl Engine {
         let mut after = None;
         loop {
             let page = self.blobs.list_keys(self.cache_id, after.as_deref(), 1000).await?;
-            for blob in page.blobs {
-                self.blobs.delete(&self.blob_key(blob)).await?;
-            }
+            self.delete_blobs(&page.blobs).await?;
             after = page.next;
             if after.is_none() {
                 return Ok(());

@@ -253,10 +253,10 @@ impl Engine {
 
     /// Deletes blobs that no entry will name. What cannot be deleted now is an orphan that a sweep finds.
     async fn discard(&self, blobs: &[BlobId]) {
-        for &blob in blobs {
-            if let Err(error) = self.blobs.delete(&self.blob_key(blob)).await {
-                tracing::warn!(%error, %blob, "the blob of a failed put could not be deleted");
-            }
+        if !blobs.is_empty()
+            && let Err(error) = self.delete_blobs(blobs).await
+        {
+            tracing::warn!(%error, "the blobs of a failed put could not be deleted");
         }
     }
 

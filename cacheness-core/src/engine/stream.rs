@@ -160,6 +160,16 @@ impl Engine {
                 last: None,
                 decompressed: None,
             };
+            // Whether a remote blob is there, the first chunk of it tells.
+            if matches!(reader.chunks, Chunks::Remote(_)) && reader.entry.stored_size > 0 {
+                match reader.chunk(0).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        next = self.next_after_missing(tenant, key, &reader.entry).await?;
+                        continue;
+                    }
+                    first => drop(first?),
+                }
+            }
             reader.decompressed = reader.decompressor()?;
             return Ok(Some(reader));
         }
@@ -167,8 +177,7 @@ impl Engine {
 
     async fn open_chunks(&self, entry: &Entry) -> Result<Option<Chunks>> {
         if let Some(blob) = entry.blob_id().filter(|_| !self.blobs.capabilities().local) {
-            let key = self.blob_key(blob);
-            return Ok(self.blobs.exists(&key).await?.then_some(Chunks::Remote(key)));
+            return Ok(Some(Chunks::Remote(self.blob_key(blob))));
         }
         Ok(self.open_stored(entry, None).await?.map(|stored| match stored {
             Stored::Local(bytes) | Stored::Mapped(bytes, _) => Chunks::Bytes(bytes),

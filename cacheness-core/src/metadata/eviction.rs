@@ -85,8 +85,8 @@ pub enum EvictionOrder {
     /// The one that has not been used for the longest time.
     #[default]
     Lru,
-    /// The one that has been used least often, with ageing: a new entry starts where the last victim stood, so
-    /// that what was popular long ago goes in the end.
+    /// The one that has been used least often, with ageing: a new entry starts at the rank of the last victim
+    /// before it, so that what was popular long ago goes in the end.
     Lfu,
     /// The one that was put first.
     Fifo,

@@ -20,13 +20,16 @@ pub use query::{Cursor, ListQuery, Page};
 /// # What callers guarantee
 /// - Keys given as `&str` are valid [`Key`](crate::Key)s.
 /// - A blob that an entry names was written in full before the entry is put.
-/// - `close` is called once; nothing is called after it.
 ///
 /// # What an implementer must keep
 /// - Each call is atomic: another process sees all of it or nothing, also after a crash in the middle.
 /// - Each put gets a higher [`Version`] than all writes before it, in every process; none is used twice.
 /// - The blob of an entry that is replaced, removed, evicted, cleared or purged becomes garbage in the same
 ///   transaction, due [`GARBAGE_DELAY`] later.
+/// - Evictions and expirations are counted in their namespaces in the transaction that makes them. All other
+///   counters come from the engine, by `record_accesses`.
+/// - A call ends within the backend's own time limit. After `close`, every call is an error of kind
+///   [`Closed`](crate::ErrorKind::Closed), and closing again does nothing.
 /// - Names, keys and tags are data: no text in them means anything to the backend.
 /// - An expired entry stays until it is purged, evicted or replaced; `get_entry` and `list_entries` return it.
 /// - What is read back damaged is an error of kind [`Corrupted`](crate::ErrorKind::Corrupted), never a panic.
@@ -51,15 +54,21 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// Looks several entries up; the answers stand in the order of the keys. On a server, one round trip.
     async fn get_entries(&self, namespace: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>>;
 
-    /// Makes the changes in order, all in one transaction: where this returns an error, none of them was made.
-    /// A change whose condition does not hold is left out, and its outcome says so.
+    /// Makes the changes in order, in one transaction: all of them or none. A change whose condition does not hold is
+    /// left out, and its outcome says so.
     ///
-    /// After each put the limits hold again: other entries are evicted, in the order of [`set_limits`](Self::set_limits),
-    /// expired ones first; never an entry that the same call puts.
+    /// After an error of kind [`Timeout`](crate::ErrorKind::Timeout), [`Unavailable`](crate::ErrorKind::Unavailable),
+    /// [`Io`](crate::ErrorKind::Io) or [`Unexpected`](crate::ErrorKind::Unexpected) it may be either: the answer to
+    /// a commit can be lost. After any other error, none of them was made.
+    ///
+    /// The limits hold again when this returns, on a server to within what others have not committed yet. What is
+    /// evicted for that goes in the order of [`set_limits`](Self::set_limits), expired entries first, and never an
+    /// entry that the same call puts: values that are over the limits by themselves are refused with
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded), and nothing is evicted for them.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>>;
 
-    /// One page of entries in the order of namespace and key, both by bytes. Not a snapshot: each page is read
-    /// for itself. Inline bytes may be left out ([`Location::InlineOmitted`](crate::Location::InlineOmitted)).
+    /// One page of entries in the order of namespace and key, both by bytes; at most [`ListQuery::MAX_PAGE`], and
+    /// `next` is `None` exactly at the end. Not a snapshot: each page is read for itself. Inline bytes may be left out ([`Location::InlineOmitted`](crate::Location::InlineOmitted)).
     async fn list_entries(&self, query: &ListQuery) -> Result<Page>;
 
     /// Adds to the statistics, and to the hits and access times of those entries that still have the version
@@ -92,7 +101,8 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// Forgets garbage whose blobs have been deleted.
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
 
-    /// Sets the limits for every later put, and evicts until they hold. Entries are ranked anew where the order
+    /// Sets the limits of this cache for every later put, in all processes that have it open, and evicts until they
+    /// hold. Entries are ranked anew where the order
     /// has changed; none is lost by that.
     async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>>;
 
@@ -165,7 +175,7 @@ pub enum Change {
         /// When the removal is made; the blob's garbage delay counts from here.
         now: Timestamp,
     },
-    /// Changes when an entry expires, and counts as a use of it.
+    /// Changes when an entry expires, and sets its access time. Its version and its hits stay.
     Touch {
         /// Its namespace.
         namespace: Namespace,

@@ -3,7 +3,7 @@
 use crate::entry::Entry;
 use crate::names::{Namespace, Timestamp};
 
-/// Which entries to list. Build it with the methods; by default it is all of them, 1,000 a page.
+/// Which entries to list. [`new`](Self::new) is all of them, 1,000 a page; set the fields that narrow it.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct ListQuery {

@@ -1,0 +1,295 @@
+//! The files and folders of the layout: how they are opened, written, renamed and made durable.
+
+use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cacheness_core::{BlobKey, BlobSource, Durability, Error, ErrorKind, OpenMode, Result, Timestamp};
+use fs_err as fs;
+
+/// The number of the layout that this version writes. A newer one is refused.
+const LAYOUT: u32 = 1;
+
+const MARKER: &str = "cacheness-blobs";
+
+/// A staged file this old belongs to a process that has crashed: no put takes a day.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many staged files one open looks at, so that opening never takes long.
+const CLEANED_AT_OPEN: usize = 1_000;
+
+/// The folder of one blob store.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) root: PathBuf,
+    pub(super) staging: PathBuf,
+    durability: Durability,
+}
+
+impl Folder {
+    pub(super) fn open(
+        root: PathBuf,
+        mode: OpenMode,
+        durability: Durability,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let staging = root.join("staging");
+        let folder = Self { root, staging, durability };
+        match folder.read_marker() {
+            Ok(()) => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(_) if mode == OpenMode::Create => folder.create()?,
+            Err(_) => {
+                let message = "there is no blob store here, and it was opened in a way that creates none";
+                let path = folder.root.to_string_lossy();
+                return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path));
+            }
+        }
+        // On a read-only file system neither works, and reading does not need them.
+        let _ = fs::create_dir_all(&folder.staging);
+        folder.remove_abandoned(now);
+        Ok(folder)
+    }
+
+    fn create(&self) -> Result<()> {
+        fs::create_dir_all(&self.root)
+            .map_err(|e| Error::io(e, "the folder of the blobs cannot be created"))?;
+        // Written aside and renamed, so that another process never reads half of it.
+        let mut marker = self.temporary(&self.root)?;
+        let written =
+            marker.write_all(format!("{LAYOUT}\n").as_bytes()).and_then(|()| marker.as_file().sync_all());
+        written.map_err(|error| Error::io(error, "the marker of the blob store cannot be written"))?;
+        let to = self.root.join(MARKER);
+        match marker.persist_noclobber(&to) {
+            Ok(_) => self.sync_folder(&self.root),
+            Err(failed) if failed.error.kind() == Io::AlreadyExists => self.read_marker(),
+            Err(failed) => Err(at(failed.error, "the marker of the blob store cannot be written", &to)),
+        }
+    }
+
+    fn read_marker(&self) -> Result<()> {
+        let path = self.root.join(MARKER);
+        let mut content = String::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(64).read_to_string(&mut content))
+            .map_err(|error| Error::io(error, "the marker of the blob store cannot be read"))?;
+        let damage = |message: String, kind| {
+            Err(Error::new(kind, message).with_context("path", path.to_string_lossy()))
+        };
+        match content.trim_end().parse::<u32>() {
+            Ok(LAYOUT) => Ok(()),
+            Ok(newer) => damage(
+                format!(
+                    "the blobs are in layout {newer}, and this version knows layout {LAYOUT}; use a newer one"
+                ),
+                ErrorKind::Unsupported,
+            ),
+            Err(_) => {
+                damage("the marker of the blob store holds no layout number".into(), ErrorKind::Corrupted)
+            }
+        }
+    }
+
+    /// An error unless the store is there, so that what is not found in it is certainly missing.
+    pub(super) fn check_present(&self) -> Result<()> {
+        self.read_marker().map_err(|error| {
+            let message = "the folder of the blobs is not there as it was; is a disk not mounted?";
+            Error::new(ErrorKind::Unavailable, message)
+                .with_context("path", self.root.to_string_lossy())
+                .with_source(error)
+        })
+    }
+
+    pub(super) fn cache_folder(&self, cache: cacheness_core::CacheId) -> PathBuf {
+        self.root.join(cache.to_string())
+    }
+
+    pub(super) fn path_of(&self, key: &BlobKey) -> PathBuf {
+        let name = key.blob.to_string();
+        let (xx, yy) = shard_of(&name);
+        let mut path = self.cache_folder(key.cache);
+        path.extend([xx, yy, &name]);
+        path
+    }
+
+    pub(super) fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
+        let to = self.path_of(key);
+        match source {
+            BlobSource::Bytes(bytes) => self.put_from(&mut &bytes[..], &to)?,
+            BlobSource::File(file) if file.path().parent() == Some(&self.staging) => {
+                if self.durability == Durability::Power {
+                    file.as_file()
+                        .sync_all()
+                        .map_err(|error| at(error, "syncing a staged value", file.path()))?;
+                }
+                // A failed rename would consume the file, so the folder is there before.
+                if let Some(shard) = to.parent()
+                    && !shard.is_dir()
+                {
+                    self.create_shard(shard)?;
+                }
+                file.persist(&to)?;
+            }
+            BlobSource::File(file) => {
+                // Perhaps on another file system, from where there is no rename that others see only when whole.
+                let mut from = fs::File::open(file.path())
+                    .map_err(|error| Error::io(error, "the staged value cannot be read"))?;
+                self.put_from(&mut from, &to)?;
+            }
+        }
+        self.sync_folders(&to)
+    }
+
+    fn put_from(&self, from: &mut impl Read, to: &Path) -> Result<()> {
+        let mut file = match self.temporary(&self.staging) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.check_present()?;
+                fs::create_dir_all(&self.staging)
+                    .map_err(|error| Error::io(error, "the folder for staging cannot be created"))?;
+                self.temporary(&self.staging)?
+            }
+            file => file?,
+        };
+        std::io::copy(from, file.as_file_mut())
+            .and_then(|_| match self.durability {
+                Durability::Power => file.as_file().sync_all(),
+                Durability::Process => Ok(()),
+            })
+            .map_err(|error| at(error, "a blob cannot be written", file.path()))?;
+        let file = match file.persist_noclobber(to) {
+            Ok(_) => return Ok(()),
+            Err(failed) if failed.error.kind() == Io::NotFound => failed.file,
+            Err(failed) => return Err(at(failed.error, "a blob cannot be moved to its place", to)),
+        };
+        if let Some(shard) = to.parent() {
+            self.create_shard(shard)?;
+        }
+        file.persist_noclobber(to)
+            .map(|_| ())
+            .map_err(|failed| at(failed.error, "a blob cannot be moved to its place", to))
+    }
+
+    /// Makes a folder for blobs, but never in place of a store that has gone away.
+    fn create_shard(&self, shard: &Path) -> Result<()> {
+        self.check_present()?;
+        fs::create_dir_all(shard).map_err(|error| Error::io(error, "a folder for blobs cannot be created"))
+    }
+
+    fn temporary(&self, folder: &Path) -> Result<tempfile::NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(".put-")
+            .tempfile_in(folder)
+            .map_err(|error| at(error, "a temporary file cannot be made", folder))
+    }
+
+    /// Makes the way to a blob durable. Another thread may have made any of its folders and not synced it yet, so
+    /// all are synced; for those that are durable already that costs next to nothing.
+    fn sync_folders(&self, blob: &Path) -> Result<()> {
+        if self.durability == Durability::Process {
+            return Ok(());
+        }
+        let folders = blob.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        folders.into_iter().try_for_each(|folder| self.sync_folder(folder))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> Result<()> {
+        // Only on Unix can a folder be opened and synced; elsewhere the file system sees to it by itself.
+        if cfg!(unix) && self.durability == Durability::Power {
+            return fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| Error::io(error, "a folder of the blobs cannot be synced"));
+        }
+        Ok(())
+    }
+
+    fn remove_abandoned(&self, now: Timestamp) {
+        let Ok(staged) = fs::read_dir(&self.staging) else { return };
+        for file in staged.take(CLEANED_AT_OPEN).flatten() {
+            let old = file.metadata().is_ok_and(|metadata| {
+                let modified = metadata.modified().map(Timestamp::from);
+                metadata.is_file() && modified.is_ok_and(|modified| now.since(modified) > ABANDONED)
+            });
+            if old {
+                // Another process that opens the store may have been quicker.
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+
+    /// Opens a blob; `None` where it is certainly not there.
+    pub(super) fn open_blob(&self, key: &BlobKey) -> Result<Option<(fs::File, u64)>> {
+        let path = self.path_of(key);
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use fs_err::os::unix::fs::OpenOptionsExt;
+            // A link in place of a blob could lead to any file, and a pipe would hold the call up.
+            options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        }
+        #[cfg(not(unix))]
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(not_a_blob(&path));
+        }
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == Io::NotFound => return self.check_present().map(|()| None),
+            Err(_) if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) => {
+                return Err(not_a_blob(&path));
+            }
+            Err(error) => return Err(Error::io(error, "a blob cannot be opened")),
+        };
+        let metadata = file.metadata().map_err(|error| Error::io(error, "a blob cannot be opened"))?;
+        if metadata.is_file() { Ok(Some((file, metadata.len()))) } else { Err(not_a_blob(&path)) }
+    }
+
+    pub(super) fn exists(&self, key: &BlobKey) -> Result<bool> {
+        match fs::symlink_metadata(self.path_of(key)) {
+            Ok(metadata) => Ok(metadata.is_file()),
+            Err(error) if error.kind() == Io::NotFound => self.check_present().map(|()| false),
+            Err(error) => Err(Error::io(error, "a blob cannot be looked for")),
+        }
+    }
+
+    pub(super) fn delete(&self, key: &BlobKey) -> Result<bool> {
+        match fs::remove_file(self.path_of(key)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == Io::NotFound => self.check_present().map(|()| false),
+            Err(error) => Err(Error::io(error, "a blob cannot be deleted")),
+        }
+    }
+}
+
+/// Reads up to `len` bytes from `start` on; fewer where the file ends before.
+pub(super) fn read(mut file: fs::File, start: u64, len: u64) -> Result<Bytes> {
+    let capacity = usize::try_from(len).map_err(|_| {
+        let message = format!("a range of {len} bytes does not fit in memory");
+        Error::new(ErrorKind::LimitExceeded, message).with_context("path", file.path().to_string_lossy())
+    })?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(capacity).map_err(|error| {
+        Error::new(ErrorKind::LimitExceeded, format!("no memory for {len} bytes of a blob"))
+            .with_source(error)
+    })?;
+    let seek = if start == 0 { Ok(0) } else { file.seek(SeekFrom::Start(start)) };
+    seek.and_then(|_| file.take(len).read_to_end(&mut bytes))
+        .map_err(|error| Error::io(error, "a blob cannot be read"))?;
+    Ok(Bytes::from(bytes))
+}
+
+/// The two folders of a blob: the last four digits of its id, which has 32 of them.
+pub(super) fn shard_of(name: &str) -> (&str, &str) {
+    let end = name.len();
+    (&name[end - 4..end - 2], &name[end - 2..])
+}
+
+/// An error of `tempfile`, whose own message does not always name the path.
+fn at(error: std::io::Error, message: &str, path: &Path) -> Error {
+    Error::io(error, message).with_context("path", path.to_string_lossy())
+}
+
+fn not_a_blob(path: &Path) -> Error {
+    let message = "in place of a blob there is a link, a folder or a device; it was not followed";
+    Error::new(ErrorKind::Corrupted, message).with_context("path", path.to_string_lossy())
+}

@@ -1,0 +1,76 @@
+//! MessagePack for every serde type.
+
+use cacheness_core::{
+    BlobReader, BlobWriter, BoxedValue, CacheHandler, FormatMeta, HandlerContext, ReadOptions, Result,
+    TypeClass, TypeTarget, ValueRef,
+};
+
+use super::refuse_partial;
+
+/// Stores serde values as MessagePack, structs as maps from field names.
+///
+/// - *Name* `msgpack`, *class* serde.
+/// - *Claims* and *makes* every serde type. It belongs at the end of the registry's order, because text and bytes
+///   are serde types too and have handlers of their own.
+/// - *Format*: one value as the [MessagePack specification](https://msgpack.org) says. Fields are found by name, so
+///   fields may be reordered, and added or removed as far as serde's defaults allow. Bytes left over after the
+///   value are an error.
+///
+/// ```
+/// use cacheness_core::{CacheHandler, CacheValue, TypeClass};
+/// use cacheness_handlers::MsgpackHandler;
+///
+/// let handler = MsgpackHandler::new();
+/// assert_eq!((handler.name(), handler.class()), ("msgpack", TypeClass::Serde));
+/// assert!(handler.can_handle(&(1_u8, "any serde type".to_owned()).value_ref()));
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MsgpackHandler;
+
+impl MsgpackHandler {
+    /// The handler.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl CacheHandler for MsgpackHandler {
+    fn name(&self) -> &str {
+        "msgpack"
+    }
+
+    fn class(&self) -> TypeClass {
+        TypeClass::Serde
+    }
+
+    fn can_handle(&self, value: &ValueRef<'_>) -> bool {
+        value.is_serde()
+    }
+
+    fn can_decode(&self, target: &TypeTarget) -> bool {
+        target.is_serde()
+    }
+
+    fn put(
+        &self,
+        value: &ValueRef<'_>,
+        mut writer: &mut dyn BlobWriter,
+        _: &HandlerContext,
+    ) -> Result<FormatMeta> {
+        value.encode_msgpack(&mut writer)?;
+        Ok(FormatMeta::default())
+    }
+
+    fn get(
+        &self,
+        reader: &mut dyn BlobReader,
+        _: &FormatMeta,
+        target: &TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<BoxedValue> {
+        refuse_partial("msgpack", options)?;
+        target.decode_msgpack(&reader.bytes()?)
+    }
+}

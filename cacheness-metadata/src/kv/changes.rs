@@ -1,0 +1,307 @@
+//! What changes entries: put, remove, touch, uses and clearing, each with its indexes, totals and garbage.
+
+use std::collections::HashMap;
+
+use cacheness_core::{
+    AccessBatch, Change, Condition, Entry, GARBAGE_DELAY, Namespace, Outcome, Result, Timestamp, Version,
+};
+
+use super::layout;
+use super::rows::{self, EntryRow, NamespaceRow};
+use super::transaction::Transaction;
+
+/// How many rows of cleared generations each call of `apply` takes back. More than a put adds, so that what was
+/// cleared goes faster than new entries come.
+const RECLAIMED_PER_CALL: usize = 16;
+
+/// The entries that one call of `apply` has put, with their sizes: they are not evicted by it.
+pub(super) type Own = HashMap<(u64, String), u64>;
+
+/// What stands under a key.
+pub(super) enum Found {
+    Nothing,
+    /// Bytes that are no entry. They may be overwritten and removed, but say nothing.
+    Damaged,
+    Entry(EntryRow),
+}
+
+impl Found {
+    fn version(&self) -> Option<Version> {
+        match self {
+            Self::Entry(row) => Some(Version(row.version)),
+            Self::Nothing | Self::Damaged => None,
+        }
+    }
+}
+
+impl Transaction<'_> {
+    pub(super) async fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>> {
+        let mut own = Own::new();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            outcomes.push(match change {
+                Change::Put { entry, condition } => self.put(entry, *condition, &mut own).await?,
+                Change::Remove { namespace, key, condition, now } => {
+                    self.remove(namespace, key, *condition, *now, &mut own).await?
+                }
+                Change::Touch { namespace, key, condition, expires_at, now } => {
+                    self.touch(namespace, key, *condition, *expires_at, *now).await?
+                }
+                other => {
+                    let message = format!("this backend does not know the change {other:?}");
+                    return Err(cacheness_core::Error::new(cacheness_core::ErrorKind::Unsupported, message));
+                }
+            });
+        }
+        self.reclaim(RECLAIMED_PER_CALL).await?;
+        Ok(outcomes)
+    }
+
+    async fn put(&mut self, entry: &Entry, condition: Condition, own: &mut Own) -> Result<Outcome> {
+        let (name, key) = (&entry.namespace, entry.key.as_str());
+        let known = self.namespace(name).await?;
+        let found = match &known {
+            Some(namespace) => self.entry(namespace.generation, key).await?,
+            None => Found::Nothing,
+        };
+        let previous = found.version();
+        if !condition.holds(previous) {
+            return Ok(Outcome::skipped(previous));
+        }
+        self.head.limits.check_fits(entry.stored_size)?;
+        let mut namespace = match known {
+            Some(namespace) => namespace,
+            None => self.new_namespace(name)?,
+        };
+        let now = entry.created_at;
+        let kept = match &found {
+            Found::Entry(old) if old.blob == entry.blob_id() => old.blob.map(|blob| (blob, old.blob_bytes())),
+            _ => None,
+        };
+        self.take_out(&mut namespace, key, found, now);
+        if let Some((blob, bytes)) = kept {
+            // The new entry names the same blob, so it is none that may be deleted.
+            self.unset(layout::garbage((now + GARBAGE_DELAY).as_nanos(), blob));
+            self.unset(layout::blob(blob));
+            self.head.garbage_bytes = self.head.garbage_bytes.saturating_sub(bytes);
+        }
+
+        let mut entry = entry.clone();
+        entry.version = Version(self.next_number()?);
+        let mut row = EntryRow::new(&entry)?;
+        self.head.entries = self.head.entries.saturating_add(1);
+        self.head.bytes = self.head.bytes.saturating_add(row.stored_size);
+        namespace.entries = namespace.entries.saturating_add(1);
+        namespace.bytes = namespace.bytes.saturating_add(row.stored_size);
+        namespace.blob_bytes = namespace.blob_bytes.saturating_add(row.blob_bytes());
+        self.set(layout::namespace(name.as_str()), namespace.encode());
+        own.insert((namespace.generation, key.to_owned()), row.stored_size);
+        let evicted = self.make_room(now, own).await?;
+
+        // Ranked last, because a new entry starts where the last victim stood.
+        if self.head.ranked {
+            row.epoch = self.head.epoch;
+            row.rank = self.head.order.rank(&entry, self.head.age);
+        }
+        self.index(namespace.generation, key, &row);
+        self.set(layout::entry(namespace.generation, key), row.encode());
+        Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
+    }
+
+    async fn remove(
+        &mut self,
+        name: &Namespace,
+        key: &str,
+        condition: Condition,
+        now: Timestamp,
+        own: &mut Own,
+    ) -> Result<Outcome> {
+        let Some(mut namespace) = self.namespace(name).await? else { return Ok(Outcome::skipped(None)) };
+        let found = self.entry(namespace.generation, key).await?;
+        let previous = found.version();
+        if matches!(found, Found::Nothing) || !condition.holds(previous) {
+            return Ok(Outcome::skipped(previous));
+        }
+        self.take_out(&mut namespace, key, found, now);
+        own.remove(&(namespace.generation, key.to_owned()));
+        self.set(layout::namespace(name.as_str()), namespace.encode());
+        Ok(Outcome::applied(previous, None))
+    }
+
+    async fn touch(
+        &mut self,
+        name: &Namespace,
+        key: &str,
+        condition: Condition,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Outcome> {
+        let Some(namespace) = self.namespace(name).await? else { return Ok(Outcome::skipped(None)) };
+        let found = self.entry(namespace.generation, key).await?;
+        let previous = found.version();
+        let row = match found {
+            Found::Entry(row) if condition.holds(previous) => row,
+            _ => return Ok(Outcome::skipped(previous)),
+        };
+        let mut touched = row.clone();
+        touched.expires_at = expires_at.map(Timestamp::as_nanos);
+        self.used(name, namespace.generation, key, &row, touched, now, 1);
+        Ok(Outcome::applied(previous, None))
+    }
+
+    pub(super) async fn record(&mut self, batch: &AccessBatch) -> Result<()> {
+        for (name, counters) in batch.counters.iter().filter(|(_, counters)| !counters.is_zero()) {
+            let mut namespace = match self.namespace(name).await? {
+                Some(namespace) => namespace,
+                None => self.new_namespace(name)?,
+            };
+            namespace.counters.add(counters);
+            self.set(layout::namespace(name.as_str()), namespace.encode());
+        }
+        for access in &batch.accesses {
+            let Some(namespace) = self.namespace(&access.namespace).await? else { continue };
+            let Found::Entry(row) = self.entry(namespace.generation, &access.key).await? else { continue };
+            if row.version == access.version.0 {
+                let (at, hits) = (access.accessed_at, access.hits);
+                self.used(&access.namespace, namespace.generation, &access.key, &row, row.clone(), at, hits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that an entry was used, and whatever else `changed` has that `row` had not.
+    #[expect(clippy::too_many_arguments, reason = "an entry's place, its old and its new row, and the use")]
+    pub(super) fn used(
+        &mut self,
+        name: &Namespace,
+        generation: u64,
+        key: &str,
+        row: &EntryRow,
+        mut changed: EntryRow,
+        at: Timestamp,
+        hits: u64,
+    ) {
+        changed.accessed_at = changed.accessed_at.max(at.as_nanos());
+        changed.hits = changed.hits.saturating_add(hits);
+        if self.head.ranked {
+            let same_epoch = row.epoch == self.head.epoch;
+            changed.rank = if same_epoch && row.expires_at == changed.expires_at {
+                self.head.order.rank_after_access(row.rank, at, hits)
+            } else if same_epoch {
+                // Only the order by expiry takes a new rank from a new expiry; the others add the use to the old one.
+                let used = self.head.order.rank_after_access(row.rank, at, hits);
+                if used == row.rank { self.rank_of(name, key, &changed) } else { used }
+            } else {
+                self.rank_of(name, key, &changed)
+            };
+            changed.epoch = self.head.epoch;
+        }
+        self.unindex(generation, row);
+        self.index(generation, key, &changed);
+        self.set(layout::entry(generation, key), changed.encode());
+    }
+
+    /// The rank of an entry in the present order, from the entry as a whole. A damaged one goes first.
+    pub(super) fn rank_of(&self, name: &Namespace, key: &str, row: &EntryRow) -> i64 {
+        match row.to_entry(name, key, true) {
+            Ok(entry) => self.head.order.rank(&entry, self.head.age),
+            Err(_) => i64::MIN,
+        }
+    }
+
+    /// Gives a namespace a generation without entries, and leaves the old one to be taken back.
+    pub(super) async fn clear(
+        &mut self,
+        name: &Namespace,
+        now: Timestamp,
+        drop: bool,
+    ) -> Result<Option<u64>> {
+        let Some(mut namespace) = self.namespace(name).await? else { return Ok(None) };
+        let removed = namespace.entries;
+        if removed > 0 || drop {
+            self.unset(layout::live(namespace.generation));
+            self.set(layout::cleared(namespace.generation), rows::time(now));
+            self.head.cleared = self.head.cleared.saturating_add(1);
+            self.head.entries = self.head.entries.saturating_sub(namespace.entries);
+            self.head.bytes = self.head.bytes.saturating_sub(namespace.bytes);
+            self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(namespace.blob_bytes);
+        }
+        if drop {
+            self.unset(layout::namespace(name.as_str()));
+        } else if removed > 0 {
+            let counters = namespace.counters;
+            namespace = self.new_namespace(name)?;
+            namespace.counters = counters;
+            self.set(layout::namespace(name.as_str()), namespace.encode());
+        }
+        Ok(Some(removed))
+    }
+
+    pub(super) async fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRow>> {
+        let row = self.get(&layout::namespace(name.as_str())).await?;
+        row.as_ref().map(NamespaceRow::decode).transpose()
+    }
+
+    fn new_namespace(&mut self, name: &Namespace) -> Result<NamespaceRow> {
+        let generation = self.next_number()?;
+        self.set(layout::live(generation), name.as_str().to_owned().into());
+        Ok(NamespaceRow::new(generation))
+    }
+
+    pub(super) async fn entry(&self, generation: u64, key: &str) -> Result<Found> {
+        Ok(match self.get(&layout::entry(generation, key)).await? {
+            None => Found::Nothing,
+            Some(row) => EntryRow::decode(&row).map_or(Found::Damaged, Found::Entry),
+        })
+    }
+
+    /// Removes what was found under a key: the row, its indexes, its share of the totals; its blob becomes garbage.
+    pub(super) fn take_out(&mut self, namespace: &mut NamespaceRow, key: &str, found: Found, now: Timestamp) {
+        let (size, blob_bytes) = match &found {
+            Found::Nothing => return,
+            Found::Damaged => (0, 0),
+            Found::Entry(row) => (row.stored_size, row.blob_bytes()),
+        };
+        self.unset(layout::entry(namespace.generation, key));
+        self.head.entries = self.head.entries.saturating_sub(1);
+        self.head.bytes = self.head.bytes.saturating_sub(size);
+        namespace.entries = namespace.entries.saturating_sub(1);
+        namespace.bytes = namespace.bytes.saturating_sub(size);
+        namespace.blob_bytes = namespace.blob_bytes.saturating_sub(blob_bytes);
+        if let Found::Entry(row) = found {
+            self.unindex(namespace.generation, &row);
+            self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(blob_bytes);
+            self.discard_blob(&row, now);
+        }
+    }
+
+    /// Lists the blob of an entry as garbage. Its bytes must have been counted.
+    pub(super) fn discard_blob(&mut self, row: &EntryRow, since: Timestamp) {
+        if let Some(blob) = row.blob {
+            let due = (since + GARBAGE_DELAY).as_nanos();
+            self.set(layout::garbage(due, blob), bytes::Bytes::new());
+            self.set(layout::blob(blob), rows::garbage(due, row.blob_bytes()));
+        }
+    }
+
+    pub(super) fn index(&mut self, generation: u64, key: &str, row: &EntryRow) {
+        let reference = layout::reference(generation, key);
+        if let Some(at) = row.expires_at {
+            self.set(layout::expiry(at, row.version), reference.clone());
+        }
+        if row.epoch != 0 {
+            self.set(layout::rank(row.epoch, row.priority, row.rank, row.version), reference);
+        }
+        self.set(layout::created(generation, row.created_at, row.version), bytes::Bytes::new());
+    }
+
+    pub(super) fn unindex(&mut self, generation: u64, row: &EntryRow) {
+        if let Some(at) = row.expires_at {
+            self.unset(layout::expiry(at, row.version));
+        }
+        if row.epoch != 0 {
+            self.unset(layout::rank(row.epoch, row.priority, row.rank, row.version));
+        }
+        self.unset(layout::created(generation, row.created_at, row.version));
+    }
+}

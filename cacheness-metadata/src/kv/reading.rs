@@ -1,0 +1,165 @@
+//! What only reads: lookups, listings, statistics and due garbage. It takes no turn and is never held up by writers.
+
+use bytes::Bytes;
+use cacheness_core::{
+    BlobId, Cursor, Entry, Error, ErrorKind, ListQuery, Namespace, Page, Result, Stats, Timestamp,
+};
+
+use super::KvStore;
+use super::layout;
+use super::rows::{self, EntryRow, Head, NamespaceRow};
+
+/// How many rows one page looks at where its filter leaves most of them out.
+const ROWS_PER_PAGE: usize = 4 * ListQuery::MAX_PAGE;
+
+/// How many namespaces are read at once.
+const NAMESPACES_AT_ONCE: usize = 1_000;
+
+pub(super) async fn entry(store: &dyn KvStore, namespace: &Namespace, key: &str) -> Result<Option<Entry>> {
+    let Some(row) = store.get(&layout::namespace(namespace.as_str())).await? else { return Ok(None) };
+    let generation = NamespaceRow::generation_of(&row)?;
+    let Some(row) = store.get(&layout::entry(generation, key)).await? else { return Ok(None) };
+    let entry = EntryRow::decode(&row).and_then(|row| row.to_entry(namespace, key, false));
+    entry.map(Some).map_err(|error| error.with_context("key", key))
+}
+
+pub(super) async fn list(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
+    let limit = query.limit.clamp(1, ListQuery::MAX_PAGE);
+    let mut page = Page::default();
+    let mut looked_at = 0;
+    let mut names = layout::all(layout::NAMESPACE);
+    if let Some(namespace) = &query.namespace {
+        names.start = layout::namespace(namespace.as_str());
+        names.end = layout::after(&names.start);
+    }
+    if let Some(cursor) = &query.after {
+        names.start = names.start.max(layout::namespace(cursor.namespace.as_str())).min(names.end.clone());
+    }
+    while let Some((name, row)) = store.scan(names.clone(), 1).await?.pop() {
+        names.start = layout::after(&name);
+        let namespace = rows::read_namespace(name.get(1..).unwrap_or_default())?;
+        let generation = NamespaceRow::generation_of(&row)?;
+        let mut range = layout::entries(generation, &query.prefix);
+        if let Some(cursor) = query.after.as_ref().filter(|cursor| cursor.namespace == namespace) {
+            let after = layout::after(&layout::entry(generation, &cursor.key));
+            range.start = range.start.max(after).min(range.end.clone());
+        }
+        loop {
+            // One more than the page takes, so that it is known whether there is another page.
+            let wanted = limit - page.entries.len() + 1;
+            let found = store.scan(range.clone(), wanted).await?;
+            let exhausted = found.len() < wanted;
+            for (key, value) in found {
+                let text = rows::tail(&key, 9)?;
+                let row = EntryRow::decode(&value).map_err(|error| error.with_context("key", text))?;
+                range.start = layout::after(&key);
+                looked_at += 1;
+                if !is_wanted(query, &row) {
+                    continue;
+                }
+                if page.entries.len() == limit {
+                    page.next = page.entries.last().map(place_of);
+                    return Ok(page);
+                }
+                let entry = row.to_entry(&namespace, text, true);
+                page.entries.push(entry.map_err(|error| error.with_context("key", text))?);
+                if looked_at >= ROWS_PER_PAGE {
+                    page.next = page.entries.last().map(place_of);
+                    return Ok(page);
+                }
+            }
+            if exhausted {
+                break;
+            }
+            if looked_at >= ROWS_PER_PAGE {
+                let last = range.start.get(9..range.start.len() - 1).unwrap_or_default();
+                let key = String::from_utf8_lossy(last).into_owned();
+                page.next = Some(Cursor { namespace, key });
+                return Ok(page);
+            }
+        }
+    }
+    Ok(page)
+}
+
+pub(super) async fn stats(store: &dyn KvStore, namespace: Option<&Namespace>) -> Result<Stats> {
+    let mut stats = Stats::default();
+    if let Some(name) = namespace {
+        if let Some(row) = store.get(&layout::namespace(name.as_str())).await? {
+            add(store, &mut stats, &NamespaceRow::decode(&row)?).await?;
+        }
+        return Ok(stats);
+    }
+    let mut range = layout::all(layout::NAMESPACE);
+    loop {
+        let found = store.scan(range.clone(), NAMESPACES_AT_ONCE).await?;
+        for (_, row) in &found {
+            add(store, &mut stats, &NamespaceRow::decode(row)?).await?;
+        }
+        match found.last() {
+            Some((last, _)) if found.len() == NAMESPACES_AT_ONCE => range.start = layout::after(last),
+            _ => break,
+        }
+    }
+    if let Some(head) = store.get(&layout::HEAD).await? {
+        stats.garbage_bytes = Head::decode(&head)?.garbage_bytes;
+    }
+    Ok(stats)
+}
+
+async fn add(store: &dyn KvStore, stats: &mut Stats, namespace: &NamespaceRow) -> Result<()> {
+    stats.counters.add(&namespace.counters);
+    stats.entries = stats.entries.saturating_add(namespace.entries);
+    stats.stored_bytes = stats.stored_bytes.saturating_add(namespace.bytes);
+    if let Some((first, _)) = store.scan(layout::all_created(namespace.generation), 1).await?.pop() {
+        let oldest =
+            layout::created_at(&first).ok_or_else(|| rows::damage("an index has a row without a time"))?;
+        stats.oldest_entry = Some(stats.oldest_entry.map_or(oldest, |known| known.min(oldest)));
+    }
+    Ok(())
+}
+
+pub(super) async fn namespaces(store: &dyn KvStore) -> Result<Vec<Namespace>> {
+    let mut names = Vec::new();
+    let mut range = layout::all(layout::NAMESPACE);
+    loop {
+        let found = store.scan(range.clone(), NAMESPACES_AT_ONCE).await?;
+        for (key, _) in &found {
+            names.push(rows::read_namespace(key.get(1..).unwrap_or_default())?);
+        }
+        match found.last() {
+            Some((last, _)) if found.len() == NAMESPACES_AT_ONCE => range.start = layout::after(last),
+            _ => return Ok(names),
+        }
+    }
+}
+
+pub(super) async fn due_garbage(store: &dyn KvStore, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {
+    let due = store.scan(layout::until(layout::GARBAGE, now), limit).await?;
+    let read = |key: &Bytes| key.get(9..).and_then(BlobId::from_slice);
+    due.iter().map(|(key, _)| read(key).ok_or_else(|| rows::damage("a blob id has 16 bytes"))).collect()
+}
+
+fn is_wanted(query: &ListQuery, row: &EntryRow) -> bool {
+    query
+        .expired
+        .is_none_or(|(expired, now)| row.expires_at.is_some_and(|at| at <= now.as_nanos()) == expired)
+}
+
+fn place_of(entry: &Entry) -> Cursor {
+    Cursor { namespace: entry.namespace.clone(), key: entry.key.as_str().to_owned() }
+}
+
+/// The head of a store; an error where its format is unknown.
+pub(super) async fn head(store: &dyn KvStore) -> Result<Option<Head>> {
+    store.get(&layout::HEAD).await?.as_ref().map(Head::decode).transpose().map_err(|error| {
+        if error.kind() == ErrorKind::Corrupted {
+            return Error::new(
+                ErrorKind::Corrupted,
+                "this store holds no entries of Cacheness, or a damaged head",
+            )
+            .with_source(error);
+        }
+        error
+    })
+}

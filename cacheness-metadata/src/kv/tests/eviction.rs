@@ -1,0 +1,181 @@
+//! Who goes first, by each order.
+
+use cacheness_core::{ErrorKind, EvictionOrder, EvictionReason, Limits, MetadataBackend, Version};
+
+use super::*;
+
+fn limit(entries: u64, order: EvictionOrder) -> Limits {
+    Limits::unbounded().max_entries(entries).order(order)
+}
+
+/// Evicts everything, one at a time, and returns the keys in that order.
+async fn victims(store: &KvMetadata, limits: Limits) -> Vec<String> {
+    let mut victims = Vec::new();
+    let mut left = store.stats(None).await.unwrap().entries;
+    while left > 0 {
+        left -= 1;
+        let evicted = store.set_limits(limits.max_entries(left), at(50)).await.unwrap();
+        victims.extend(evicted.into_iter().map(|evicted| evicted.key.as_str().to_owned()));
+    }
+    victims
+}
+
+fn sample() -> Vec<Entry> {
+    let mut entries: Vec<Entry> = ["a", "b", "c", "d"].iter().map(|key| entry(key, at(10))).collect();
+    let [a, b, c, d] = &mut entries[..] else { unreachable!() };
+    (a.accessed_at, b.accessed_at, c.accessed_at, d.accessed_at) = (at(14), at(13), at(12), at(11));
+    (a.hits, b.hits, c.hits, d.hits) = (5, 0, 9, 1);
+    (a.stored_size, b.stored_size, c.stored_size, d.stored_size) = (1, 5, 3, 4);
+    a.validity.expires_at = Some(at(100));
+    b.validity.expires_at = Some(at(99));
+    d.validity.expires_at = Some(at(101));
+    entries
+}
+
+#[tokio::test]
+async fn each_order_has_its_victims() {
+    for (order, expected) in [
+        (EvictionOrder::Lru, "dcba"),
+        (EvictionOrder::Lfu, "bdac"),
+        (EvictionOrder::Fifo, "abcd"),
+        (EvictionOrder::Ttl, "badc"),
+        (EvictionOrder::Size, "bdca"),
+    ] {
+        // Once the entries come while the order holds, once it is set when they are there, once it changes.
+        for before in [
+            Some(limit(9, order)),
+            None,
+            Some(limit(9, EvictionOrder::Size)),
+            Some(limit(9, EvictionOrder::Fifo)),
+        ] {
+            let (store, rows) = open().await;
+            if let Some(limits) = before {
+                store.set_limits(limits, at(1)).await.unwrap();
+            }
+            store.apply(sample().into_iter().map(putting).collect()).await.unwrap();
+            assert_eq!(victims(&store, limit(9, order)).await.concat(), expected, "{order} after {before:?}");
+            for kind in [b'e', b'r', b'x', b'c'] {
+                assert_eq!(rows_of(&rows, kind).await.len(), 0);
+            }
+            assert_eq!(store.stats(None).await.unwrap().stored_bytes, 0);
+            assert_eq!(store.stats(None).await.unwrap().garbage_bytes, 13);
+        }
+    }
+}
+
+#[tokio::test]
+async fn priority_comes_before_rank_and_expiry_before_both() {
+    let (store, _) = open().await;
+    let mut entries = sample();
+    entries[3].priority = 0.9;
+    entries[0].priority = 0.1;
+    entries[2].priority = 1.0;
+    entries[2].validity.expires_at = Some(at(20));
+    store.set_limits(limit(9, EvictionOrder::Lru), at(1)).await.unwrap();
+    store.apply(entries.into_iter().map(putting).collect()).await.unwrap();
+    let evicted = store.set_limits(limit(3, EvictionOrder::Lru), at(50)).await.unwrap();
+    assert_eq!((evicted[0].key.as_str(), evicted[0].reason), ("c", EvictionReason::Expired));
+    assert_eq!(victims(&store, limit(9, EvictionOrder::Lru)).await.concat(), "abd");
+}
+
+#[tokio::test]
+async fn a_victim_that_was_just_used_is_spared_and_its_uses_are_written_down() {
+    for order in [EvictionOrder::Lru, EvictionOrder::Lfu] {
+        let context = context();
+        let store = KvMetadata::open(MemoryStore::default(), &context).await.unwrap();
+        store.set_limits(limit(3, order), at(1)).await.unwrap();
+        for (i, key) in ["a", "b", "c"].into_iter().enumerate() {
+            let version = put(&store, entry(key, at(10 + i as i64))).await.version.unwrap();
+            if key != "b" {
+                context.accesses.record(&Namespace::default(), key, version, at(10), at(30));
+                context.accesses.record(&Namespace::default(), key, version, at(10), at(31));
+            }
+        }
+        let outcome = put(&store, entry("d", at(40))).await;
+        assert_eq!(outcome.evicted[0].key.as_str(), "b", "{order}");
+        let spared = store.get_entry(&Namespace::default(), "a").await.unwrap().unwrap();
+        assert_eq!((spared.hits, spared.accessed_at), (2, at(31)));
+        assert_eq!(context.accesses.pending(&Namespace::default(), "a", spared.version), None);
+    }
+}
+
+#[tokio::test]
+async fn least_frequently_used_ages() {
+    let (store, _) = open().await;
+    store.set_limits(limit(2, EvictionOrder::Lfu), at(1)).await.unwrap();
+    let mut popular = entry("popular", at(1));
+    popular.hits = 3;
+    put(&store, popular).await;
+    let mut rounds = 0;
+    while has(&store, "popular").await {
+        rounds += 1;
+        assert!(rounds < 10, "what was popular long ago must go");
+        let version = put(&store, entry(&format!("k{rounds}"), at(rounds))).await.version.unwrap();
+        // Each newcomer is used once.
+        let access = cacheness_core::EntryAccess {
+            namespace: Namespace::default(),
+            key: format!("k{rounds}"),
+            version,
+            accessed_at: at(rounds),
+            hits: 1,
+        };
+        let batch = cacheness_core::AccessBatch { counters: vec![], accesses: vec![access] };
+        store.record_accesses(batch).await.unwrap();
+    }
+    assert!(rounds > 2);
+}
+
+#[tokio::test]
+async fn what_a_call_puts_is_not_its_victim() {
+    let (store, _) = open().await;
+    store.set_limits(limit(3, EvictionOrder::Size), at(1)).await.unwrap();
+    store.apply(["a", "b", "c"].map(|key| putting(entry(key, at(1)))).to_vec()).await.unwrap();
+    let mut large = entry("large", at(2));
+    large.stored_size = 1_000_000;
+    let mut expired = entry("expired", at(2));
+    expired.validity.expires_at = Some(at(1));
+    store.apply(vec![putting(large), putting(expired)]).await.unwrap();
+    assert!(has(&store, "large").await && has(&store, "expired").await);
+    assert_eq!(store.stats(None).await.unwrap().entries, 3);
+
+    let four = ["w", "x", "y", "z"].map(|key| putting(entry(key, at(3)))).to_vec();
+    assert_eq!(store.apply(four).await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert!(has(&store, "large").await && !has(&store, "w").await);
+}
+
+#[tokio::test]
+async fn a_touch_moves_an_entry_in_the_order_by_expiry() {
+    let (store, rows) = open().await;
+    store.set_limits(limit(9, EvictionOrder::Ttl), at(1)).await.unwrap();
+    store.apply(sample().into_iter().map(putting).collect()).await.unwrap();
+    let touch = Change::Touch {
+        namespace: Namespace::default(),
+        key: "b".into(),
+        condition: Condition::Always,
+        expires_at: None,
+        now: at(20),
+    };
+    assert_eq!(store.apply(vec![touch]).await.unwrap()[0].version, None::<Version>);
+    assert_eq!(rows_of(&rows, b'x').await.len(), 2);
+    assert_eq!(victims(&store, limit(9, EvictionOrder::Ttl)).await.concat(), "adbc");
+}
+
+#[tokio::test]
+async fn what_was_cleared_is_no_victim_and_makes_no_trouble() {
+    let (store, rows) = open().await;
+    store.set_limits(limit(300, EvictionOrder::Lru), at(1)).await.unwrap();
+    let old =
+        (0..250).map(|i| putting(entry_in("old", &i.to_string(), at(i), Location::Inline(Bytes::new()))));
+    store.apply(old.collect()).await.unwrap();
+    let kept = (0..50).map(|i| putting(entry(&format!("kept{i}"), at(1000 + i))));
+    store.apply(kept.collect()).await.unwrap();
+    assert_eq!(store.clear(&Namespace::new("old").unwrap()).await.unwrap(), 250);
+    let evicted = store.set_limits(limit(49, EvictionOrder::Lru), at(2000)).await.unwrap();
+    assert_eq!(evicted.len(), 1);
+    assert_eq!(evicted[0].key.as_str(), "kept0");
+    while store.purge(at(0), 100).await.unwrap().more {}
+    for kind in [b'e', b'r', b'c'] {
+        assert_eq!(rows_of(&rows, kind).await.len(), 49);
+    }
+    assert_eq!(rows_of(&rows, b'd').await.len(), 0);
+}

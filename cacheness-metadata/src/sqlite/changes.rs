@@ -1,0 +1,253 @@
+//! What changes entries: put, remove, touch and uses, each with its share of the totals and its garbage.
+
+use cacheness_core::{
+    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, GARBAGE_DELAY, Location, Namespace,
+    Outcome, Timestamp, Version,
+};
+
+use super::failure::Tried;
+use super::schema::{MAX_VERSION, entry_id, version_of};
+use super::statements::Sql;
+use super::transaction::{EntryRow, Transaction};
+
+/// The longest value that stands in the row of its entry. A longer one has a row of its own, so that writing an
+/// access time down does not write the value again.
+const IN_ROW: usize = 2 * 1024;
+
+/// How many rows of cleared generations each call takes back: more than it adds, so that the room does come back.
+pub(super) const RECLAIMED_PER_CALL: usize = 16;
+
+/// Columns of the statements that find one entry.
+const COLUMNS: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+
+impl Transaction<'_, '_> {
+    /// Makes the changes of one call.
+    pub(super) fn apply(&mut self, changes: &mut [Change]) -> Tried<Vec<Outcome>> {
+        self.begin_call();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            outcomes.push(match change {
+                Change::Put { entry, condition } => self.put(entry, *condition)?,
+                Change::Remove { namespace, key, condition, now } => self.remove(namespace, key, *condition, *now)?,
+                Change::Touch { namespace, key, condition, expires_at, now } => {
+                    self.touch(namespace, key, *condition, *expires_at, *now)?
+                }
+                _ => {
+                    let message = "this backend does not know a change that was asked for";
+                    return Err(Error::new(ErrorKind::Unsupported, message).into());
+                }
+            });
+        }
+        if self.head.cleared > 0 {
+            self.reclaim(RECLAIMED_PER_CALL)?;
+        }
+        Ok(outcomes)
+    }
+
+    fn put(&mut self, entry: &mut Entry, condition: Condition) -> Tried<Outcome> {
+        let known = self.tenant(&entry.namespace)?;
+        let old = match known {
+            Some(tenant) => self.find(self.generation(tenant), entry.key.as_str())?,
+            None => None,
+        };
+        let previous = old.map(|old| version(&old));
+        if !condition.holds(previous) {
+            return Ok(Outcome::skipped(previous));
+        }
+        if entry.location == Location::InlineOmitted {
+            let message = "an entry whose inline bytes were left out by a listing cannot be put";
+            return Err(Error::new(ErrorKind::InvalidInput, message).into());
+        }
+        self.limits.check_fits(entry.stored_size)?;
+        let tenant = match known {
+            Some(tenant) => tenant,
+            None => self.tenant_or_new(&entry.namespace)?,
+        };
+        let now = entry.created_at;
+        let blob = entry.blob_id().map(|id| *id.as_bytes());
+        if let Some(old) = &old {
+            self.take_out(tenant, old)?;
+            if old.blob != blob {
+                self.discard_blob(old, now)?;
+            }
+        }
+        let size = i64::try_from(entry.stored_size).unwrap_or(i64::MAX);
+        let evicted = self.make_room(now, size)?;
+
+        let number = self.next_version()?;
+        entry.version = Version(number.unsigned_abs());
+        let generation = self.generation(tenant);
+        let id = entry_id(generation, number);
+        self.insert(entry, id, generation, size)?;
+
+        let blob_bytes = if blob.is_some() { size } else { 0 };
+        let tenant = self.change(tenant);
+        tenant.entries = tenant.entries.saturating_add(1);
+        tenant.bytes = tenant.bytes.saturating_add(size);
+        tenant.blob_bytes = tenant.blob_bytes.saturating_add(blob_bytes);
+        self.head.entries = self.head.entries.saturating_add(1);
+        self.head.bytes = self.head.bytes.saturating_add(size);
+        self.own_entries += 1;
+        self.own_bytes = self.own_bytes.saturating_add(size);
+        Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
+    }
+
+    fn insert(&mut self, entry: &Entry, id: i64, generation: i64, size: i64) -> Tried<()> {
+        let rank = self.head.order.map_or(0, |order| order.rank(entry, self.head.age));
+        let record = entry.to_stored();
+        let blob = entry.blob_id();
+        let (place, inline): (i64, Option<&[u8]>) = match &entry.location {
+            Location::Inline(bytes) if bytes.len() <= IN_ROW => (1, Some(bytes)),
+            Location::Inline(bytes) => {
+                self.session.statement(Sql::InsertInline)?.execute((id, &bytes[..]))?;
+                (2, None)
+            }
+            Location::Blob(_) | Location::InlineOmitted => (0, None),
+        };
+        self.session.statement(Sql::InsertEntry)?.execute((
+            id,
+            generation,
+            entry.key.as_str(),
+            entry.accessed_at.as_nanos(),
+            i64::try_from(entry.hits).unwrap_or(i64::MAX),
+            entry.validity.expires_at.map(Timestamp::as_nanos),
+            size,
+            f64::from(entry.priority),
+            rank,
+            place,
+            blob.as_ref().map(|id| &id.as_bytes()[..]),
+            &record[..],
+            inline,
+        ))?;
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &Namespace, key: &str, condition: Condition, now: Timestamp) -> Tried<Outcome> {
+        let Some(tenant) = self.tenant(name)? else { return Ok(Outcome::skipped(None)) };
+        let Some(old) = self.find(self.generation(tenant), key)? else { return Ok(Outcome::skipped(None)) };
+        let previous = Some(version(&old));
+        if !condition.holds(previous) {
+            return Ok(Outcome::skipped(previous));
+        }
+        self.take_out(tenant, &old)?;
+        self.discard_blob(&old, now)?;
+        Ok(Outcome::applied(previous, None))
+    }
+
+    fn touch(
+        &mut self,
+        name: &Namespace,
+        key: &str,
+        condition: Condition,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Tried<Outcome> {
+        let Some(tenant) = self.tenant(name)? else { return Ok(Outcome::skipped(None)) };
+        let Some(row) = self.find(self.generation(tenant), key)? else { return Ok(Outcome::skipped(None)) };
+        let previous = Some(version(&row));
+        if !condition.holds(previous) {
+            return Ok(Outcome::skipped(previous));
+        }
+        self.write_use(&row, now, 1)?;
+        let expires_at = expires_at.map(Timestamp::as_nanos);
+        self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
+        if self.head.order == Some(EvictionOrder::Ttl) {
+            self.session.statement(Sql::Rank)?.execute((row.id, expires_at.unwrap_or(i64::MAX)))?;
+        }
+        Ok(Outcome::applied(previous, None))
+    }
+
+    /// Adds to the counters of namespaces.
+    pub(super) fn count(&mut self, batch: &AccessBatch) -> Tried<()> {
+        for (name, counters) in batch.counters.iter().filter(|(_, counters)| !counters.is_zero()) {
+            self.tenant_or_new(name)?;
+            let read = self.session.statement(Sql::Counters)?;
+            let mut sum = read.query_row((name.as_str(),), |row| super::reader::counters(row, 0))?;
+            sum.add(counters);
+            self.set_counters(name, &sum)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down uses of entries that still have the version they were read at.
+    pub(super) fn record(&mut self, accesses: &[cacheness_core::EntryAccess]) -> Tried<()> {
+        for access in accesses {
+            let Ok(number) = i64::try_from(access.version.0) else { continue };
+            let Some(tenant) = self.tenant(&access.namespace)? else { continue };
+            if number > MAX_VERSION {
+                continue;
+            }
+            let id = entry_id(self.generation(tenant), number);
+            let mut rows = self.session.statement(Sql::FindById)?.query((id, access.key.as_str()))?;
+            let found = rows.next()?.map(|row| EntryRow::read(row, COLUMNS)).transpose()?;
+            drop(rows);
+            if let Some(row) = found {
+                self.write_use(&row, access.accessed_at, access.hits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes uses of an entry down, and ranks it by them.
+    pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<()> {
+        let accessed_at = row.accessed_at.max(at.as_nanos());
+        let sum = row.hits.saturating_add(i64::try_from(hits).unwrap_or(i64::MAX));
+        self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum))?;
+        let Some(order) = self.head.order else { return Ok(()) };
+        let rank = order.rank_after_access(row.rank, at, hits);
+        if rank != row.rank {
+            self.session.statement(Sql::Rank)?.execute((row.id, rank))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn find(&mut self, generation: i64, key: &str) -> Tried<Option<EntryRow>> {
+        let mut rows = self.session.statement(Sql::Find)?.query((generation, key))?;
+        Ok(rows.next()?.map(|row| EntryRow::read(row, COLUMNS)).transpose()?)
+    }
+
+    /// Deletes an entry of a namespace and takes it out of the totals. What becomes of its blob is said apart.
+    pub(super) fn take_out(&mut self, tenant: usize, row: &EntryRow) -> Tried<()> {
+        self.delete_row(row)?;
+        let tenant = self.change(tenant);
+        tenant.entries = (tenant.entries - 1).max(0);
+        tenant.bytes = (tenant.bytes - row.size).max(0);
+        tenant.blob_bytes = (tenant.blob_bytes - row.blob_bytes()).max(0);
+        self.head.entries = (self.head.entries - 1).max(0);
+        self.head.bytes = (self.head.bytes - row.size).max(0);
+        if version_of(row.id) >= self.own_from {
+            self.own_entries -= 1;
+            self.own_bytes = (self.own_bytes - row.size).max(0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_row(&mut self, row: &EntryRow) -> Tried<()> {
+        self.session.statement(Sql::DeleteEntry)?.execute((row.id,))?;
+        if row.place == 2 {
+            self.session.statement(Sql::DeleteInline)?.execute((row.id,))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the blob of an entry garbage, and counts it as such.
+    pub(super) fn discard_blob(&mut self, row: &EntryRow, since: Timestamp) -> Tried<()> {
+        if row.blob.is_some() {
+            self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(row.size);
+        }
+        self.list_garbage(row, since)
+    }
+
+    /// Makes the blob of an entry garbage that was counted before.
+    pub(super) fn list_garbage(&mut self, row: &EntryRow, since: Timestamp) -> Tried<()> {
+        if let Some(blob) = &row.blob {
+            let due = (since + GARBAGE_DELAY).as_nanos();
+            self.session.statement(Sql::InsertGarbage)?.execute((due, &blob[..], row.size))?;
+        }
+        Ok(())
+    }
+}
+
+fn version(row: &EntryRow) -> Version {
+    Version(version_of(row.id).unsigned_abs())
+}

@@ -1,0 +1,142 @@
+//! Every statement that is run more than once. What varies is always a parameter, never text.
+
+macro_rules! statements {
+    ($($name:ident: $text:expr;)*) => {
+        /// A statement; each connection prepares it when it is first needed.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(super) enum Sql { $($name,)* }
+
+        impl Sql {
+            pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// How many there are.
+            pub(super) const COUNT: usize = Self::ALL.len();
+
+            pub(super) fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+/// What `reader::entry_of` reads, without and with inline bytes.
+macro_rules! stored {
+    () => {
+        "e.id, e.key, e.accessed_at, e.hits, e.expires_at, e.place, e.record"
+    };
+    (inline) => {
+        concat!(
+            stored!(),
+            ", CASE e.place WHEN 2 THEN (SELECT bytes FROM inline_values WHERE id = e.id) ELSE e.inline END"
+        )
+    };
+}
+
+/// What `eviction::Candidate` reads.
+macro_rules! candidate {
+    () => {
+        "e.id, e.key, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, n.name \
+         FROM entries e LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > ''"
+    };
+}
+
+macro_rules! counters {
+    () => {
+        "hits, misses, puts, removals, evictions, expirations, errors, bytes_out, bytes_in"
+    };
+}
+
+statements! {
+    Begin: "BEGIN IMMEDIATE";
+    Commit: "COMMIT";
+    Rollback: "ROLLBACK";
+
+    Head: "SELECT generation, entries, bytes, blob_bytes, sequence, age, eviction_order, rank_next, cleared \
+           FROM namespaces WHERE name = ''";
+    SaveTotals: "UPDATE namespaces SET entries = ?1, bytes = ?2, blob_bytes = ?3, sequence = ?4, age = ?5 \
+                 WHERE name = ''";
+    SaveHead: "UPDATE namespaces SET generation = ?1, eviction_order = ?2, rank_next = ?3, cleared = ?4 \
+               WHERE name = ''";
+
+    Namespace: "SELECT generation, entries, bytes, blob_bytes FROM namespaces WHERE name = ?1";
+    InsertNamespace: "INSERT INTO namespaces (name, generation) VALUES (?1, ?2)";
+    SaveNamespace: "UPDATE namespaces SET entries = ?2, bytes = ?3, blob_bytes = ?4 WHERE name = ?1";
+    SetGeneration: "UPDATE namespaces SET generation = ?2 WHERE name = ?1";
+    DeleteNamespace: "DELETE FROM namespaces WHERE name = ?1";
+    GenerationInUse: "SELECT EXISTS (SELECT 1 FROM namespaces WHERE generation = ?1 AND name > '') \
+                      OR EXISTS (SELECT 1 FROM cleared WHERE generation = ?1)";
+    NextNamespace: "SELECT name FROM namespaces WHERE name > ?1 ORDER BY name LIMIT 1";
+    NamespaceNames: "SELECT name FROM namespaces WHERE name > '' ORDER BY name";
+
+    Counters: concat!("SELECT ", counters!(), " FROM namespaces WHERE name = ?1");
+    SetCounters: "UPDATE namespaces SET hits = ?2, misses = ?3, puts = ?4, removals = ?5, evictions = ?6, \
+                  expirations = ?7, errors = ?8, bytes_out = ?9, bytes_in = ?10 WHERE name = ?1";
+    CountVictims: "UPDATE namespaces SET evictions = evictions + ?2, expirations = expirations + ?3 WHERE name = ?1";
+    ResetAllCounters: "UPDATE namespaces SET hits = 0, misses = 0, puts = 0, removals = 0, evictions = 0, \
+                       expirations = 0, errors = 0, bytes_out = 0, bytes_in = 0";
+    Stats: concat!("SELECT entries, bytes, ", counters!(), " FROM namespaces WHERE name = ?1");
+    AllCounters: concat!("SELECT ", counters!(), " FROM namespaces WHERE name > ''");
+    Totals: "SELECT entries, bytes, blob_bytes FROM namespaces WHERE name = ''";
+    Oldest: concat!(
+        "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
+         ON e.id >= n.generation << 42 AND e.id < (n.generation + 1) << 42 \
+         WHERE n.name = ?1 ORDER BY e.id LIMIT 1"
+    );
+
+    Get: concat!(
+        "SELECT ", stored!(inline), " FROM namespaces n CROSS JOIN entries e \
+         ON e.generation = n.generation AND e.key = ?2 WHERE n.name = ?1"
+    );
+    List: concat!(
+        "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
+         ON e.generation = n.generation AND e.key >= ?2 WHERE n.name = ?1 ORDER BY e.key LIMIT ?3"
+    );
+    ListAfter: concat!(
+        "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
+         ON e.generation = n.generation AND e.key > ?2 WHERE n.name = ?1 ORDER BY e.key LIMIT ?3"
+    );
+
+    Find: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries \
+           WHERE generation = ?1 AND key = ?2";
+    FindById: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries WHERE id = ?1 AND key = ?2";
+    InsertEntry: "INSERT INTO entries (id, generation, key, accessed_at, hits, expires_at, stored_size, priority, \
+                  rank, place, blob_id, record, inline) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    DeleteEntry: "DELETE FROM entries WHERE id = ?1";
+    InsertInline: "INSERT OR REPLACE INTO inline_values (id, bytes) VALUES (?1, ?2)";
+    DeleteInline: "DELETE FROM inline_values WHERE id = ?1";
+    Use: "UPDATE entries SET accessed_at = ?2, hits = ?3 WHERE id = ?1";
+    Rank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
+    Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
+
+    Expired: concat!(
+        "SELECT ", candidate!(), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 ORDER BY e.expires_at LIMIT ?2"
+    );
+    Lowest: concat!("SELECT ", candidate!(), " ORDER BY e.priority, e.rank LIMIT ?1");
+    LowestNotOwn: concat!(
+        "SELECT ", candidate!(), " WHERE +(e.id & 4398046511103) < ?2 ORDER BY e.priority, e.rank LIMIT ?1"
+    );
+    ExpiredNotOwn: concat!(
+        "SELECT ", candidate!(), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 \
+         AND +(e.id & 4398046511103) < ?3 ORDER BY e.expires_at LIMIT ?2"
+    );
+    AnyExpired: "SELECT EXISTS (SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= ?1)";
+    Unranked: concat!(
+        "SELECT ", stored!(), ", n.name FROM entries e \
+         LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > '' \
+         WHERE e.id >= ?1 ORDER BY e.id LIMIT ?2"
+    );
+
+    InsertGarbage: "INSERT OR IGNORE INTO garbage (not_before, blob_id, size) VALUES (?1, ?2, ?3)";
+    DueGarbage: "SELECT blob_id FROM garbage WHERE not_before <= ?1 ORDER BY not_before, blob_id LIMIT ?2";
+    FindGarbage: "SELECT not_before, size FROM garbage WHERE blob_id = ?1 AND not_before <= ?2 LIMIT 1";
+    DeleteGarbage: "DELETE FROM garbage WHERE not_before = ?1 AND blob_id = ?2";
+
+    InsertCleared: "INSERT OR REPLACE INTO cleared (generation, cleared_at) VALUES (?1, ?2)";
+    FirstCleared: "SELECT generation, cleared_at FROM cleared ORDER BY generation LIMIT 1";
+    ClearedAt: "SELECT cleared_at FROM cleared WHERE generation = ?1";
+    DeleteCleared: "DELETE FROM cleared WHERE generation = ?1";
+    OfGeneration: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries \
+                   WHERE id >= ?1 << 42 AND id < (?1 + 1) << 42 ORDER BY id LIMIT ?2";
+
+    Checkpoint: "PRAGMA wal_checkpoint(PASSIVE)";
+}

@@ -1,0 +1,301 @@
+//! One writing transaction: the totals that it changes are read once, kept here, and written once at its end.
+
+use cacheness_core::{
+    AccessLog, Error, ErrorKind, EvictionOrder, Limits, Namespace, PendingAccess, Result, Timestamp, Version,
+};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::connection::Session;
+use super::failure::{Tried, damaged};
+use super::schema::{MAX_GENERATION, MAX_VERSION};
+use super::statements::Sql;
+
+/// The row that stands for the whole cache.
+#[derive(Clone, PartialEq)]
+pub(super) struct Head {
+    pub(super) generation: i64,
+    pub(super) entries: i64,
+    pub(super) bytes: i64,
+    pub(super) garbage_bytes: i64,
+    pub(super) sequence: i64,
+    /// The rank of the last victim.
+    pub(super) age: i64,
+    /// By which order entries are ranked; `None` while there is no limit, and then there is no index of ranks.
+    pub(super) order: Option<EvictionOrder>,
+    /// The first entry that is still to be ranked by a new order.
+    pub(super) rank_next: Option<i64>,
+    /// How many cleared generations are still to be taken back.
+    pub(super) cleared: i64,
+}
+
+/// The row of a namespace.
+pub(super) struct Tenant {
+    pub(super) name: Namespace,
+    pub(super) generation: i64,
+    pub(super) entries: i64,
+    pub(super) bytes: i64,
+    pub(super) blob_bytes: i64,
+    pub(super) evictions: i64,
+    pub(super) expirations: i64,
+    changed: bool,
+}
+
+/// An entry's row, as far as changes need it.
+#[derive(Clone, Copy)]
+pub(super) struct EntryRow {
+    pub(super) id: i64,
+    pub(super) size: i64,
+    pub(super) blob: Option<[u8; 16]>,
+    pub(super) place: i64,
+    pub(super) accessed_at: i64,
+    pub(super) hits: i64,
+    pub(super) rank: i64,
+}
+
+impl EntryRow {
+    /// Reads the row from column `at` on. What is damaged counts as nothing, so that it can be overwritten.
+    pub(super) fn read(row: &Row<'_>, at: [usize; 7]) -> rusqlite::Result<Self> {
+        let number = |index: usize| row.get_ref(at[index]).map(lenient);
+        let blob = row.get_ref(at[2])?;
+        Ok(Self {
+            id: row.get(at[0])?,
+            size: number(1)?.max(0),
+            blob: blob.as_blob().ok().and_then(|bytes| bytes.try_into().ok()),
+            place: number(3)?,
+            accessed_at: number(4)?,
+            hits: number(5)?.max(0),
+            rank: number(6)?,
+        })
+    }
+
+    /// The length of its blob; 0 for an inline value.
+    pub(super) fn blob_bytes(&self) -> i64 {
+        if self.blob.is_some() { self.size } else { 0 }
+    }
+}
+
+pub(super) fn lenient(value: ValueRef<'_>) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+/// A transaction that is under way.
+pub(super) struct Transaction<'s, 'c> {
+    pub(super) session: Session<'s, 'c>,
+    pub(super) head: Head,
+    before: Head,
+    pub(super) limits: Limits,
+    pub(super) accesses: &'s AccessLog,
+    tenants: Vec<Tenant>,
+    /// Uses taken from the log, to be given back if the transaction fails.
+    taken: Vec<(Namespace, String, Version, PendingAccess)>,
+    /// The first version that the present call issues: what it puts itself is no victim of it.
+    pub(super) own_from: i64,
+    pub(super) own_entries: i64,
+    pub(super) own_bytes: i64,
+}
+
+impl<'s, 'c> Transaction<'s, 'c> {
+    /// Runs `work` in a transaction of its own, and commits what it did.
+    pub(super) fn run<T>(
+        mut session: Session<'s, 'c>,
+        limits: Limits,
+        accesses: &'s AccessLog,
+        work: impl FnOnce(&mut Self) -> Tried<T>,
+    ) -> Tried<T> {
+        if !session.connection.is_autocommit() {
+            // A panic left a transaction open.
+            session.statement(Sql::Rollback)?.execute(())?;
+        }
+        session.statement(Sql::Begin)?.execute(())?;
+        let head = match Head::read(&mut session) {
+            Ok(head) => head,
+            Err(error) => {
+                let _ = session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
+                return Err(error);
+            }
+        };
+        let own_from = head.sequence.saturating_add(1);
+        let mut transaction = Self {
+            session,
+            before: head.clone(),
+            head,
+            limits,
+            accesses,
+            tenants: Vec::new(),
+            taken: Vec::new(),
+            own_from,
+            own_entries: 0,
+            own_bytes: 0,
+        };
+        let result = work(&mut transaction).and_then(|done| {
+            transaction.save()?;
+            transaction.session.statement(Sql::Commit)?.execute(())?;
+            Ok(done)
+        });
+        if result.is_err() {
+            transaction.undo();
+        }
+        result
+    }
+
+    /// Begins a call of its own within the transaction.
+    pub(super) fn begin_call(&mut self) {
+        self.own_from = self.head.sequence.saturating_add(1);
+        self.own_entries = 0;
+        self.own_bytes = 0;
+    }
+
+    fn undo(&mut self) {
+        if !self.session.connection.is_autocommit() {
+            // The first error is the one to tell. If this fails, too, the next transaction tries again.
+            let _ = self.session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
+        }
+        for (namespace, key, version, pending) in self.taken.drain(..) {
+            for _ in 0..pending.hits.min(1000) {
+                self.accesses.record(&namespace, &key, version, Timestamp::default(), pending.accessed_at);
+            }
+        }
+    }
+
+    fn save(&mut self) -> Tried<()> {
+        for tenant in self.tenants.iter().filter(|tenant| tenant.changed) {
+            let name = tenant.name.as_str();
+            let save = self.session.statement(Sql::SaveNamespace)?;
+            save.execute((name, tenant.entries, tenant.bytes, tenant.blob_bytes))?;
+            if tenant.evictions > 0 || tenant.expirations > 0 {
+                let count = self.session.statement(Sql::CountVictims)?;
+                count.execute((name, tenant.evictions, tenant.expirations))?;
+            }
+        }
+        let (now, before) = (&self.head, &self.before);
+        if now == before {
+            return Ok(());
+        }
+        let save = self.session.statement(Sql::SaveTotals)?;
+        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age))?;
+        let rest = |head: &Head| (head.generation, head.order, head.rank_next, head.cleared);
+        if rest(now) != rest(before) {
+            let order = now.order.map(EvictionOrder::name);
+            let save = self.session.statement(Sql::SaveHead)?;
+            save.execute((now.generation, order, now.rank_next, now.cleared))?;
+        }
+        Ok(())
+    }
+
+    /// Issues a version.
+    pub(super) fn next_version(&mut self) -> Result<i64> {
+        if self.head.sequence >= MAX_VERSION {
+            let message = "this index has issued all its versions; put the cache into another folder";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        self.head.sequence += 1;
+        Ok(self.head.sequence)
+    }
+
+    /// Issues a generation that nothing has now.
+    pub(super) fn next_generation(&mut self) -> Tried<i64> {
+        for _ in 0..MAX_GENERATION {
+            let next = self.head.generation.saturating_add(1);
+            self.head.generation = if (1..=MAX_GENERATION).contains(&next) { next } else { 1 };
+            let used = self.session.statement(Sql::GenerationInUse)?;
+            if !used.query_row((self.head.generation,), |row| row.get::<_, bool>(0))? {
+                return Ok(self.head.generation);
+            }
+        }
+        let message = "the index has as many namespaces as it can hold; drop some";
+        Err(Error::new(ErrorKind::LimitExceeded, message).into())
+    }
+
+    /// The place of a namespace's row in this transaction; `None` where there is no such namespace.
+    pub(super) fn tenant(&mut self, name: &Namespace) -> Tried<Option<usize>> {
+        if let Some(at) = self.tenants.iter().position(|tenant| tenant.name == *name) {
+            return Ok(Some(at));
+        }
+        let mut rows = self.session.statement(Sql::Namespace)?.query((name.as_str(),))?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let number = |index: usize| row.get_ref(index).map(lenient);
+        let tenant = Tenant {
+            name: name.clone(),
+            generation: row.get(0)?,
+            entries: number(1)?.max(0),
+            bytes: number(2)?.max(0),
+            blob_bytes: number(3)?.max(0),
+            evictions: 0,
+            expirations: 0,
+            changed: false,
+        };
+        if !(1..=MAX_GENERATION).contains(&tenant.generation) {
+            return Err(damaged("a namespace has an impossible generation").into());
+        }
+        drop(rows);
+        self.tenants.push(tenant);
+        Ok(Some(self.tenants.len() - 1))
+    }
+
+    /// As [`tenant`](Self::tenant); makes the namespace where there is none.
+    pub(super) fn tenant_or_new(&mut self, name: &Namespace) -> Tried<usize> {
+        if let Some(at) = self.tenant(name)? {
+            return Ok(at);
+        }
+        let generation = self.next_generation()?;
+        self.session.statement(Sql::InsertNamespace)?.execute((name.as_str(), generation))?;
+        self.tenants.push(Tenant {
+            name: name.clone(),
+            generation,
+            entries: 0,
+            bytes: 0,
+            blob_bytes: 0,
+            evictions: 0,
+            expirations: 0,
+            changed: false,
+        });
+        Ok(self.tenants.len() - 1)
+    }
+
+    pub(super) fn generation(&self, tenant: usize) -> i64 {
+        self.tenants[tenant].generation
+    }
+
+    /// The row of a namespace, to be changed.
+    pub(super) fn change(&mut self, tenant: usize) -> &mut Tenant {
+        let tenant = &mut self.tenants[tenant];
+        tenant.changed = true;
+        tenant
+    }
+
+    /// Forgets what is kept of a namespace that was dropped.
+    pub(super) fn forget(&mut self, tenant: usize) {
+        self.tenants.remove(tenant);
+    }
+
+    /// Takes the uses of an entry that are not written down yet.
+    pub(super) fn take_uses(&mut self, name: &Namespace, key: &str, version: Version) -> Option<PendingAccess> {
+        let pending = self.accesses.take(name, key, version)?;
+        self.taken.push((name.clone(), key.to_owned(), version, pending));
+        Some(pending)
+    }
+}
+
+impl Head {
+    pub(super) fn read(session: &mut Session<'_, '_>) -> Tried<Self> {
+        let head = session.statement(Sql::Head)?.query_row((), |row| {
+            let number = |index: usize| row.get_ref(index).map(lenient);
+            Ok(Self {
+                generation: number(0)?.max(0),
+                entries: number(1)?.max(0),
+                bytes: number(2)?.max(0),
+                garbage_bytes: number(3)?.max(0),
+                sequence: row.get(4)?,
+                age: number(5)?,
+                order: row.get_ref(6)?.as_str().ok().and_then(EvictionOrder::from_name),
+                rank_next: row.get_ref(7)?.as_i64().ok(),
+                cleared: number(8)?.max(0),
+            })
+        })?;
+        if !(0..=MAX_VERSION).contains(&head.sequence) {
+            return Err(damaged("its sequence is out of range").into());
+        }
+        Ok(head)
+    }
+}

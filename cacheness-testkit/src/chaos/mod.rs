@@ -1,0 +1,250 @@
+//! Wrappers that make a backend slow, faulty or damaged, so that a cache over it can be tested against all three.
+
+mod blobs;
+mod factory;
+mod metadata;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cacheness_core::{Clock, Env, Error, Result, SystemClock};
+
+pub use blobs::ChaosBlobs;
+pub use factory::{ChaosBlobFactory, ChaosMetadataFactory};
+pub use metadata::ChaosMetadata;
+
+/// What goes wrong. Clones share it, so that a test can change it, and count the calls, while a cache is open.
+///
+/// Calls are counted from 1, those of all methods that return a future together. Their names are those of the
+/// methods.
+///
+/// ```
+/// use cacheness_core::{Error, ErrorKind};
+/// use cacheness_testkit::chaos::Chaos;
+///
+/// let chaos = Chaos::new();
+/// chaos.fail_call(3, Error::new(ErrorKind::Unavailable, "the server went away"));
+/// chaos.fail_next("put", Error::new(ErrorKind::StorageFull, "the disk is full"));
+/// assert_eq!(chaos.calls(), 0);
+/// ```
+#[derive(Clone)]
+pub struct Chaos(Arc<Mutex<State>>);
+
+struct State {
+    calm: bool,
+    calls: u64,
+    log: BTreeMap<&'static str, u64>,
+    delay: Option<Delay>,
+    fail_calls: BTreeMap<u64, Error>,
+    fail_next: Vec<(&'static str, Error)>,
+    fail_all: Option<Error>,
+    fail_at_random: Option<(f64, Error)>,
+    random: u64,
+    lose_answers: bool,
+    damage: Option<Damage>,
+}
+
+#[derive(Clone, Copy)]
+enum Delay {
+    Real(Duration),
+    ByClock(Duration),
+}
+
+/// What happens to the bytes of each blob that is read.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// It is cut to this many bytes.
+    CutTo(usize),
+    /// This bit is flipped, where the blob is that long.
+    FlipBit(usize),
+    /// It is replaced by as many zeros.
+    Zeros,
+}
+
+impl Chaos {
+    /// Nothing goes wrong yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            calm: false,
+            calls: 0,
+            log: BTreeMap::new(),
+            delay: None,
+            fail_calls: BTreeMap::new(),
+            fail_next: Vec::new(),
+            fail_all: None,
+            fail_at_random: None,
+            random: 0,
+            lose_answers: false,
+            damage: None,
+        })))
+    }
+
+    /// Every call takes this long, in real time, as a call over a network does. The wrapped backend then says that
+    /// it needs a runtime and is not local; set it before the cache is opened, which asks once.
+    #[must_use]
+    pub fn slow(self, by: Duration) -> Self {
+        self.state().delay = Some(Delay::Real(by));
+        self
+    }
+
+    /// Every call takes this long by the cache's own clock, so that a test's clock must be turned for it to end.
+    /// The wrapped backend then says that it is not local.
+    #[must_use]
+    pub fn slow_by_clock(self, by: Duration) -> Self {
+        self.state().delay = Some(Delay::ByClock(by));
+        self
+    }
+
+    /// The call of this number, counted from 1 since the beginning, fails with `error`.
+    pub fn fail_call(&self, number: u64, error: Error) {
+        self.state().fail_calls.insert(number, error);
+    }
+
+    /// The next call of the method of this name fails with `error`; called twice, the next two.
+    pub fn fail_next(&self, method: &'static str, error: Error) {
+        self.state().fail_next.push((method, error));
+    }
+
+    /// Every call fails with `error`, as those to a server that is down; `None` ends it.
+    pub fn fail_all(&self, error: Option<Error>) {
+        self.state().fail_all = error;
+    }
+
+    /// Each call fails with `error` with this probability, from 0 to 1. The same `seed` and the same calls give the
+    /// same failures.
+    pub fn fail_at_random(&self, probability: f64, seed: u64, error: Error) {
+        let mut state = self.state();
+        state.fail_at_random = Some((probability, error));
+        state.random = seed;
+    }
+
+    /// With `true`, a call that fails is made all the same and only its answer is lost, as when a connection breaks
+    /// after a commit. By default it is not made.
+    pub fn lose_answers(&self, lose: bool) {
+        self.state().lose_answers = lose;
+    }
+
+    /// Damages the bytes of each blob that is read; `None` ends it. What is stored stays whole.
+    pub fn damage(&self, damage: Option<Damage>) {
+        self.state().damage = damage;
+    }
+
+    /// With `true`, nothing goes wrong until `false`: calls are still counted, and failures planned by their number
+    /// pass over.
+    pub fn calm(&self, calm: bool) {
+        self.state().calm = calm;
+    }
+
+    /// How many calls were made so far, those that failed included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// How many calls of the method of this name were made so far.
+    #[must_use]
+    pub fn calls_of(&self, method: &str) -> u64 {
+        self.state().log.get(method).copied().unwrap_or(0)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn delay(&self) -> Option<Delay> {
+        self.state().delay
+    }
+
+    /// Makes a call as the rules want it.
+    async fn call<T>(
+        &self,
+        env: &Env,
+        method: &'static str,
+        made: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let (delay, error, lose) = self.state().next(method);
+        match delay {
+            Some(Delay::Real(by)) => SystemClock.sleep_until(SystemClock.now() + by).await,
+            Some(Delay::ByClock(by)) => env.sleep(by).await,
+            None => {}
+        }
+        match error {
+            None => made.await,
+            Some(error) => {
+                if lose {
+                    made.await?;
+                }
+                Err(error.with_operation(method))
+            }
+        }
+    }
+
+    fn damaged(&self, bytes: Bytes) -> Bytes {
+        let state = self.state();
+        match state.damage.filter(|_| !state.calm) {
+            None => bytes,
+            Some(Damage::CutTo(len)) => bytes.slice(..len.min(bytes.len())),
+            Some(Damage::Zeros) => vec![0; bytes.len()].into(),
+            Some(Damage::FlipBit(bit)) => {
+                let mut flipped = bytes.to_vec();
+                if let Some(byte) = flipped.get_mut(bit / 8) {
+                    *byte ^= 1 << (bit % 8);
+                }
+                flipped.into()
+            }
+        }
+    }
+
+    fn damages(&self) -> bool {
+        let state = self.state();
+        state.damage.is_some() && !state.calm
+    }
+}
+
+impl Default for Chaos {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Chaos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chaos").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn next(&mut self, method: &'static str) -> (Option<Delay>, Option<Error>, bool) {
+        self.calls += 1;
+        *self.log.entry(method).or_default() += 1;
+        let by_number = self.fail_calls.remove(&self.calls);
+        if self.calm {
+            return (None, None, false);
+        }
+        let by_name = self.fail_next.iter().position(|(name, _)| *name == method);
+        let error = by_number
+            .or_else(|| by_name.map(|at| self.fail_next.remove(at).1))
+            .or_else(|| self.fail_all.clone())
+            .or_else(|| self.at_random());
+        (self.delay, error, self.lose_answers)
+    }
+
+    fn at_random(&mut self) -> Option<Error> {
+        let (probability, error) = self.fail_at_random.clone()?;
+        // SplitMix64; its upper 53 bits make a number from 0 to 1.
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        let drawn = (mixed >> 11) as f64 / (1_u64 << 53) as f64;
+        (drawn < probability).then_some(error)
+    }
+}

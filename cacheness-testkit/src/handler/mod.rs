@@ -1,0 +1,11 @@
+//! The behaviour suite of [`CacheHandler`](cacheness_core::CacheHandler), and a writer and a reader in memory with
+//! which a handler's own tests can drive it.
+
+mod case;
+mod damage;
+mod reader;
+mod writer;
+
+pub use case::HandlerCase;
+pub use reader::MemoryReader;
+pub use writer::MemoryWriter;

@@ -1,0 +1,152 @@
+//! The cases of the metadata suite, by subject.
+
+pub mod clearing;
+pub mod closing;
+pub mod conditions;
+pub mod entries;
+pub mod eviction;
+pub mod expiry;
+pub mod garbage;
+pub mod limits;
+pub mod listing;
+pub mod names;
+pub mod namespaces;
+pub mod sharing;
+pub mod statistics;
+
+/// The list of all cases, as tests.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __metadata_cases {
+    ($subject:ident) => {
+        $crate::__metadata_cases!(@tests one $subject entries [
+            a_put_entry_comes_back_with_every_field,
+            inline_bytes_come_back_up_to_the_inline_limit,
+            a_missing_entry_is_none,
+            an_overwrite_replaces_the_entry,
+            an_overwrite_moves_a_value_between_inline_and_blob,
+            versions_only_rise_also_after_remove_and_clear,
+            versions_only_rise_after_a_reopen,
+            entries_and_the_cache_id_are_there_after_a_reopen,
+            a_removed_entry_is_gone,
+            removing_what_is_not_there_is_not_applied,
+            a_touch_changes_the_expiry_and_counts_as_a_use,
+            touching_what_is_not_there_is_not_applied,
+            several_lookups_answer_in_the_order_asked,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject conditions [
+            a_put_if_absent_is_made_only_where_nothing_is,
+            a_put_if_version_is_made_only_over_that_version,
+            a_conditional_remove_hits_only_its_version,
+            a_conditional_touch_hits_only_its_version,
+            a_batch_makes_all_changes_in_order,
+            a_batch_skips_what_does_not_hold_and_makes_the_rest,
+            a_batch_that_fails_makes_no_change,
+            an_empty_batch_does_nothing,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject listing [
+            a_listing_is_in_byte_order_of_namespace_and_key,
+            a_prefix_is_data,
+            a_listing_page_by_page_has_each_entry_once,
+            a_cursor_stays_good_when_its_entry_is_removed,
+            no_page_is_longer_than_the_longest_page,
+            a_listing_can_tell_expired_entries_apart,
+            a_listed_entry_is_the_one_that_was_put,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject names [
+            hostile_names_and_keys_are_data,
+            the_longest_key_and_namespace_are_kept,
+            the_same_key_in_two_namespaces_is_two_entries,
+            namespaces_and_keys_that_join_alike_stay_apart,
+            names_that_differ_in_case_or_normal_form_stay_apart,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject namespaces [
+            a_namespace_exists_from_its_first_write_until_dropped,
+            namespaces_are_listed_in_order,
+            a_dropped_namespace_takes_its_entries_and_counters_along,
+            namespaces_are_there_after_a_reopen,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject clearing [
+            clear_removes_all_entries_of_one_namespace_and_counts_them,
+            clear_keeps_the_counters,
+            a_put_after_clear_works,
+            an_old_entry_does_not_come_back_after_clear,
+            cleared_blobs_become_garbage,
+            a_clear_holds_after_a_reopen,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject statistics [
+            totals_follow_puts_overwrites_and_removes,
+            totals_add_up_over_namespaces,
+            totals_are_there_after_a_reopen,
+            counters_add_up_over_batches,
+            counters_of_a_namespace_without_entries_are_kept,
+            reset_sets_counters_to_zero,
+            the_oldest_entry_is_known,
+            uses_are_recorded_for_the_version_that_was_read,
+            an_overwrite_starts_the_hits_anew,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject expiry [
+            an_expired_entry_stays_until_it_is_purged,
+            purge_removes_only_what_has_expired,
+            purge_is_bounded_and_says_whether_there_is_more,
+            a_touched_entry_is_purged_by_its_new_expiry,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject garbage [
+            a_superseded_blob_is_garbage_after_the_delay_and_not_before,
+            a_removed_blob_is_garbage_after_the_delay_and_not_before,
+            a_purged_blob_is_garbage,
+            an_evicted_blob_is_garbage,
+            a_change_that_was_skipped_makes_no_garbage,
+            inline_values_make_no_garbage,
+            due_garbage_is_bounded,
+            forgotten_garbage_does_not_come_back,
+            garbage_is_there_after_a_reopen,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject limits [
+            the_limit_of_entries_holds_after_every_put,
+            the_limit_of_bytes_holds_after_every_put,
+            an_overwrite_needs_room_only_for_the_difference,
+            one_large_value_may_evict_many,
+            a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
+            what_is_being_put_is_never_the_victim,
+            evictions_are_reported_with_their_reason,
+            a_lower_limit_evicts_before_it_returns,
+            limits_span_namespaces,
+            without_limits_nothing_is_evicted,
+            cleared_entries_take_no_room,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject eviction [
+            what_has_expired_is_evicted_first,
+            a_lower_priority_is_evicted_first,
+            lru_evicts_the_one_unused_for_longest,
+            lru_knows_recorded_uses,
+            lru_knows_uses_that_are_only_in_the_access_log,
+            lfu_evicts_the_one_used_least,
+            lfu_ages_so_that_old_popularity_passes,
+            fifo_evicts_in_the_order_of_puts,
+            ttl_evicts_the_one_that_expires_next,
+            size_evicts_the_largest,
+            a_changed_order_ranks_anew_and_loses_nothing,
+        ]);
+        $crate::__metadata_cases!(@tests many $subject sharing [
+            concurrent_puts_of_different_keys_are_all_there,
+            concurrent_puts_of_one_key_leave_exact_totals,
+            of_concurrent_conditional_puts_one_wins,
+            limits_hold_under_concurrent_puts,
+            two_that_are_open_see_each_others_writes,
+            two_that_are_open_issue_no_version_twice,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject closing [
+            a_call_after_close_is_an_error_that_says_so,
+            closing_twice_is_allowed,
+        ]);
+    };
+    (@tests $run:ident $subject:ident $group:ident [$($case:ident),* $(,)?]) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::metadata::$run($subject(), $crate::metadata::cases::$group::$case);
+            }
+        )*
+    };
+}

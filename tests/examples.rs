@@ -1,0 +1,100 @@
+//! The examples run, and print what their pages say.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Examples are built beside the tests.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("a test knows where it lies");
+    let folder: PathBuf = test.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("examples");
+    Command::new(folder.join(name).with_extension(std::env::consts::EXE_EXTENSION))
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?} failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+// shows: rows 1-7, 12, 18, 21
+#[test]
+fn sales_analyzer_ends_with_the_report_of_its_seven_processes() {
+    let text = output(&mut example("sales_analyzer"));
+    for line in [
+        "first run: configured as config:plugin",
+        "5 columns, 5 rows",
+        "Northeast: called the service, kept for 300 s",
+        "Northeast: no call needed",
+        "the file has changed; analysed again: 6 rows",
+        "Configuration (manual mode): 1 entries",
+        "File analysis (file mode): 1 entries",
+        "API responses (TTL mode): 3 entries",
+        "hits: 6\n",
+        "misses: 6\n",
+        "hit rate: 50.0%\n",
+        "entries: 5\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    assert!(!text.contains("stale") && !text.contains("expired"), "{text}");
+}
+
+// shows: rows 23-31
+#[test]
+fn shared_plugins_keeps_three_plugins_apart() {
+    let text = output(&mut example("shared_plugins"));
+    for line in [
+        "code-analyzer sees its own data: true",
+        "code-analyzer sees doc-generator's data: false",
+        "code-analyzer: 1 entries",
+        "1/1 hits/misses",
+        "doc-generator: 1 entries",
+        "test-generator: 1 entries",
+        "all: 3 namespaces, 3 entries",
+        "cleared 1 entries of code-analyzer",
+        "doc-generator's data intact: true",
+        "test-generator's data intact: true",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    assert_eq!(text.matches("1/0 hits/misses").count(), 2, "{text}");
+}
+
+#[test]
+fn tables_reads_one_column_with_a_fraction_of_the_bytes() {
+    let text = output(&mut example("tables"));
+    assert!(text.contains("read 100000 rows of 8 columns"), "{text}");
+    assert!(text.contains("all columns") && text.contains("in the West"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("bytes read for it")).expect("it says how many bytes");
+    let percent = line.rsplit([',', '%']).nth(1).and_then(|n| n.trim().parse::<f64>().ok());
+    assert!(percent.is_some_and(|percent| percent < 20.0), "{line}");
+}
+
+// shows: rows 2, 3
+#[test]
+fn quickstart_computes_a_file_once_and_again_only_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    fs_err::create_dir_all(files.join("sub")).unwrap();
+    for (name, text) in [("a.txt", "one two\nthree\n"), ("b.md", "# title\n"), ("sub/c.txt", "x\n")] {
+        fs_err::write(files.join(name), text).unwrap();
+    }
+    let run = || output(example("quickstart").arg(&files).arg("--cache").arg(folder.path().join("cache")));
+    let line = |text: &str, start: &str| {
+        text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {text}")).to_owned()
+    };
+    let first = run();
+    assert!(line(&first, "first pass").ends_with("4 lines, 3 files computed, 0 hits, 4 misses"), "{first}");
+    assert!(line(&first, "second pass").ends_with("4 lines, 0 files computed, 4 hits, 0 misses"), "{first}");
+    assert!(line(&first, "the cache lies in").ends_with(&folder.path().join("cache").display().to_string()));
+    let second = run();
+    assert!(line(&second, "first pass").ends_with("4 lines, 0 files computed, 4 hits, 0 misses"), "{second}");
+    touch_with(&files.join("b.md"), "# title\n\nmore\n");
+    let third = run();
+    assert!(line(&third, "first pass").ends_with("6 lines, 1 files computed, 2 hits, 2 misses"), "{third}");
+}
+
+fn touch_with(path: &Path, text: &str) {
+    fs_err::write(path, text).unwrap();
+}
