@@ -25,7 +25,7 @@ bench *args:
 
 # The first example to read
 quickstart:
-    . scripts/env.sh && cargo run --example quickstart
+    scripts/quickstart
 
 # Everything a change must pass
 ci:

@@ -32,7 +32,6 @@ fn main() -> Result<()> {
         Some(path) => Cache::open(path)?,
         None => Cache::open_default("cacheness-quickstart")?,
     };
-    let cache = cache.namespace(folder.to_string_lossy())?;
     let mut files = Vec::new();
     find_files(&folder, &mut files)?;
     files.sort();
@@ -64,10 +63,10 @@ fn main() -> Result<()> {
 fn run(cache: &Cache, folder: &Path, files: &[PathBuf]) -> Result<(usize, u64)> {
     let mut computed = 0;
     let mut totals: BTreeMap<String, (u64, FileIndex)> = BTreeMap::new();
-    let mut inputs = KeyBuilder::new().with_prefix("totals")?;
+    let mut inputs = KeyBuilder::with_prefix("totals")?;
     for path in files {
         let name = path.strip_prefix(folder)?.to_string_lossy().into_owned();
-        let key = format!("file:{name}");
+        let key = format!("file:{}", path.display());
         // Get, compute, put: these lines are all that caching needs.
         let index: FileIndex = match cache.get(&key)? {
             Some(index) => index,

@@ -9,9 +9,9 @@ inventory::submit! { Builtin(register) }
 fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_metadata_backend(cacheness_metadata::memory::MemoryMetadataFactory)?;
     #[cfg(feature = "sqlite")]
-    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteFactory)?;
+    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMetadataFactory)?;
     #[cfg(feature = "sqlite")]
-    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryFactory)?;
+    let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryMetadataFactory)?;
     let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryBlobFactory)?;
     #[cfg(feature = "filesystem")]
     let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemBlobFactory)?;

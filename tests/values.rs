@@ -101,6 +101,7 @@ fn blobs_can_be_mapped_or_read() {
     }
 }
 
+#[derive(Debug)]
 struct Fragile(u8);
 enum ViaFragile {}
 

@@ -10,3 +10,5 @@
 
 pub mod kv;
 pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

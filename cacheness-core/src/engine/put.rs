@@ -65,9 +65,7 @@ impl Engine {
         value: &ValueRef<'_>,
         options: PutOptions,
     ) -> Result<Prepared> {
-        self.check_open()?;
-        let key = Key::new(key)?;
-        options.check()?;
+        let (key, options) = self.begin(key, options)?;
         let handler = match &options.handler {
             Some(name) => {
                 let handler = self.registry.handler(name)?;
@@ -102,6 +100,20 @@ impl Engine {
         }
         let format = Format::new(handler, meta, value.type_name());
         self.assemble(tenant, key, format, writer.finish()?, options)
+    }
+
+    /// Checks what a put was given, and captures its source files before the value is looked at: a file that changes
+    /// meanwhile makes the entry invalid.
+    pub(super) fn begin(&self, key: &str, mut options: PutOptions) -> Result<(Key, PutOptions)> {
+        self.check_open()?;
+        let key = Key::new(key)?;
+        options.check()?;
+        for source in &mut options.sources {
+            if let Source::Path(path, check) = source {
+                *source = Source::Captured(FileSource::capture_by(path, *check)?);
+            }
+        }
+        Ok((key, options))
     }
 
     pub(super) fn writer(&self, compression: Compression) -> ValueWriter {

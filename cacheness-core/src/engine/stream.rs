@@ -59,7 +59,7 @@ impl Engine {
         mut from: impl Read,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let prepared = self.begin_stream(key, &options).and_then(|(key, format, mut writer)| {
+        let prepared = self.begin_stream(key, options).and_then(|(key, options, format, mut writer)| {
             let mut piece = vec![0; PIECE];
             loop {
                 match foreign(|| from.read(&mut piece)) {
@@ -85,9 +85,9 @@ impl Engine {
         mut from: impl AsyncRead + Unpin,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let started = self.begin_stream(key, &options);
+        let started = self.begin_stream(key, options);
         let prepared = async {
-            let (key, format, mut writer) = started?;
+            let (key, options, format, mut writer) = started?;
             let mut piece = vec![0; PIECE];
             loop {
                 let n = from.read(&mut piece).await.map_err(source_error)?;
@@ -108,11 +108,9 @@ impl Engine {
     fn begin_stream(
         &self,
         key: &str,
-        options: &PutOptions,
-    ) -> Result<(Key, Format, super::writer::ValueWriter)> {
-        self.check_open()?;
-        let key = Key::new(key)?;
-        options.check()?;
+        options: PutOptions,
+    ) -> Result<(Key, PutOptions, Format, super::writer::ValueWriter)> {
+        let (key, options) = self.begin(key, options)?;
         if let Some(name) = options.handler.as_deref().filter(|&name| name != STREAM_HANDLER) {
             let message =
                 format!("a stream is stored by the handler `{STREAM_HANDLER}`; `{name}` was asked for");
@@ -120,7 +118,8 @@ impl Engine {
         }
         let handler = self.registry.handler(STREAM_HANDLER)?;
         let format = Format::new(handler.as_ref(), FormatMeta::default(), "[u8]");
-        Ok((key, format, self.writer(options.compression.unwrap_or(self.settings.compression))))
+        let writer = self.writer(options.compression.unwrap_or(self.settings.compression));
+        Ok((key, options, format, writer))
     }
 
     /// Opens a value for reading, and counts the lookup.

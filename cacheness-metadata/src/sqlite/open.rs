@@ -1,0 +1,138 @@
+//! Opening: the folder, the lock that lets many processes do so at once, and how connections are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cacheness_core::{Durability, Error, ErrorKind, OpenContext, OpenMode, Result, prepare_folder};
+use rusqlite::{Connection, OpenFlags};
+
+use super::config::Settings;
+use super::connection::Database;
+use super::failure::{Failure, Tried};
+use super::schema::{self, Found};
+use super::store::{Parts, Store};
+
+/// How many pages the log holds before a commit writes it into the database: 16 MiB.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// To what length the log is cut when it has grown longer, in bytes.
+const LOG_LIMIT: i64 = 64 << 20;
+
+/// Opens the index in a file.
+pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> Result<Store> {
+    let told = |failure: Failure| failure.at(Some(path));
+    if context.mode == OpenMode::Existing && !path.exists() {
+        let message = "there is no index here, and nothing may be created";
+        return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        prepare_folder(folder, context.mode)?;
+    }
+    // Held until every connection is set up; what follows here is safe against other processes only under it.
+    let _lock = lock(&path.with_extension("lock"), context.mode)?;
+
+    let writer = connect(path, settings, context).map_err(told)?;
+    let cache = match schema::look(&writer).map_err(told)? {
+        Found::Cache(id) => id,
+        Found::Nothing if context.mode == OpenMode::Create => {
+            schema::create(&writer).map_err(told)?
+        }
+        Found::Nothing => {
+            let message = "the file holds no index, and nothing may be created";
+            return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
+        }
+    };
+    use_log(&writer).map_err(told)?;
+    let readers = (0..settings.readers)
+        .map(|_| {
+            let reader = connect(path, settings, context)?;
+            reader.pragma_update(None, "query_only", true)?;
+            Ok(Database::new(reader))
+        })
+        .collect::<Tried<Vec<_>>>()
+        .map_err(told)?;
+    Ok(Store::new(Parts {
+        path: Some(path.to_owned()),
+        cache,
+        commits_are_durable: context.durability == Durability::Power,
+        env: context.env.clone(),
+        accesses: context.accesses.clone(),
+        writer: Database::new(writer),
+        readers,
+    }))
+}
+
+/// Opens an index in memory, which is empty.
+pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store> {
+    let made = (|| {
+        let connection = Connection::open_in_memory()?;
+        set_up(&connection, settings)?;
+        Ok((schema::create(&connection)?, connection))
+    })();
+    let (cache, connection) = made.map_err(|failure: Failure| failure.at(None))?;
+    Ok(Store::new(Parts {
+        path: None,
+        cache,
+        commits_are_durable: true,
+        env: context.env.clone(),
+        accesses: context.accesses.clone(),
+        writer: Database::new(connection),
+        readers: Vec::new(),
+    }))
+}
+
+/// Takes the lock under which an index is opened. The file is never replaced, so that all wait for the same one.
+fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).write(true).create(mode == OpenMode::Create);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if mode == OpenMode::Existing && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(error, "the lock file beside the index cannot be opened")),
+    };
+    file.file().lock().map_err(|error| {
+        Error::io(error, "the lock file beside the index cannot be locked").with_context("path", path.to_string_lossy())
+    })?;
+    Ok(Some(file))
+}
+
+fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if context.mode == OpenMode::Create {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let connection = Connection::open_with_flags(path, flags)?;
+    set_up(&connection, settings)?;
+    let synchronous = match context.durability {
+        Durability::Process => "NORMAL",
+        Durability::Power => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
+    // A map of a file that another process cuts off would end this one with a signal.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection, settings: &Settings) -> Tried<()> {
+    connection.busy_timeout(Duration::from_millis(settings.busy_timeout_ms))?;
+    connection.pragma_update(None, "cache_size", -settings.cache_size_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    Ok(())
+}
+
+/// Turns the write-ahead log on.
+fn use_log(connection: &Connection) -> Tried<()> {
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let message = format!(
+        "the file system does not let SQLite keep a write-ahead log (it answers `{mode}`); put the cache on a local disk"
+    );
+    Err(Error::new(ErrorKind::Unsupported, message).into())
+}

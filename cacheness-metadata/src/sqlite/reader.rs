@@ -1,0 +1,238 @@
+//! What only reads: lookups, listings and statistics. No statement stays open after a call, so that each call sees
+//! what was committed before it, in every process.
+
+use bytes::Bytes;
+use cacheness_core::{
+    Counters, Cursor, Entry, ErrorKind, ListQuery, Namespace, Page, Result, Stats, StoredEntry, Timestamp, Version,
+};
+use rusqlite::Row;
+
+use super::connection::Session;
+use super::failure::{Failure, Tried, damaged};
+use super::schema::version_of;
+use super::statements::Sql;
+use super::transaction::lenient;
+
+/// How much of stored records and keys a page has at most, unless one entry alone has more.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Looks an entry up.
+pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) -> Tried<Option<Entry>> {
+    let mut rows = session.statement(Sql::Get)?.query((name.as_str(), key))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let inline = match lenient(row.get_ref(5)?) {
+        0 => None,
+        _ => row.get_ref(7)?.as_blob().ok().map(Bytes::copy_from_slice),
+    };
+    Ok(Some(entry_of(row, name.clone(), Some(inline))?))
+}
+
+/// Puts an entry together from the columns of `stored!`. `inline` is what was read of its bytes; `None` where they
+/// were left out.
+pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Option<Bytes>>) -> Tried<Entry> {
+    let id: i64 = row.get(0)?;
+    let column = |index: usize| -> Tried<&[u8]> {
+        let value = row.get_ref(index)?;
+        value.as_bytes().map_err(|_| damaged("a column has another type than was written").into())
+    };
+    let key = std::str::from_utf8(column(1)?).map_err(|_| Failure::from(damaged("a key is not UTF-8")))?;
+    let entry = StoredEntry {
+        record: column(6)?,
+        namespace,
+        key,
+        version: Version(version_of(id).unsigned_abs()),
+        accessed_at: Timestamp::from_nanos(lenient(row.get_ref(2)?)),
+        hits: lenient(row.get_ref(3)?).max(0).unsigned_abs(),
+        expires_at: row.get_ref(4)?.as_i64().ok().map(Timestamp::from_nanos),
+        inline_omitted: inline.is_none() && lenient(row.get_ref(5)?) != 0,
+        inline: inline.flatten(),
+    };
+    entry.decode().map_err(|error| match error.kind() {
+        ErrorKind::Corrupted => error.into(),
+        // A key that is too long, say: what is stored breaks a rule that was kept when it was written.
+        _ => damaged(&error.to_string()).into(),
+    })
+}
+
+/// One page of a listing.
+pub(super) fn list(session: &mut Session<'_, '_>, query: &ListQuery) -> Tried<Page> {
+    let limit = query.limit.min(ListQuery::MAX_PAGE);
+    let mut page = Page::default();
+    if limit == 0 {
+        return Ok(page);
+    }
+    let mut builder = PageBuilder { limit, bytes: 0, query, full: false };
+    // Every key comes after the empty text, and no key is empty.
+    let (mut name, mut after) = match (&query.namespace, &query.after) {
+        (Some(only), Some(cursor)) if cursor.namespace == *only => (Some(only.clone()), Some(cursor.key.clone())),
+        // A cursor of another namespace stands before or after all of this one.
+        (Some(only), Some(cursor)) if cursor.namespace > *only => return Ok(page),
+        (Some(only), _) => (Some(only.clone()), None),
+        (None, Some(cursor)) => (Some(cursor.namespace.clone()), Some(cursor.key.clone())),
+        (None, None) => (next_namespace(session, "")?, None),
+    };
+    while let Some(namespace) = name {
+        builder.fill(session, &namespace, after.take(), &mut page)?;
+        if builder.full || query.namespace.is_some() {
+            break;
+        }
+        name = next_namespace(session, namespace.as_str())?;
+    }
+    Ok(page)
+}
+
+struct PageBuilder<'q> {
+    limit: usize,
+    bytes: usize,
+    query: &'q ListQuery,
+    full: bool,
+}
+
+impl PageBuilder<'_> {
+    /// Adds entries of one namespace, after a key. Each statement looks at a bounded number of rows.
+    fn fill(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        namespace: &Namespace,
+        after: Option<String>,
+        page: &mut Page,
+    ) -> Tried<()> {
+        let prefix = self.query.prefix.as_str();
+        let mut after = after.filter(|key| key.as_str() >= prefix);
+        loop {
+            let rows_at_once = ListQuery::MAX_PAGE.min(self.limit - page.entries.len() + 1);
+            let (sql, from) = match &after {
+                Some(key) => (Sql::ListAfter, key.as_str()),
+                None => (Sql::List, prefix),
+            };
+            let mut rows = session.statement(sql)?.query((namespace.as_str(), from, rows_at_once as i64))?;
+            let (mut seen, mut last) = (0, None);
+            while let Some(row) = rows.next()? {
+                let key = row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
+                if !key.starts_with(prefix) {
+                    return Ok(());
+                }
+                seen += 1;
+                if self.is_asked_for(row)? {
+                    let size = key.len() + row.get_ref(6)?.as_blob().map_or(0, <[u8]>::len);
+                    let last_entry = page.entries.last().map(|entry: &Entry| Cursor {
+                        namespace: entry.namespace.clone(),
+                        key: entry.key.as_str().to_owned(),
+                    });
+                    let full = page.entries.len() == self.limit || self.bytes.saturating_add(size) > PAGE_BYTES;
+                    if full && last_entry.is_some() {
+                        page.next = last_entry;
+                        self.full = true;
+                        return Ok(());
+                    }
+                    self.bytes = self.bytes.saturating_add(size);
+                    page.entries.push(entry_of(row, namespace.clone(), None)?);
+                }
+                if seen == rows_at_once {
+                    last = Some(key.to_owned());
+                }
+            }
+            match last {
+                Some(key) => after = Some(key),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn is_asked_for(&self, row: &Row<'_>) -> Tried<bool> {
+        let Some((expired, now)) = self.query.expired else { return Ok(true) };
+        let expires_at = row.get_ref(4)?.as_i64().ok();
+        Ok(expires_at.is_some_and(|at| at <= now.as_nanos()) == expired)
+    }
+}
+
+fn next_namespace(session: &mut Session<'_, '_>, after: &str) -> Tried<Option<Namespace>> {
+    let mut rows = session.statement(Sql::NextNamespace)?.query((after,))?;
+    rows.next()?.map(namespace).transpose()
+}
+
+fn namespace(row: &Row<'_>) -> Tried<Namespace> {
+    let name = row.get_ref(0)?.as_str().map_err(|_| Failure::from(damaged("a namespace's name is not a text")))?;
+    Ok(Namespace::new(name).map_err(|_| Failure::from(damaged("a namespace has an impossible name")))?)
+}
+
+/// The names of all namespaces, sorted.
+pub(super) fn namespaces(session: &mut Session<'_, '_>) -> Tried<Vec<Namespace>> {
+    let mut rows = session.statement(Sql::NamespaceNames)?.query(())?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next()? {
+        names.push(namespace(row)?);
+    }
+    Ok(names)
+}
+
+/// The statistics of one namespace or of all.
+pub(super) fn stats(session: &mut Session<'_, '_>, name: Option<&Namespace>) -> Tried<Stats> {
+    let mut stats = Stats::default();
+    match name {
+        Some(name) => {
+            let mut rows = session.statement(Sql::Stats)?.query((name.as_str(),))?;
+            if let Some(row) = rows.next()? {
+                stats.entries = count(row, 0)?;
+                stats.stored_bytes = count(row, 1)?;
+                stats.counters = counters(row, 2)?;
+            }
+            drop(rows);
+            stats.oldest_entry = oldest(session, name)?;
+        }
+        None => {
+            let mut rows = session.statement(Sql::Totals)?.query(())?;
+            if let Some(row) = rows.next()? {
+                stats.entries = count(row, 0)?;
+                stats.stored_bytes = count(row, 1)?;
+                stats.garbage_bytes = count(row, 2)?;
+            }
+            drop(rows);
+            let mut rows = session.statement(Sql::AllCounters)?.query(())?;
+            while let Some(row) = rows.next()? {
+                stats.counters.add(&counters(row, 0)?);
+            }
+            drop(rows);
+            for name in namespaces(session)? {
+                let oldest = oldest(session, &name)?;
+                stats.oldest_entry = [stats.oldest_entry, oldest].into_iter().flatten().min();
+            }
+        }
+    }
+    Ok(stats)
+}
+
+fn oldest(session: &mut Session<'_, '_>, name: &Namespace) -> Tried<Option<Timestamp>> {
+    let mut rows = session.statement(Sql::Oldest)?.query((name.as_str(),))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(entry_of(row, name.clone(), None)?.created_at))
+}
+
+fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    Ok(lenient(row.get_ref(index)?).max(0).unsigned_abs())
+}
+
+/// Reads counters from nine columns.
+pub(super) fn counters(row: &Row<'_>, first: usize) -> rusqlite::Result<Counters> {
+    let mut counters = Counters::default();
+    let fields = [
+        &mut counters.hits,
+        &mut counters.misses,
+        &mut counters.puts,
+        &mut counters.removals,
+        &mut counters.evictions,
+        &mut counters.expirations,
+        &mut counters.errors,
+        &mut counters.bytes_out,
+        &mut counters.bytes_in,
+    ];
+    for (index, field) in fields.into_iter().enumerate() {
+        *field = count(row, first + index)?;
+    }
+    Ok(counters)
+}
+
+/// Looks several entries up, in the order asked.
+pub(super) fn entries(session: &mut Session<'_, '_>, name: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>, Failure> {
+    keys.iter().map(|key| entry(session, name, key)).collect()
+}

@@ -1,0 +1,151 @@
+//! The connections of one open backend, and who may use them when.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Limits, Result};
+
+use super::connection::{Database, Session};
+use super::failure::{Failure, Tried};
+use super::transaction::Transaction;
+use super::writer::Queue;
+
+/// An open index.
+pub(super) struct Store {
+    /// The database's file; `None` for one in memory.
+    pub(super) path: Option<PathBuf>,
+    pub(super) cache: CacheId,
+    /// True where a commit is on the disk when it returns.
+    pub(super) commits_are_durable: bool,
+    pub(super) env: Env,
+    pub(super) accesses: Arc<AccessLog>,
+    pub(super) queue: Queue,
+    writer: Mutex<Option<Writer>>,
+    readers: Vec<Mutex<Option<Database>>>,
+    next_reader: AtomicUsize,
+    closed: AtomicBool,
+    /// How many transactions were begun.
+    pub(super) transactions: AtomicU64,
+}
+
+/// The connection that writes, and the limits that it keeps.
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) limits: Limits,
+}
+
+/// What a store is made of.
+pub(super) struct Parts {
+    pub(super) path: Option<PathBuf>,
+    pub(super) cache: CacheId,
+    pub(super) commits_are_durable: bool,
+    pub(super) env: Env,
+    pub(super) accesses: Arc<AccessLog>,
+    pub(super) writer: Database,
+    /// Without any, the writing connection reads as well.
+    pub(super) readers: Vec<Database>,
+}
+
+impl Store {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            path: parts.path,
+            cache: parts.cache,
+            commits_are_durable: parts.commits_are_durable,
+            env: parts.env,
+            accesses: parts.accesses,
+            queue: Queue::default(),
+            writer: Mutex::new(Some(Writer { database: parts.writer, limits: Limits::unbounded() })),
+            readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
+            next_reader: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            transactions: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads on a connection that is free, or on the next one to become so.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&mut Session<'_, '_>) -> Tried<T>) -> Result<T> {
+        let result = if self.readers.is_empty() {
+            let mut writer = self.lock_writer()?;
+            let Some(writer) = writer.as_mut() else { return Err(closed()) };
+            writer.database.session(|mut session| work(&mut session))
+        } else {
+            let mut reader = self.reader();
+            let Some(reader) = reader.as_mut() else { return Err(closed()) };
+            reader.session(|mut session| work(&mut session))
+        };
+        result.map_err(|failure| self.told(failure))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Option<Database>> {
+        let count = self.readers.len();
+        let first = self.next_reader.fetch_add(1, Ordering::Relaxed) % count;
+        for turn in 0..count {
+            match self.readers[(first + turn) % count].try_lock() {
+                Ok(reader) => return reader,
+                // A statement that a panic interrupted was reset when its rows were dropped.
+                Err(TryLockError::Poisoned(reader)) => return reader.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.readers[first].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the connection that writes. An open transaction that a panic left is rolled back by the next one.
+    pub(super) fn lock_writer(&self) -> Result<MutexGuard<'_, Option<Writer>>> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.is_none() { Err(closed()) } else { Ok(writer) }
+    }
+
+    /// Takes the connection that writes if it is free.
+    pub(super) fn try_lock_writer(&self) -> Option<MutexGuard<'_, Option<Writer>>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Some(writer),
+            Err(TryLockError::Poisoned(writer)) => Some(writer.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Runs `work` in a transaction.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>) -> Result<T> {
+        let mut writer = self.lock_writer()?;
+        let Some(writer) = writer.as_mut() else { return Err(closed()) };
+        self.transact(writer, work)
+    }
+
+    /// Runs `work` in a transaction, on the connection that the caller holds.
+    pub(super) fn transact<T>(
+        &self,
+        writer: &mut Writer,
+        work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>,
+    ) -> Result<T> {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        let Writer { database, limits } = writer;
+        let result = database.session(|session| Transaction::run(session, *limits, &self.accesses, work));
+        result.map_err(|failure| self.told(failure))
+    }
+
+    pub(super) fn told(&self, failure: Failure) -> Error {
+        failure.at(self.path.as_deref())
+    }
+
+    /// Closes the connections; the last one in any process writes the log into the database.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        for reader in &self.readers {
+            reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        if let Some(mut writer) = writer.take()
+            && self.path.is_some()
+        {
+            // What stays in the log because another process reads it is not lost: whoever opens the file reads it.
+            let _ = writer.database.session(|session| session.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)"));
+        }
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the index has been closed")
+}
