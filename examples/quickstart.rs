@@ -114,7 +114,8 @@ fn totals_table(totals: &BTreeMap<String, (u64, FileIndex)>) -> Result<RecordBat
     let number = |name| Field::new(name, DataType::UInt64, false);
     let extension = Field::new("extension", DataType::Utf8, false);
     let schema = Schema::new(vec![extension, number("files"), number("lines"), number("words")]);
-    let column = |f: fn(&(u64, FileIndex)) -> u64| Arc::new(UInt64Array::from_iter_values(totals.values().map(f)));
+    let column =
+        |f: fn(&(u64, FileIndex)) -> u64| Arc::new(UInt64Array::from_iter_values(totals.values().map(f)));
     Ok(RecordBatch::try_new(
         Arc::new(schema),
         vec![

@@ -99,7 +99,12 @@ fn analyze(cache: &Cache, csv: &Path) -> Result<()> {
     let started = Instant::now();
     let schema = read_schema(csv)?;
     cache.put_with("schema:sales_data.csv", &schema, PutOptions::file(csv))?;
-    println!("analysed in {:.1?}: {} columns, {} rows", started.elapsed(), schema.columns.len(), schema.row_count);
+    println!(
+        "analysed in {:.1?}: {} columns, {} rows",
+        started.elapsed(),
+        schema.columns.len(),
+        schema.row_count
+    );
     println!("data from {}; products: {}", schema.date_range, schema.products.join(", "));
     Ok(())
 }

@@ -34,7 +34,12 @@ fn main() -> Result<()> {
         );
     }
     let total = cache.total_stats()?;
-    println!("all: {} namespaces, {} entries, {} bytes", cache.namespaces()?.len(), total.entries, total.stored_bytes);
+    println!(
+        "all: {} namespaces, {} entries, {} bytes",
+        cache.namespaces()?.len(),
+        total.entries,
+        total.stored_bytes
+    );
 
     println!("cleared {} entries of code-analyzer", analyzer.clear()?);
     println!("doc-generator's data intact: {}", docs.contains("docs:main.py")?);

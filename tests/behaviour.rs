@@ -15,5 +15,8 @@ cache_suite!(sqlite_memory_and_filesystem, |folder, env| {
 });
 #[cfg(feature = "sqlite")]
 cache_suite!(sqlite_memory_and_memory, |_, env| Cache::builder().metadata("sqlite_memory").env(env));
-cache_suite!(memory_and_filesystem, |folder, env| Cache::builder().folder(folder).metadata("memory").env(env));
+cache_suite!(memory_and_filesystem, |folder, env| Cache::builder()
+    .folder(folder)
+    .metadata("memory")
+    .env(env));
 cache_suite!(memory_and_memory, |_, env| Cache::builder().env(env));

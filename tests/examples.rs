@@ -13,7 +13,11 @@ fn example(name: &str) -> Command {
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?} failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -66,7 +70,8 @@ fn tables_reads_one_column_with_a_fraction_of_the_bytes() {
     let text = output(&mut example("tables"));
     assert!(text.contains("read 100000 rows of 8 columns"), "{text}");
     assert!(text.contains("all columns") && text.contains("in the West"), "{text}");
-    let line = text.lines().find(|line| line.starts_with("bytes read for it")).expect("it says how many bytes");
+    let line =
+        text.lines().find(|line| line.starts_with("bytes read for it")).expect("it says how many bytes");
     let percent = line.rsplit([',', '%']).nth(1).and_then(|n| n.trim().parse::<f64>().ok());
     assert!(percent.is_some_and(|percent| percent < 20.0), "{line}");
 }
@@ -82,7 +87,10 @@ fn quickstart_computes_a_file_once_and_again_only_when_it_changes() {
     }
     let run = || output(example("quickstart").arg(&files).arg("--cache").arg(folder.path().join("cache")));
     let line = |text: &str, start: &str| {
-        text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {text}")).to_owned()
+        text.lines()
+            .find(|line| line.starts_with(start))
+            .unwrap_or_else(|| panic!("no {start} in {text}"))
+            .to_owned()
     };
     let first = run();
     assert!(line(&first, "first pass").ends_with("4 lines, 3 files computed, 0 hits, 4 misses"), "{first}");

@@ -24,7 +24,9 @@ fn slow() -> CacheBuilder {
     let metadata = builtin.metadata_backend("memory").unwrap().clone();
     let blobs = builtin.blob_backend("memory").unwrap().clone();
     let registry = builtin
-        .with_metadata_backend(ChaosMetadataFactory::wrap_shared(metadata, Chaos::new().slow(SLOW)).named("slow"))
+        .with_metadata_backend(
+            ChaosMetadataFactory::wrap_shared(metadata, Chaos::new().slow(SLOW)).named("slow"),
+        )
         .unwrap()
         .with_blob_backend(ChaosBlobFactory::wrap_shared(blobs, Chaos::new().slow(SLOW)).named("slow"))
         .unwrap();
@@ -180,7 +182,12 @@ fn a_handler_may_use_a_runtime_of_its_own() {
             target.is::<Nested>()
         }
 
-        fn put(&self, _: &ValueRef<'_>, writer: &mut dyn BlobWriter, _: &HandlerContext) -> Result<FormatMeta> {
+        fn put(
+            &self,
+            _: &ValueRef<'_>,
+            writer: &mut dyn BlobWriter,
+            _: &HandlerContext,
+        ) -> Result<FormatMeta> {
             self.0.put("inner", &1)?;
             writer.write_all(b"x").map_err(|error| Error::io(error, "writing"))?;
             Ok(FormatMeta::default())
@@ -262,6 +269,9 @@ fn shared_values_are_encoded_off_the_worker() {
         cache.put_shared("k", Arc::new(Watched), PutOptions::new()).await.unwrap();
         let raw = cache.get_raw("k").await.unwrap().unwrap();
         let text = String::from_utf8_lossy(&raw.bytes).into_owned();
-        assert!(!text.contains(&format!("{:?}", std::thread::current().id())), "encoded on this thread: {text}");
+        assert!(
+            !text.contains(&format!("{:?}", std::thread::current().id())),
+            "encoded on this thread: {text}"
+        );
     });
 }

@@ -132,7 +132,8 @@ impl Model {
                 assert!(cache.get_many::<Vec<u8>, _>(&names).unwrap() == expected);
             }
             Step::PutMany { keys } => {
-                let values: Vec<Vec<u8>> = keys.iter().map(|key| bytes(u32::from(*key) * 9_000, self.puts)).collect();
+                let values: Vec<Vec<u8>> =
+                    keys.iter().map(|key| bytes(u32::from(*key) * 9_000, self.puts)).collect();
                 let batch = keys.iter().map(name).zip(&values);
                 cache.put_many(batch.collect::<Vec<_>>(), PutOptions::new()).unwrap();
                 for (key, bytes) in keys.iter().zip(values) {
@@ -154,7 +155,9 @@ fn compare(cache: &Cache, models: &[Model], now: Timestamp) {
     let mut options = ListOptions::new().limit(7);
     loop {
         let page = cache.list(options.clone()).unwrap();
-        listed.extend(page.entries.iter().map(|info| (info.key.as_str().to_owned(), info.size, info.is_valid())));
+        listed.extend(
+            page.entries.iter().map(|info| (info.key.as_str().to_owned(), info.size, info.is_valid())),
+        );
         let Some(next) = page.next else { break };
         options = options.after(next);
     }

@@ -11,9 +11,11 @@ use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 fn table(rows: i64) -> RecordBatch {
     let noise = |i: i64, c: i64| (i * 31 + c).wrapping_mul(0x1E37_79B9_7F4A_7C15) as f64;
     let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
-    let floats = (1..8).map(|c| Arc::new(Float64Array::from_iter_values((0..rows).map(|i| noise(i, c)))) as ArrayRef);
+    let floats =
+        (1..8).map(|c| Arc::new(Float64Array::from_iter_values((0..rows).map(|i| noise(i, c)))) as ArrayRef);
     let columns: Vec<ArrayRef> = std::iter::once(id).chain(floats).collect();
-    let fields = columns.iter().enumerate().map(|(c, a)| Field::new(format!("c{c}"), a.data_type().clone(), false));
+    let fields =
+        columns.iter().enumerate().map(|(c, a)| Field::new(format!("c{c}"), a.data_type().clone(), false));
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns).unwrap()
 }
 
@@ -63,11 +65,13 @@ fn one_column_of_eight_reads_a_fraction_of_the_bytes() {
     let slow_registry = {
         let builtin = cacheness::Registry::builtin();
         let blobs = builtin.blob_backend("filesystem").unwrap().clone();
-        let remote = ChaosBlobFactory::wrap_shared(blobs, Chaos::new().slow(std::time::Duration::from_millis(1)));
+        let remote =
+            ChaosBlobFactory::wrap_shared(blobs, Chaos::new().slow(std::time::Duration::from_millis(1)));
         builtin.with_blob_backend(remote.named("remote")).unwrap()
     };
     let local = Cache::open(folder.path().join("local")).unwrap();
-    let remote = cacheness::CacheBuilder::new(slow_registry).folder(folder.path().join("remote")).blobs("remote");
+    let remote =
+        cacheness::CacheBuilder::new(slow_registry).folder(folder.path().join("remote")).blobs("remote");
     for cache in [local, remote.open_blocking().unwrap()] {
         let stored = cache.put_with("t", &table, PutOptions::new().handler("parquet")).unwrap();
         let before = cache.stats().unwrap().counters.bytes_out;
@@ -90,7 +94,11 @@ fn both_formats_give_tables_and_parts_of_them_back() {
                 options = options.compression(compression);
             }
             cache.put_with("t", &table, options).unwrap();
-            assert_eq!(cache.get::<RecordBatch, _>("t").unwrap().as_ref(), Some(&table), "{handler} {compression:?}");
+            assert_eq!(
+                cache.get::<RecordBatch, _>("t").unwrap().as_ref(),
+                Some(&table),
+                "{handler} {compression:?}"
+            );
             let part = ReadOptions::columns(["c0", "c5"]).rows(100..5_000).filter(column("c0").gt_eq(4_990));
             let part: RecordBatch = cache.get_with("t", &part).unwrap().unwrap();
             assert_eq!((part.num_rows(), part.num_columns()), (10, 2), "{handler}");

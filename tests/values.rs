@@ -81,7 +81,8 @@ fn a_store_that_is_gone_removes_no_entry() {
     fs_err::rename(folder.path().join("away"), folder.path().join("blobs")).unwrap();
     assert!(cache.get::<Vec<u8>, _>("k").unwrap().is_some());
 
-    let strict = Cache::builder().folder(folder.path()).on_read_error(OnReadError::Error).open_blocking().unwrap();
+    let strict =
+        Cache::builder().folder(folder.path()).on_read_error(OnReadError::Error).open_blocking().unwrap();
     fs_err::rename(folder.path().join("blobs"), folder.path().join("away")).unwrap();
     let error = strict.get::<Vec<u8>, _>("k").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -135,14 +136,25 @@ impl CacheHandler for FragileHandler {
         target.is::<Fragile>()
     }
 
-    fn put(&self, value: &ValueRef<'_>, writer: &mut dyn BlobWriter, _: &HandlerContext) -> Result<FormatMeta> {
+    fn put(
+        &self,
+        value: &ValueRef<'_>,
+        writer: &mut dyn BlobWriter,
+        _: &HandlerContext,
+    ) -> Result<FormatMeta> {
         let what = value.any().downcast_ref::<Fragile>().map_or(0, |fragile| fragile.0);
         assert!(what != 1, "cannot write this");
         writer.write_all(&[what]).map_err(|error| Error::io(error, "writing"))?;
         Ok(FormatMeta::new(vec![0; if what == 2 { FormatMeta::MAX_LEN + 1 } else { 0 }]))
     }
 
-    fn get(&self, reader: &mut dyn BlobReader, _: &FormatMeta, _: &TypeTarget, _: &ReadOptions) -> Result<BoxedValue> {
+    fn get(
+        &self,
+        reader: &mut dyn BlobReader,
+        _: &FormatMeta,
+        _: &TypeTarget,
+        _: &ReadOptions,
+    ) -> Result<BoxedValue> {
         match reader.bytes()?[..] {
             [3] => panic!("cannot read this"),
             [4] => Ok(Box::new("another type")),
@@ -157,7 +169,10 @@ fn a_handler_that_panics_or_misbehaves_is_an_error_and_the_cache_lives_on() {
     let cache = CacheBuilder::new(registry).on_decode_error(OnReadError::Error).open_blocking().unwrap();
     let error = cache.put("k", &Fragile(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::HandlerPanicked);
-    assert!(error.to_string().contains("fragile") && error.to_string().contains("cannot write this"), "{error}");
+    assert!(
+        error.to_string().contains("fragile") && error.to_string().contains("cannot write this"),
+        "{error}"
+    );
     assert_eq!(cache.put("k", &Fragile(2)).unwrap_err().kind(), ErrorKind::Encode);
     cache.put("k", &Fragile(3)).unwrap();
     assert_eq!(cache.get::<Fragile, _>("k").unwrap_err().kind(), ErrorKind::HandlerPanicked);

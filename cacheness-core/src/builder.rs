@@ -219,6 +219,14 @@ impl CacheBuilder {
     /// wrong; [`ErrorKind::NotFound`] where the mode is [`OpenMode::Existing`] and there is no cache; the
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
+        let limits = self.limits;
+        let engine = self.start().await?;
+        engine.set_limits(limits).await?;
+        Ok(Cache::bind(engine, &Namespace::default()))
+    }
+
+    /// Opens the parts, and starts the engine over them.
+    async fn start(self) -> Result<Arc<Engine>> {
         let metadata = self.registry.metadata_backend(&self.metadata.0)?.clone();
         let blobs = self.registry.blob_backend(&self.blobs.0)?.clone();
         self.metadata.1.check(&self.metadata.0, metadata.options())?;
@@ -236,10 +244,7 @@ impl CacheBuilder {
         }
         let metadata = metadata.open(&self.metadata.1, &context).await?;
         let blobs = blobs.open(&self.blobs.1, &context).await?;
-        metadata.set_limits(self.limits, self.env.now()).await?;
-        let parts = (metadata, blobs);
-        let engine = Engine::start(self.registry, self.env, self.settings, parts, accesses, self.folder)?;
-        Ok(Cache::bind(engine, &Namespace::default()))
+        Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
     }
 
     /// Opens the cache for the blocking face.
@@ -247,11 +252,14 @@ impl CacheBuilder {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
-        let env = self.env.clone();
+        let (env, limits) = (self.env.clone(), self.limits);
         let metadata = self.registry.metadata_backend(&self.metadata.0)?;
         let needs_runtime =
             metadata.needs_runtime() || self.registry.blob_backend(&self.blobs.0)?.needs_runtime();
-        env.block_on(needs_runtime, self.open()).map(crate::blocking::Cache::from)
+        let engine = env.block_on(needs_runtime, self.start())?;
+        // Whether the opened parts need a runtime may depend on their options, so they are asked again.
+        engine.block_on(engine.set_limits(limits))?;
+        Ok(Cache::bind(engine, &Namespace::default()).into())
     }
 }
 

@@ -258,7 +258,7 @@ impl Engine {
             // What follows the payload is the trailer.
             Stored::Local(bytes) => Stored::Local(bytes.slice(..payload_len as usize)),
             Stored::File(file, ..) => {
-                let mapped = reading.is_none_or(|(handler, _)| handler.preferred_access() >= Access::Range);
+                let mapped = reading.is_some_and(|(handler, _)| handler.preferred_access() >= Access::Range);
                 if self.settings.mmap
                     && mapped
                     && payload_len > READ_AT_ONCE

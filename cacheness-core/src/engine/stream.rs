@@ -123,7 +123,11 @@ impl Engine {
     }
 
     /// Opens a value for reading, and counts the lookup.
-    pub(crate) async fn reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Option<ValueReader>> {
+    pub(crate) async fn reader(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        key: &str,
+    ) -> Result<Option<ValueReader>> {
         self.check_open()?;
         Key::check(key)?;
         let opened = self.open_reader(tenant, key).await;

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use cacheness_core::{
-    Counters, Error, ErrorKind, Evicted, EvictionOrder, EvictionReason, Key, Limits, Namespace, Result, Timestamp,
-    Version,
+    Counters, Error, ErrorKind, Evicted, EvictionOrder, EvictionReason, Key, Limits, Namespace, Result,
+    Timestamp, Version,
 };
 
 use super::changes::{Found, Own};
@@ -173,7 +173,8 @@ impl Transaction<'_> {
         for (index, reference) in rows {
             match self.candidate(index, &reference).await? {
                 Some(Candidate { namespace, key, row, .. }) => {
-                    self.take_out_of(&namespace, &key, row, now, |counters| counters.expirations += 1).await?;
+                    self.take_out_of(&namespace, &key, row, now, |counters| counters.expirations += 1)
+                        .await?;
                     step.expired += 1;
                 }
                 None => step.reclaimed += 1,

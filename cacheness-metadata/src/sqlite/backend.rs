@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Evicted, Limits, ListQuery, MetadataBackend, MetadataCapabilities,
-    Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Evicted, Limits, ListQuery, MetadataBackend,
+    MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
 };
 
 use super::maintenance::ENTRIES_PER_STEP;
@@ -18,11 +18,6 @@ pub(super) struct SqliteMetadata(Arc<Store>);
 impl SqliteMetadata {
     pub(super) fn new(store: Store) -> Self {
         Self(Arc::new(store))
-    }
-
-    #[cfg(test)]
-    pub(super) fn store(&self) -> &Arc<Store> {
-        &self.0
     }
 
     /// Runs work that may block where that is allowed. Each such work leaves the index consistent by itself, also
@@ -89,7 +84,8 @@ impl MetadataBackend for SqliteMetadata {
 
     async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
         let namespace = namespace.cloned();
-        self.blocking(move |store| store.write(|transaction| transaction.reset_counters(namespace.as_ref()))).await
+        self.blocking(move |store| store.write(|transaction| transaction.reset_counters(namespace.as_ref())))
+            .await
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
@@ -98,7 +94,8 @@ impl MetadataBackend for SqliteMetadata {
 
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
         let (namespace, now) = (namespace.clone(), self.0.env.now());
-        let removed = self.blocking(move |store| store.write(|transaction| transaction.clear(&namespace, now, false)));
+        let removed =
+            self.blocking(move |store| store.write(|transaction| transaction.clear(&namespace, now, false)));
         Ok(removed.await?.unwrap_or(0))
     }
 

@@ -1,8 +1,8 @@
 //! What changes entries: put, remove, touch and uses, each with its share of the totals and its garbage.
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, GARBAGE_DELAY, Location, Namespace,
-    Outcome, Timestamp, Version,
+    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, GARBAGE_DELAY, Location,
+    Namespace, Outcome, Timestamp, Version,
 };
 
 use super::failure::Tried;
@@ -28,7 +28,9 @@ impl Transaction<'_, '_> {
         for change in changes {
             outcomes.push(match change {
                 Change::Put { entry, condition } => self.put(entry, *condition)?,
-                Change::Remove { namespace, key, condition, now } => self.remove(namespace, key, *condition, *now)?,
+                Change::Remove { namespace, key, condition, now } => {
+                    self.remove(namespace, key, *condition, *now)?
+                }
                 Change::Touch { namespace, key, condition, expires_at, now } => {
                     self.touch(namespace, key, *condition, *expires_at, *now)?
                 }
@@ -122,7 +124,13 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    fn remove(&mut self, name: &Namespace, key: &str, condition: Condition, now: Timestamp) -> Tried<Outcome> {
+    fn remove(
+        &mut self,
+        name: &Namespace,
+        key: &str,
+        condition: Condition,
+        now: Timestamp,
+    ) -> Tried<Outcome> {
         let Some(tenant) = self.tenant(name)? else { return Ok(Outcome::skipped(None)) };
         let Some(old) = self.find(self.generation(tenant), key)? else { return Ok(Outcome::skipped(None)) };
         let previous = Some(version(&old));

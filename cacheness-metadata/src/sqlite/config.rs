@@ -24,7 +24,12 @@ const CACHE_SIZE: OptionSpec = OptionSpec::new(
 );
 
 const OPTIONS: [OptionSpec; 4] = [
-    OptionSpec::new("path", OptionKind::Path, Some("index.sqlite in the cache's folder"), "The database's file."),
+    OptionSpec::new(
+        "path",
+        OptionKind::Path,
+        Some("index.sqlite in the cache's folder"),
+        "The database's file.",
+    ),
     OptionSpec::new("readers", OptionKind::Int { min: 1, max: 64 }, Some("4"), "Connections that read."),
     OptionSpec::new(
         "busy_timeout_ms",

@@ -179,7 +179,9 @@ impl Transaction<'_, '_> {
         let mut left = limit;
         while left > 0 && self.head.cleared > 0 {
             let mut rows = self.session.statement(Sql::FirstCleared)?.query(())?;
-            let first = rows.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get::<_, i64>(0)?, lenient(row.get_ref(1)?))));
+            let first = rows
+                .next()?
+                .map(|row| Ok::<_, rusqlite::Error>((row.get::<_, i64>(0)?, lenient(row.get_ref(1)?))));
             let first = first.transpose()?;
             drop(rows);
             let Some((generation, cleared_at)) = first else {

@@ -46,7 +46,8 @@ pub(super) fn damaged(what: &str) -> Error {
 }
 
 /// What to do about a damaged index. The entries of a cache can be made again.
-const REPAIR: &str = "close every process that uses the cache, then move the file away with its `-wal` and `-shm`";
+const REPAIR: &str =
+    "close every process that uses the cache, then move the file away with its `-wal` and `-shm`";
 
 fn told(error: rusqlite::Error) -> Error {
     let (kind, message) = match &error {
@@ -64,14 +65,20 @@ fn told(error: rusqlite::Error) -> Error {
 
 fn by_code(code: ErrorCode) -> (ErrorKind, String) {
     let (kind, message) = match code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-            (ErrorKind::Timeout, "another process kept the index locked; try again, or find out which one does")
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (
+            ErrorKind::Timeout,
+            "another process kept the index locked; try again, or find out which one does",
+        ),
+        ErrorCode::DiskFull => {
+            (ErrorKind::StorageFull, "the disk has no room for the index; free some and try again")
         }
-        ErrorCode::DiskFull => (ErrorKind::StorageFull, "the disk has no room for the index; free some and try again"),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => return (ErrorKind::Corrupted, damage_message()),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
-            (ErrorKind::PermissionDenied, "the index may not be written; check the permissions of the file and its folder")
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            return (ErrorKind::Corrupted, damage_message());
         }
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => (
+            ErrorKind::PermissionDenied,
+            "the index may not be written; check the permissions of the file and its folder",
+        ),
         ErrorCode::CannotOpen => {
             (ErrorKind::Io, "the index cannot be opened; check that its folder is there and may be written")
         }

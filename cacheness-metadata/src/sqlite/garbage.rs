@@ -8,7 +8,12 @@ use super::statements::Sql;
 use super::transaction::Transaction;
 
 /// Up to `limit` blobs whose delay is over. With `checkpoint`, none unless all that was committed is on the disk.
-pub(super) fn due(session: &mut Session<'_, '_>, now: Timestamp, limit: usize, checkpoint: bool) -> Tried<Vec<BlobId>> {
+pub(super) fn due(
+    session: &mut Session<'_, '_>,
+    now: Timestamp,
+    limit: usize,
+    checkpoint: bool,
+) -> Tried<Vec<BlobId>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let due = session.statement(Sql::DueGarbage)?;
     let blobs = due.query_map((now.as_nanos(), limit), |row| {
@@ -25,7 +30,8 @@ pub(super) fn due(session: &mut Session<'_, '_>, now: Timestamp, limit: usize, c
 /// on the way.
 fn is_durable(session: &mut Session<'_, '_>) -> Tried<bool> {
     let checkpoint = session.statement(Sql::Checkpoint)?;
-    let state = checkpoint.query_row((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    let state = checkpoint
+        .query_row((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
     match state {
         Ok((busy, log, done)) => Ok(busy == 0 && log == done),
         // Another connection is at it, or reads the log: the next call asks again.
@@ -45,7 +51,9 @@ impl Transaction<'_, '_> {
         for blob in blobs {
             let blob = &blob.as_bytes()[..];
             let mut rows = self.session.statement(Sql::FindGarbage)?.query((blob, now.as_nanos()))?;
-            let found = rows.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+            let found = rows
+                .next()?
+                .map(|row| Ok::<_, rusqlite::Error>((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
             let found = found.transpose()?;
             drop(rows);
             if let Some((not_before, size)) = found {

@@ -54,9 +54,8 @@ impl Transaction<'_, '_> {
             let name = row.get_ref(7)?.as_str().ok().and_then(|name| Namespace::new(name).ok());
             // What cannot be read is of no use and goes first; what was cleared needs no rank.
             let rank = match name {
-                Some(name) => {
-                    reader::entry_of(row, name, None).map_or(i64::MIN, |entry| order.rank(&entry, self.head.age))
-                }
+                Some(name) => reader::entry_of(row, name, None)
+                    .map_or(i64::MIN, |entry| order.rank(&entry, self.head.age)),
                 None => 0,
             };
             ranks.push((id, rank));

@@ -34,9 +34,7 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
     let writer = connect(path, settings, context).map_err(told)?;
     let cache = match schema::look(&writer).map_err(told)? {
         Found::Cache(id) => id,
-        Found::Nothing if context.mode == OpenMode::Create => {
-            schema::create(&writer).map_err(told)?
-        }
+        Found::Nothing if context.mode == OpenMode::Create => schema::create(&writer).map_err(told)?,
         Found::Nothing => {
             let message = "the file holds no index, and nothing may be created";
             return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
@@ -87,11 +85,14 @@ fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
     options.read(true).write(true).create(mode == OpenMode::Create);
     let file = match options.open(path) {
         Ok(file) => file,
-        Err(error) if mode == OpenMode::Existing && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if mode == OpenMode::Existing && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
         Err(error) => return Err(Error::io(error, "the lock file beside the index cannot be opened")),
     };
     file.file().lock().map_err(|error| {
-        Error::io(error, "the lock file beside the index cannot be locked").with_context("path", path.to_string_lossy())
+        Error::io(error, "the lock file beside the index cannot be locked")
+            .with_context("path", path.to_string_lossy())
     })?;
     Ok(Some(file))
 }

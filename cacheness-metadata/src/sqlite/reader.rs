@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use cacheness_core::{
-    Counters, Cursor, Entry, ErrorKind, ListQuery, Namespace, Page, Result, Stats, StoredEntry, Timestamp, Version,
+    Counters, Cursor, Entry, ErrorKind, ListQuery, Location, Namespace, Page, Result, Stats, StoredEntry,
+    Timestamp, Version,
 };
 use rusqlite::Row;
 
@@ -18,13 +19,30 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// Looks an entry up.
 pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) -> Tried<Option<Entry>> {
-    let mut rows = session.statement(Sql::Get)?.query((name.as_str(), key))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let inline = match lenient(row.get_ref(5)?) {
-        0 => None,
-        _ => row.get_ref(7)?.as_blob().ok().map(Bytes::copy_from_slice),
-    };
-    Ok(Some(entry_of(row, name.clone(), Some(inline))?))
+    // A value in a row of its own is read after its entry, and may have been replaced in between: then the entry has
+    // been, too, and is read anew. Whoever is overtaken this often has found damage.
+    for _ in 0..100 {
+        let mut rows = session.statement(Sql::Get)?.query((name.as_str(), key))?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let inline = match lenient(row.get_ref(5)?) {
+            0 => None,
+            2 => {
+                let id: i64 = row.get(0)?;
+                let mut entry = entry_of(row, name.clone(), None)?;
+                drop(rows);
+                let mut rows = session.statement(Sql::InlineValue)?.query((id,))?;
+                let Some(row) = rows.next()? else { continue };
+                if entry.location == Location::InlineOmitted {
+                    let bytes = row.get_ref(0)?.as_blob().map_err(|_| damaged("a value has another type"))?;
+                    entry.location = Location::Inline(Bytes::copy_from_slice(bytes));
+                }
+                return Ok(Some(entry));
+            }
+            _ => row.get_ref(7)?.as_blob().ok().map(Bytes::copy_from_slice),
+        };
+        return Ok(Some(entry_of(row, name.clone(), Some(inline))?));
+    }
+    Err(damaged("the value of an entry is missing").into())
 }
 
 /// Puts an entry together from the columns of `stored!`. `inline` is what was read of its bytes; `None` where they
@@ -64,7 +82,9 @@ pub(super) fn list(session: &mut Session<'_, '_>, query: &ListQuery) -> Tried<Pa
     let mut builder = PageBuilder { limit, bytes: 0, query, full: false };
     // Every key comes after the empty text, and no key is empty.
     let (mut name, mut after) = match (&query.namespace, &query.after) {
-        (Some(only), Some(cursor)) if cursor.namespace == *only => (Some(only.clone()), Some(cursor.key.clone())),
+        (Some(only), Some(cursor)) if cursor.namespace == *only => {
+            (Some(only.clone()), Some(cursor.key.clone()))
+        }
         // A cursor of another namespace stands before or after all of this one.
         (Some(only), Some(cursor)) if cursor.namespace > *only => return Ok(page),
         (Some(only), _) => (Some(only.clone()), None),
@@ -108,7 +128,8 @@ impl PageBuilder<'_> {
             let mut rows = session.statement(sql)?.query((namespace.as_str(), from, rows_at_once as i64))?;
             let (mut seen, mut last) = (0, None);
             while let Some(row) = rows.next()? {
-                let key = row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
+                let key =
+                    row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
                 if !key.starts_with(prefix) {
                     return Ok(());
                 }
@@ -119,7 +140,8 @@ impl PageBuilder<'_> {
                         namespace: entry.namespace.clone(),
                         key: entry.key.as_str().to_owned(),
                     });
-                    let full = page.entries.len() == self.limit || self.bytes.saturating_add(size) > PAGE_BYTES;
+                    let full =
+                        page.entries.len() == self.limit || self.bytes.saturating_add(size) > PAGE_BYTES;
                     if full && last_entry.is_some() {
                         page.next = last_entry;
                         self.full = true;
@@ -152,8 +174,9 @@ fn next_namespace(session: &mut Session<'_, '_>, after: &str) -> Tried<Option<Na
 }
 
 fn namespace(row: &Row<'_>) -> Tried<Namespace> {
-    let name = row.get_ref(0)?.as_str().map_err(|_| Failure::from(damaged("a namespace's name is not a text")))?;
-    Ok(Namespace::new(name).map_err(|_| Failure::from(damaged("a namespace has an impossible name")))?)
+    let name =
+        row.get_ref(0)?.as_str().map_err(|_| Failure::from(damaged("a namespace's name is not a text")))?;
+    Namespace::new(name).map_err(|_| damaged("a namespace has an impossible name").into())
 }
 
 /// The names of all namespaces, sorted.
@@ -233,6 +256,10 @@ pub(super) fn counters(row: &Row<'_>, first: usize) -> rusqlite::Result<Counters
 }
 
 /// Looks several entries up, in the order asked.
-pub(super) fn entries(session: &mut Session<'_, '_>, name: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>, Failure> {
+pub(super) fn entries(
+    session: &mut Session<'_, '_>,
+    name: &Namespace,
+    keys: &[&str],
+) -> Result<Vec<Option<Entry>>, Failure> {
     keys.iter().map(|key| entry(session, name, key)).collect()
 }

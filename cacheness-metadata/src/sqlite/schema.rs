@@ -134,7 +134,8 @@ pub(super) fn look(connection: &Connection) -> Tried<Found> {
         return Err(damaged(&format!("it says that it has format {format}")).into());
     }
     let select = "SELECT value FROM meta WHERE name = 'cache_id'";
-    let id = connection.query_row(select, (), |row| Ok(CacheId::from_slice(row.get_ref(0)?.as_blob().unwrap_or(&[]))))?;
+    let id = connection
+        .query_row(select, (), |row| Ok(CacheId::from_slice(row.get_ref(0)?.as_blob().unwrap_or(&[]))))?;
     match id {
         Some(id) => Ok(Found::Cache(id)),
         None => Err(damaged("the cache's id has not 16 bytes").into()),

@@ -19,16 +19,10 @@ macro_rules! statements {
     };
 }
 
-/// What `reader::entry_of` reads, without and with inline bytes.
+/// What `reader::entry_of` reads.
 macro_rules! stored {
     () => {
         "e.id, e.key, e.accessed_at, e.hits, e.expires_at, e.place, e.record"
-    };
-    (inline) => {
-        concat!(
-            stored!(),
-            ", CASE e.place WHEN 2 THEN (SELECT bytes FROM inline_values WHERE id = e.id) ELSE e.inline END"
-        )
     };
 }
 
@@ -84,9 +78,10 @@ statements! {
     );
 
     Get: concat!(
-        "SELECT ", stored!(inline), " FROM namespaces n CROSS JOIN entries e \
+        "SELECT ", stored!(), ", e.inline FROM namespaces n CROSS JOIN entries e \
          ON e.generation = n.generation AND e.key = ?2 WHERE n.name = ?1"
     );
+    InlineValue: "SELECT bytes FROM inline_values WHERE id = ?1";
     List: concat!(
         "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
          ON e.generation = n.generation AND e.key >= ?2 WHERE n.name = ?1 ORDER BY e.key LIMIT ?3"

@@ -270,7 +270,12 @@ impl<'s, 'c> Transaction<'s, 'c> {
     }
 
     /// Takes the uses of an entry that are not written down yet.
-    pub(super) fn take_uses(&mut self, name: &Namespace, key: &str, version: Version) -> Option<PendingAccess> {
+    pub(super) fn take_uses(
+        &mut self,
+        name: &Namespace,
+        key: &str,
+        version: Version,
+    ) -> Option<PendingAccess> {
         let pending = self.accesses.take(name, key, version)?;
         self.taken.push((name.clone(), key.to_owned(), version, pending));
         Some(pending)

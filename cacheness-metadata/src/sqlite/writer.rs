@@ -37,6 +37,12 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many callers wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.jobs().len()
+    }
+
     /// Takes as many jobs as go into one transaction, at least one.
     fn take(&self) -> Vec<Arc<Job>> {
         let mut queue = self.jobs();

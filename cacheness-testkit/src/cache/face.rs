@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cacheness_core::{
-    Cache, CacheValue, EntryInfo, EntryPage, Evicted, Limits, ListOptions, Namespace, PurgeReport, PutOptions,
-    PutValue, RawEntry, ReadOptions, Result, Stats, Stored, blocking,
+    Cache, CacheValue, EntryInfo, EntryPage, Evicted, Limits, ListOptions, Namespace, PurgeReport,
+    PutOptions, PutValue, RawEntry, ReadOptions, Result, Stats, Stored, blocking,
 };
 
 /// Through which face a case runs.
@@ -99,7 +99,11 @@ impl AnyCache {
         }
     }
 
-    pub async fn put_serialize<T: serde::Serialize + Sync + ?Sized>(&self, key: &str, value: &T) -> Result<Stored> {
+    pub async fn put_serialize<T: serde::Serialize + Sync + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<Stored> {
         match self {
             Self::Async(cache) => cache.put_serialize(key, value, PutOptions::new()).await,
             Self::Blocking(cache) => cache.put_serialize(key, value, PutOptions::new()),
@@ -152,7 +156,11 @@ impl AnyCache {
         }
     }
 
-    pub async fn get_with<V: CacheValue<Via>, Via>(&self, key: &str, options: &ReadOptions) -> Result<Option<V>> {
+    pub async fn get_with<V: CacheValue<Via>, Via>(
+        &self,
+        key: &str,
+        options: &ReadOptions,
+    ) -> Result<Option<V>> {
         match self {
             Self::Async(cache) => cache.get_with(key, options).await,
             Self::Blocking(cache) => cache.get_with(key, options),

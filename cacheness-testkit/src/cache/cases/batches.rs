@@ -12,7 +12,8 @@ pub async fn many_values_are_put_got_and_removed_at_once(subject: &CacheSubject)
     assert_eq!(stored.len(), 20);
     assert!(stored.is_sorted_by_key(|stored| stored.version));
     let found: Vec<Option<Vec<u8>>> = cache.get_many(&["k3", "missing", "k19", "k0", "k3"]).await.unwrap();
-    let expected = [Some(3), None, Some(19), Some(0), Some(3)].map(|i: Option<usize>| i.map(|i| values[i].clone()));
+    let expected =
+        [Some(3), None, Some(19), Some(0), Some(3)].map(|i: Option<usize>| i.map(|i| values[i].clone()));
     assert!(found == expected, "the answers stand in the order of the keys");
     let counters = cache.stats().await.unwrap().counters;
     assert_eq!((counters.puts, counters.hits, counters.misses), (20, 4, 1));

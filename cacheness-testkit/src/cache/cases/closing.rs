@@ -22,8 +22,8 @@ pub async fn a_closed_cache_says_so(subject: &CacheSubject) {
 // shows: rows 1, 2, 70
 pub async fn entries_survive_a_reopening(subject: &CacheSubject) {
     let cache = subject.open().await;
-    cache.put("probe", &1).await.unwrap();
-    if !subject.open().await.contains("probe").await.unwrap() {
+    cache.put("probe", &vec![1_u8; 100_000]).await.unwrap();
+    if subject.open().await.get::<Vec<u8>, _>("probe").await.unwrap().is_none() {
         return; // Not a persistent cache.
     }
     let large = vec![7_u8; 200_000];

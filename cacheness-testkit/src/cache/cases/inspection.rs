@@ -23,7 +23,8 @@ pub async fn a_listing_shows_every_entry_with_its_state(subject: &CacheSubject) 
     subject.clock.advance(Duration::from_secs(90));
     fs_err::write(&path, "changed").unwrap();
     let page = cache.list(ListOptions::new()).await.unwrap();
-    let shown: Vec<_> = page.entries.iter().map(|e| (e.key.as_str(), e.is_valid(), e.age.as_secs())).collect();
+    let shown: Vec<_> =
+        page.entries.iter().map(|e| (e.key.as_str(), e.is_valid(), e.age.as_secs())).collect();
     assert_eq!(shown, [("file", false, 90), ("manual", true, 90), ("ttl", false, 90)]);
     assert_eq!(page.entries[0].state, EntryState::SourceChanged(path.clone()));
     assert_eq!(page.entries[0].validity.sources[0].path(), path);

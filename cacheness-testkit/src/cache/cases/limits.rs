@@ -53,7 +53,8 @@ pub async fn a_lower_limit_evicts_at_once(subject: &CacheSubject) {
         subject.clock.advance(Duration::from_millis(1));
         cache.put(&format!("k{i:02}"), &i).await.unwrap();
     }
-    let evicted = cache.set_limits(Limits::unbounded().max_entries(5).order(EvictionOrder::Fifo)).await.unwrap();
+    let evicted =
+        cache.set_limits(Limits::unbounded().max_entries(5).order(EvictionOrder::Fifo)).await.unwrap();
     assert_eq!(evicted.len(), 25);
     assert_eq!(cache.stats().await.unwrap().entries, 5);
     for kept in 25..30 {

@@ -45,7 +45,10 @@ pub async fn totals_add_up_over_namespaces(subject: &CacheSubject) {
     other.get::<i32, _>("x").await.unwrap();
     cache.get::<i32, _>("x").await.unwrap();
     let total = cache.total_stats().await.unwrap();
-    assert_eq!((total.entries, total.counters.puts, total.counters.hits, total.counters.misses), (2, 2, 1, 2));
+    assert_eq!(
+        (total.entries, total.counters.puts, total.counters.hits, total.counters.misses),
+        (2, 2, 1, 2)
+    );
 }
 
 pub async fn a_reset_starts_counting_anew(subject: &CacheSubject) {
@@ -78,7 +81,11 @@ pub async fn statistics_survive_a_reopening(subject: &CacheSubject) {
     drop(cache);
     let cache = subject.open().await;
     let counters = cache.stats().await.unwrap().counters;
-    assert_eq!((counters.puts, counters.hits, counters.misses), (1, 2, 1), "two caches have counted together");
+    assert_eq!(
+        (counters.puts, counters.hits, counters.misses),
+        (1, 2, 1),
+        "two caches have counted together"
+    );
 }
 
 // shows: row U9

@@ -44,7 +44,8 @@ pub async fn defaults_come_from_the_namespace_then_the_cache(subject: &CacheSubj
         cache.put_with("own", &1, PutOptions::ttl(4 * MINUTE)).await.unwrap();
         cache.put_with("manual", &1, PutOptions::manual()).await.unwrap();
     }
-    let left = async |cache: &crate::cache::AnyCache, key| cache.get_entry(key).await.unwrap().unwrap().ttl_left();
+    let left =
+        async |cache: &crate::cache::AnyCache, key| cache.get_entry(key).await.unwrap().unwrap().ttl_left();
     assert_eq!(left(&cache, "inherits").await, Some(MINUTE));
     assert_eq!(left(&api, "inherits").await, Some(2 * MINUTE));
     assert_eq!(left(&api, "own").await, Some(4 * MINUTE));

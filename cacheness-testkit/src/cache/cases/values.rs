@@ -41,7 +41,10 @@ pub async fn values_of_every_size_come_back(subject: &CacheSubject) {
         for inline in [false, true] {
             cache.put_with("placed", &bytes, PutOptions::new().inline(inline)).await.unwrap();
             let back: Option<Vec<u8>> = cache.get("placed").await.unwrap();
-            assert!(back.as_deref() == Some(&bytes[..]), "{size} bytes with inline {inline} came back different");
+            assert!(
+                back.as_deref() == Some(&bytes[..]),
+                "{size} bytes with inline {inline} came back different"
+            );
         }
     }
 }
@@ -235,7 +238,8 @@ pub async fn many_tasks_at_once_lose_nothing(subject: &CacheSubject) {
                     cache.put("shared", &vec![task as u8; 40_000]).await.unwrap();
                     let own: Option<u64> = cache.get(&format!("{task}:{i}")).await.unwrap();
                     assert_eq!(own, Some(task * 1000 + i));
-                    let shared: Vec<u8> = cache.get("shared").await.unwrap().expect("it is there from the start");
+                    let shared: Vec<u8> =
+                        cache.get("shared").await.unwrap().expect("it is there from the start");
                     assert!(shared.iter().all(|&byte| byte == shared[0]), "parts of two writes");
                 }
             })

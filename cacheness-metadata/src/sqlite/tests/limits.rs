@@ -1,0 +1,84 @@
+//! Limits where several processes or pending uses are involved.
+
+use cacheness_core::{EvictionOrder, Limits};
+
+use super::{stranger, subject};
+
+#[tokio::test]
+async fn a_limit_holds_after_another_process_has_lifted_its_own() {
+    let subject = subject();
+    let (one, other) = (subject.open().await, subject.open().await);
+    one.limit(Limits::unbounded().max_entries(3), subject.now()).await;
+    other.limit(Limits::unbounded(), subject.now()).await;
+    for key in ["a", "b", "c", "d", "e"] {
+        one.put(subject.entry("default", key)).await;
+        subject.wait(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(one.keys("default").await, ["c", "d", "e"]);
+}
+
+#[tokio::test]
+async fn the_index_of_ranks_is_there_only_while_there_is_a_limit() {
+    let subject = subject();
+    let store = subject.open().await;
+    let count = || {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'entries_by_rank'";
+        stranger(subject.folder()).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count(), 0);
+    store.limit(Limits::unbounded().max_entries(3), subject.now()).await;
+    assert_eq!(count(), 1);
+    store.limit(Limits::unbounded(), subject.now()).await;
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn uses_that_a_failed_call_had_written_down_are_not_lost() {
+    let subject = subject();
+    let store = subject.open().await;
+    store.limit(Limits::unbounded().max_entries(2).max_bytes(100), subject.now()).await;
+    for key in ["a", "b"] {
+        store.put(subject.entry("default", key)).await;
+        subject.wait(std::time::Duration::from_secs(1));
+    }
+    let entry = store.get("default", "a").await.unwrap();
+    subject.accesses().record(&entry.namespace, "a", entry.version, entry.accessed_at, subject.now());
+    let too_large = subject.putting(subject.entry_of_size("default", "too large", 101));
+    let changes = vec![subject.putting(subject.entry("default", "c")), too_large];
+    store.apply(changes).await.unwrap_err();
+    let evicted = store.put(subject.entry("default", "d")).await.evicted;
+    assert_eq!(evicted[0].key.as_str(), "b", "the use of `a` still counts");
+}
+
+#[tokio::test]
+async fn more_entries_than_one_transaction_ranks_are_ranked_and_evicted_in_order() {
+    let subject = subject();
+    let store = subject.open().await;
+    for part in 0..3 {
+        let entry = |i: u64| subject.entry_of_size("default", &format!("{i:04}"), 10_000 - i);
+        let changes = (part * 500..(part + 1) * 500).map(|i| subject.putting(entry(i)));
+        store.changes(changes.collect()).await;
+    }
+    let limits = Limits::unbounded().max_entries(100).order(EvictionOrder::Size);
+    let evicted = store.limit(limits, subject.now()).await;
+    let keys: Vec<&str> = evicted.iter().map(|evicted| evicted.key.as_str()).collect();
+    let expected: Vec<String> = (0..1400).map(|i| format!("{i:04}")).collect();
+    assert_eq!(keys, expected, "the largest go first");
+    let counters = store.stats_of("default").await.counters;
+    assert_eq!((counters.evictions, counters.expirations), (1400, 0), "the victims are counted");
+}
+
+#[tokio::test]
+async fn what_an_eviction_or_a_purge_removes_as_expired_is_counted_so() {
+    let subject = subject();
+    let store = subject.open().await;
+    let second = std::time::Duration::from_secs(1);
+    for key in ["a", "b", "c"] {
+        store.put(subject.expiring_entry("default", key, second)).await;
+    }
+    subject.wait(second);
+    store.limit(Limits::unbounded().max_entries(2), subject.now()).await;
+    store.purge_all(subject.now()).await;
+    let counters = store.stats_of("default").await.counters;
+    assert_eq!((counters.evictions, counters.expirations), (0, 3));
+}
