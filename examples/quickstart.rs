@@ -3,6 +3,8 @@
 //!
 //! `cargo run --features arrow --example quickstart -- [FOLDER] [--cache FOLDER]`
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 // shows: rows 2, 3, 19, 22
 
 use std::collections::BTreeMap;

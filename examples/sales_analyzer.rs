@@ -4,6 +4,8 @@
 //! `cargo run --example sales_analyzer` runs all steps in a temporary folder;
 //! `sales_analyzer STEP FOLDER` runs one, 1 to 7.
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 // shows: rows 1-9, 11-22, U3, U6
 
 use std::path::Path;

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example shared_plugins`
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 // shows: rows 23-31, 33
 
 use cacheness::blocking::Cache;

@@ -3,6 +3,8 @@
 //!
 //! `cargo run --features arrow --example tables`
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 // shows: row 13
 
 use std::fmt::Write as _;

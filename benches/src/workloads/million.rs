@@ -98,10 +98,31 @@ fn measure(
     let put_new = median(batches, new, put)?;
     let over = || (0..20).map(|_| Item::rewritten(random.below(size), 1)).collect();
     let put_over = median(batches, over, put)?;
-    let stats = median(times, || (), |()| Ok(drop(black_box(cache.stats()?))))?;
-    let total = median(times, || (), |()| Ok(drop(black_box(cache.total_stats()?))))?;
+    let stats = median(
+        times,
+        || (),
+        |()| {
+            black_box(cache.stats()?);
+            Ok(())
+        },
+    )?;
+    let total = median(
+        times,
+        || (),
+        |()| {
+            black_box(cache.total_stats()?);
+            Ok(())
+        },
+    )?;
     let page = || ListOptions::new().limit(100);
-    let list = median(times, || (), |()| Ok(drop(black_box(cache.list(page())?))))?;
+    let list = median(
+        times,
+        || (),
+        |()| {
+            black_box(cache.list(page())?);
+            Ok(())
+        },
+    )?;
     if cache.stats()?.entries != next {
         return Err("the cache does not count its entries right".into());
     }

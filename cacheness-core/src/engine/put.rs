@@ -85,9 +85,8 @@ impl Engine {
         };
         let compression = options.compression.unwrap_or(self.settings.compression);
         let mut writer = self.writer(if handler.compresses() { Compression::None } else { compression });
-        let mut context = HandlerContext::default();
-        context.compression =
-            Some(compression).filter(|_| options.compression.is_some() || compression != Compression::None);
+        let asked = options.compression.is_some() || compression != Compression::None;
+        let context = HandlerContext { compression: asked.then_some(compression) };
         let meta = call(handler, || handler.put(value, &mut writer, &context))?;
         if meta.as_bytes().len() > FormatMeta::MAX_LEN {
             let message = format!(

@@ -39,8 +39,11 @@ pub struct ValueReader {
     /// The chunk that was read last, with its number: small sequential reads come out of it.
     last: Option<(u64, Bytes)>,
     /// For a compressed value, its decompressed bytes in order.
-    decompressed: Option<Arc<Mutex<Box<dyn Read + Send>>>>,
+    decompressed: Option<Decompressor>,
 }
+
+/// Gives the decompressed bytes of a value in order; shared with the thread that may block on it.
+type Decompressor = Arc<Mutex<Box<dyn Read + Send>>>;
 
 /// Where the stored chunks of a value come from.
 #[derive(Clone)]
@@ -300,7 +303,7 @@ impl ValueReader {
         Ok(chunk)
     }
 
-    fn decompressor(&self) -> Result<Option<Arc<Mutex<Box<dyn Read + Send>>>>> {
+    fn decompressor(&self) -> Result<Option<Decompressor>> {
         let [stage] = self.entry.format.stages[..] else { return Ok(None) };
         let stored = StoredRead {
             engine: self.engine.clone(),

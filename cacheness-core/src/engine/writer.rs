@@ -25,15 +25,15 @@ pub(crate) struct ValueWriter {
 enum State {
     /// All bytes so far, as the handler wrote them.
     Memory(Vec<u8>),
-    File(Box<Spilled>),
+    File(Spilled),
     /// Only while one state becomes another, and after an error in between.
     Failed,
 }
 
 /// A value that has outgrown memory: maybe through a compressor into a checksummed file.
 enum Spilled {
-    Plain(HashedFile),
-    Compressed(Encoder<HashedFile>),
+    Plain(Box<HashedFile>),
+    Compressed(Box<Encoder<HashedFile>>),
 }
 
 struct HashedFile {
@@ -97,8 +97,8 @@ impl ValueWriter {
                 })
             }
             State::File(spilled) => {
-                let (file, stage) = match *spilled {
-                    Spilled::Plain(file) => (file, None),
+                let (file, stage) = match spilled {
+                    Spilled::Plain(file) => (*file, None),
                     Spilled::Compressed(encoder) => (encoder.finish()?, self.compression.stage()),
                 };
                 let (stored_size, checksums) = (file.len, file.hasher.finish());
@@ -121,11 +121,11 @@ impl ValueWriter {
         let pays = compress(bytes, self.compression)?.is_some();
         let mut spilled = if pays {
             match Encoder::new(hashed, self.compression)? {
-                Some(encoder) => Spilled::Compressed(encoder),
+                Some(encoder) => Spilled::Compressed(Box::new(encoder)),
                 None => return Err(lost()),
             }
         } else {
-            Spilled::Plain(hashed)
+            Spilled::Plain(Box::new(hashed))
         };
         spilled.write_all(bytes).map_err(staging_error)?;
         Ok(spilled)
@@ -147,7 +147,7 @@ impl Write for ValueWriter {
                 };
                 let mut spilled = self.spill(&held)?;
                 spilled.write_all(bytes)?;
-                self.state = State::File(Box::new(spilled));
+                self.state = State::File(spilled);
             }
             State::File(spilled) => spilled.write_all(bytes)?,
             State::Failed => return Err(lost().into()),

@@ -15,9 +15,12 @@ pub use face::{AnyCache, Face};
 
 use crate::{TestClock, run};
 
+/// Composes a cache in a folder, by the clock of these surroundings.
+type Build = dyn Fn(&Path, Env) -> CacheBuilder + Send + Sync;
+
 /// What a case tests: caches in one folder, by one clock, through one face.
 pub struct CacheSubject {
-    build: Box<dyn Fn(&Path, Env) -> CacheBuilder + Send + Sync>,
+    build: Box<Build>,
     folder: TempDir,
     face: Face,
     /// The clock by which every cache of this subject goes.

@@ -97,6 +97,10 @@ impl BlobBackend for ChaosBlobs {
         self.chaos.call(&self.env, "delete", self.inner.delete(key)).await
     }
 
+    async fn delete_many(&self, keys: &[BlobKey]) -> Result<()> {
+        self.chaos.call(&self.env, "delete_many", self.inner.delete_many(keys)).await
+    }
+
     async fn exists(&self, key: &BlobKey) -> Result<bool> {
         self.chaos.call(&self.env, "exists", self.inner.exists(key)).await
     }
