@@ -37,20 +37,9 @@ mod builtin;
 
 pub use cacheness_core::*;
 
-/// The handlers that are built in.
-pub mod handlers {
-    pub use cacheness_handlers::*;
-}
-
-/// The metadata backends that are built in.
-pub mod metadata {
-    pub use cacheness_metadata::*;
-}
-
-/// The blob backends that are built in.
-pub mod blobs {
-    pub use cacheness_blob::*;
-}
+pub use cacheness_blob as blobs;
+pub use cacheness_handlers as handlers;
+pub use cacheness_metadata as metadata;
 
 /// The guide's pages, so that every snippet in them is compiled and run.
 #[cfg(doctest)]
