@@ -14,11 +14,14 @@ use crate::items::Item;
 use crate::measure::Scale;
 use crate::report::Report;
 
+/// Measures at a scale, and reports.
+type Run = fn(Scale, &mut Report<'_>) -> Result<(), Box<dyn Error>>;
+
 /// Something that is measured.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) run: fn(Scale, &mut Report<'_>) -> Result<(), Box<dyn Error>>,
+    pub(crate) run: Run,
 }
 
 /// All workloads, in the order in which they run.
