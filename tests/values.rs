@@ -102,6 +102,22 @@ fn blobs_can_be_mapped_or_read() {
     }
 }
 
+#[test]
+fn a_cache_that_survives_a_loss_of_power_works_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Cache::builder().folder(folder.path()).durability(Durability::Power).open_blocking().unwrap();
+    let cache = open();
+    cache.put("inline", "text").unwrap();
+    cache.put("blob", &vec![1_u8; 100_000]).unwrap();
+    cache.put_reader("staged", Generated { at: 0, len: 3 << 20 }, PutOptions::new()).unwrap();
+    cache.put("blob", &vec![2_u8; 100_000]).unwrap();
+    drop(cache);
+    let cache = open();
+    assert_eq!(cache.get::<String, _>("inline").unwrap().as_deref(), Some("text"));
+    assert!(cache.get::<Vec<u8>, _>("blob").unwrap() == Some(vec![2; 100_000]));
+    assert_eq!(cache.get_entry("staged").unwrap().unwrap().size, 3 << 20);
+}
+
 #[derive(Debug)]
 struct Fragile(u8);
 enum ViaFragile {}
