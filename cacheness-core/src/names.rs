@@ -221,6 +221,9 @@ impl fmt::Display for Version {
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The earliest moment there is.
+    pub const MIN: Self = Self(i64::MIN);
+
     /// The latest moment there is.
     pub const MAX: Self = Self(i64::MAX);
 

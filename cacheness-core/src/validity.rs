@@ -142,10 +142,10 @@ impl Validity {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// Sets the TTL and counts it from `now`.
+    /// Sets the TTL and counts it from `now`. A TTL of zero has run out also by a clock that steps back.
     pub fn start_ttl(&mut self, ttl: Option<Duration>, now: Timestamp) {
         self.ttl = ttl;
-        self.expires_at = ttl.map(|ttl| now + ttl);
+        self.expires_at = ttl.map(|ttl| if ttl.is_zero() { Timestamp::MIN } else { now + ttl });
     }
 
     /// Which of the three modes this is, for reports: the TTL or the files where there are any, else manual.

@@ -79,11 +79,15 @@ impl Tenants {
         let mut drained = Vec::new();
         let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tenants.retain(|namespace, tenant| {
+            // Asked before the counts are taken: a handle that is dropped in between has counted by then, and nobody
+            // can make a new one while the map is locked.
+            let in_use = Arc::strong_count(tenant) > 1;
+            std::sync::atomic::fence(Ordering::Acquire);
             let counters = tenant.counts.take();
             if !counters.is_zero() {
                 drained.push((namespace.clone(), counters));
             }
-            Arc::strong_count(tenant) > 1
+            in_use
         });
         drained
     }

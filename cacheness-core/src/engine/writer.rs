@@ -142,11 +142,14 @@ impl Write for ValueWriter {
         match &mut self.state {
             State::Memory(held) if held.len() + bytes.len() <= SPILL => held.extend_from_slice(bytes),
             State::Memory(_) => {
-                let State::Memory(held) = std::mem::replace(&mut self.state, State::Failed) else {
+                let State::Memory(mut held) = std::mem::replace(&mut self.state, State::Failed) else {
                     return Err(lost().into());
                 };
+                // Filled up first, so that whether compression pays is judged by the value and not by a header.
+                let (now, later) = bytes.split_at(SPILL.saturating_sub(held.len()).min(bytes.len()));
+                held.extend_from_slice(now);
                 let mut spilled = self.spill(&held)?;
-                spilled.write_all(bytes)?;
+                spilled.write_all(later)?;
                 self.state = State::File(spilled);
             }
             State::File(spilled) => spilled.write_all(bytes)?,
@@ -229,6 +232,7 @@ mod tests {
     #[test]
     fn a_large_value_is_compressed_only_where_its_beginning_shrinks() {
         let text = "over and over again ".repeat(200_000).into_bytes();
+        assert_eq!(written(&text, text.len(), Compression::Lz4).stages, [Stage::Lz4], "written in one piece");
         let large = written(&text, 65_536, Compression::Zstd(3));
         assert_eq!(large.stages, [Stage::Zstd]);
         assert_eq!(large.size, text.len() as u64);

@@ -51,7 +51,7 @@ pub enum ViaBytes {}
 /// ```
 ///
 /// Do not give a marker to a type that has serde, or could get it by a feature of its crate: every `put` of it
-/// would become ambiguous. Wrap such a type, or put it as [`As`]`(value)`.
+/// would become ambiguous. Wrap such a type, or put it as [`As::new`]`(value)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     label = "this type is neither a serde type nor known to a handler's crate",

@@ -6,7 +6,7 @@ use cacheness_core::{
 };
 
 use super::failure::Tried;
-use super::schema::{MAX_VERSION, entry_id, version_of};
+use super::schema::{MAX_VERSION, entry_id, generation_of, version_of};
 use super::statements::Sql;
 use super::transaction::{EntryRow, Transaction};
 
@@ -16,9 +16,6 @@ const IN_ROW: usize = 2 * 1024;
 
 /// How many rows of cleared generations each call takes back: more than it adds, so that the room does come back.
 pub(super) const RECLAIMED_PER_CALL: usize = 16;
-
-/// Columns of the statements that find one entry.
-const COLUMNS: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
 
 impl Transaction<'_, '_> {
     /// Makes the changes of one call.
@@ -79,8 +76,9 @@ impl Transaction<'_, '_> {
         let number = self.next_version()?;
         entry.version = Version(number.unsigned_abs());
         let generation = self.generation(tenant);
+        let rank = self.head.order.map_or(0, |order| order.rank(entry, self.head.age));
         let id = entry_id(generation, number);
-        self.insert(entry, id, generation, size)?;
+        self.insert(entry, id, rank, size)?;
 
         let blob_bytes = if blob.is_some() { size } else { 0 };
         let tenant = self.change(tenant);
@@ -91,11 +89,11 @@ impl Transaction<'_, '_> {
         self.head.bytes = self.head.bytes.saturating_add(size);
         self.own_entries += 1;
         self.own_bytes = self.own_bytes.saturating_add(size);
+        self.rank_put(f64::from(entry.priority), rank, id, size)?;
         Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
     }
 
-    fn insert(&mut self, entry: &Entry, id: i64, generation: i64, size: i64) -> Tried<()> {
-        let rank = self.head.order.map_or(0, |order| order.rank(entry, self.head.age));
+    fn insert(&mut self, entry: &Entry, id: i64, rank: i64, size: i64) -> Tried<()> {
         let record = entry.to_stored();
         let blob = entry.blob_id();
         let (place, inline): (i64, Option<&[u8]>) = match &entry.location {
@@ -108,7 +106,7 @@ impl Transaction<'_, '_> {
         };
         self.session.statement(Sql::InsertEntry)?.execute((
             id,
-            generation,
+            generation_of(id),
             entry.key.as_str(),
             entry.accessed_at.as_nanos(),
             i64::try_from(entry.hits).unwrap_or(i64::MAX),
@@ -156,11 +154,11 @@ impl Transaction<'_, '_> {
         if !condition.holds(previous) {
             return Ok(Outcome::skipped(previous));
         }
-        self.write_use(&row, now, 1)?;
+        let row = self.write_use(&row, now, 1)?;
         let expires_at = expires_at.map(Timestamp::as_nanos);
         self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
         if self.head.order == Some(EvictionOrder::Ttl) {
-            self.session.statement(Sql::Rank)?.execute((row.id, expires_at.unwrap_or(i64::MAX)))?;
+            self.set_rank(&row, expires_at.unwrap_or(i64::MAX))?;
         }
         Ok(Outcome::applied(previous, None))
     }
@@ -187,7 +185,7 @@ impl Transaction<'_, '_> {
             }
             let id = entry_id(self.generation(tenant), number);
             let mut rows = self.session.statement(Sql::FindById)?.query((id, access.key.as_str()))?;
-            let found = rows.next()?.map(|row| EntryRow::read(row, COLUMNS)).transpose()?;
+            let found = rows.next()?.map(EntryRow::read).transpose()?;
             drop(rows);
             if let Some(row) = found {
                 self.write_use(&row, access.accessed_at, access.hits)?;
@@ -196,22 +194,19 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// Writes uses of an entry down, and ranks it by them.
-    pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<()> {
+    /// Writes uses of an entry down, and ranks it by them. Returns its row as it is now.
+    pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<EntryRow> {
         let accessed_at = row.accessed_at.max(at.as_nanos());
         let sum = row.hits.saturating_add(i64::try_from(hits).unwrap_or(i64::MAX));
-        self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum))?;
-        let Some(order) = self.head.order else { return Ok(()) };
-        let rank = order.rank_after_access(row.rank, at, hits);
-        if rank != row.rank {
-            self.session.statement(Sql::Rank)?.execute((row.id, rank))?;
-        }
-        Ok(())
+        let rank = self.head.order.map_or(row.rank, |order| order.rank_after_access(row.rank, at, hits));
+        self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum, rank))?;
+        self.move_rank(row, rank)?;
+        Ok(EntryRow { accessed_at, hits: sum, rank, ..*row })
     }
 
     pub(super) fn find(&mut self, generation: i64, key: &str) -> Tried<Option<EntryRow>> {
         let mut rows = self.session.statement(Sql::Find)?.query((generation, key))?;
-        Ok(rows.next()?.map(|row| EntryRow::read(row, COLUMNS)).transpose()?)
+        Ok(rows.next()?.map(EntryRow::read).transpose()?)
     }
 
     /// Deletes an entry of a namespace and takes it out of the totals. What becomes of its blob is said apart.
@@ -232,6 +227,7 @@ impl Transaction<'_, '_> {
 
     pub(super) fn delete_row(&mut self, row: &EntryRow) -> Tried<()> {
         self.session.statement(Sql::DeleteEntry)?.execute((row.id,))?;
+        self.delete_rank(row)?;
         if row.place == 2 {
             self.session.statement(Sql::DeleteInline)?.execute((row.id,))?;
         }

@@ -23,10 +23,10 @@ pub(super) struct Candidate {
 
 impl Candidate {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let name = row.get_ref(8)?.as_str().ok();
+        let name = row.get_ref(9)?.as_str().ok();
         Ok(Self {
-            row: EntryRow::read(row, [0, 2, 3, 4, 5, 6, 7])?,
-            key: row.get_ref(1)?.as_str().map(str::to_owned).unwrap_or_default(),
+            row: EntryRow::read(row)?,
+            key: row.get_ref(8)?.as_str().map(str::to_owned).unwrap_or_default(),
             namespace: name.and_then(|name| Namespace::new(name).ok()),
         })
     }
@@ -46,9 +46,6 @@ impl Transaction<'_, '_> {
             );
             return Err(Error::new(ErrorKind::LimitExceeded, message).into());
         }
-        if self.head.order.is_none() {
-            self.rank_at_once()?;
-        }
         self.evict(now, (1, size), usize::MAX)
     }
 
@@ -63,6 +60,9 @@ impl Transaction<'_, '_> {
     pub(super) fn evict(&mut self, now: Timestamp, room: (i64, i64), most: usize) -> Tried<Vec<Evicted>> {
         let mut evicted = Vec::new();
         for reason in [EvictionReason::Expired, EvictionReason::Limit] {
+            if reason == EvictionReason::Limit && self.is_over(room.0, room.1) {
+                self.rank_all()?;
+            }
             let mut count = 1;
             while self.is_over(room.0, room.1) && evicted.len() < most {
                 let candidates = self.candidates(reason, now, count)?;
@@ -189,9 +189,8 @@ impl Transaction<'_, '_> {
                 break;
             };
             let of = self.session.statement(Sql::OfGeneration)?;
-            let columns = [0, 1, 2, 3, 4, 5, 6];
             let found: Vec<EntryRow> = of
-                .query_map((generation, left as i64 + 1), |row| EntryRow::read(row, columns))?
+                .query_map((generation, left as i64 + 1), EntryRow::read)?
                 .collect::<rusqlite::Result<_>>()?;
             if found.len() <= left {
                 self.session.statement(Sql::DeleteCleared)?.execute((generation,))?;

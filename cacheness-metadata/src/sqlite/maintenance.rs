@@ -1,9 +1,8 @@
-//! Work on many entries at once: ranking by another order, and clearing a namespace.
+//! Work on whole namespaces: clearing one, and its counters.
 
-use cacheness_core::{Counters, EvictionOrder, Namespace, Timestamp};
+use cacheness_core::{Counters, Namespace, Timestamp};
 
 use super::failure::Tried;
-use super::reader;
 use super::statements::Sql;
 use super::transaction::Transaction;
 
@@ -11,67 +10,6 @@ use super::transaction::Transaction;
 pub(super) const ENTRIES_PER_STEP: usize = 500;
 
 impl Transaction<'_, '_> {
-    /// Begins to rank all entries by `order`, unless they are ranked so already. A ranking by the same order that
-    /// was interrupted goes on where it stopped.
-    pub(super) fn begin_ranking(&mut self, order: EvictionOrder) -> Tried<()> {
-        if self.head.order != Some(order) {
-            self.head.order = Some(order);
-            self.head.age = 0;
-            self.head.rank_next = Some(0);
-        }
-        // Another process may have dropped the index, or been killed before it was made.
-        let sql = "CREATE INDEX IF NOT EXISTS entries_by_rank ON entries (priority, rank)";
-        Ok(self.session.connection.execute_batch(sql)?)
-    }
-
-    /// Drops the index of ranks, which nobody needs without a limit.
-    pub(super) fn end_ranking(&mut self) -> Tried<()> {
-        if self.head.order.is_some() {
-            self.head.order = None;
-            self.head.rank_next = None;
-            self.session.connection.execute_batch("DROP INDEX IF EXISTS entries_by_rank")?;
-        }
-        Ok(())
-    }
-
-    /// Ranks everything in this transaction. It is needed only where another process has lifted its limits since
-    /// this one set its own.
-    pub(super) fn rank_at_once(&mut self) -> Tried<()> {
-        self.begin_ranking(self.limits.order)?;
-        while self.head.rank_next.is_some() {
-            self.rank_some()?;
-        }
-        Ok(())
-    }
-
-    /// Ranks the next entries by the present order.
-    pub(super) fn rank_some(&mut self) -> Tried<()> {
-        let (Some(from), Some(order)) = (self.head.rank_next, self.head.order) else { return Ok(()) };
-        let mut ranks = Vec::with_capacity(ENTRIES_PER_STEP);
-        let mut rows = self.session.statement(Sql::Unranked)?.query((from, ENTRIES_PER_STEP as i64))?;
-        while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            let name = row.get_ref(7)?.as_str().ok().and_then(|name| Namespace::new(name).ok());
-            // What cannot be read is of no use and goes first; what was cleared needs no rank.
-            let rank = match name {
-                Some(name) => reader::entry_of(row, name, None)
-                    .map_or(i64::MIN, |entry| order.rank(&entry, self.head.age)),
-                None => 0,
-            };
-            ranks.push((id, rank));
-        }
-        drop(rows);
-        self.head.rank_next = match ranks.last() {
-            Some((last, _)) if ranks.len() == ENTRIES_PER_STEP => last.checked_add(1),
-            _ => None,
-        };
-        let update = self.session.statement(Sql::Rank)?;
-        for rank in ranks {
-            update.execute(rank)?;
-        }
-        Ok(())
-    }
-
     /// Gives a namespace a generation without entries, or drops it, and leaves the old one to be taken back.
     /// Returns how many entries there were, or `None` where there was no such namespace.
     pub(super) fn clear(&mut self, name: &Namespace, now: Timestamp, drop: bool) -> Tried<Option<u64>> {

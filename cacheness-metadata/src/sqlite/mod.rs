@@ -13,6 +13,7 @@ mod failure;
 mod garbage;
 mod maintenance;
 mod open;
+mod ranks;
 mod reader;
 mod schema;
 mod statements;

@@ -20,11 +20,15 @@ pub(super) const VERSION_BITS: u32 = 42;
 /// The highest version.
 pub(super) const MAX_VERSION: i64 = (1 << VERSION_BITS) - 1;
 
-/// The highest generation. Beyond it they begin anew, with those that are no longer in use.
-pub(super) const MAX_GENERATION: i64 = (1 << (63 - VERSION_BITS)) - 1;
+/// The highest generation, so that the ids of the one after it are numbers, too. Beyond it they begin anew, with
+/// those that are no longer in use.
+pub(super) const MAX_GENERATION: i64 = (1 << (63 - VERSION_BITS)) - 2;
 
 /// The tables. The row of `namespaces` whose name is empty stands for the whole cache: a put then changes one page
 /// for all totals. There `generation` is the last one issued and `blob_bytes` the length of all garbage.
+///
+/// `ranks` repeats the ranks of entries in their order while there is a limit, but may leave out those with a version
+/// above `ranked_up_to`: a put then changes one page less.
 ///
 /// `entries.place` says where the value lies: 0 in a blob, 1 in `inline`, 2 in `inline_values`.
 const TABLES: &str = "
@@ -49,6 +53,7 @@ CREATE TABLE namespaces (
     age INTEGER,
     eviction_order TEXT,
     rank_next INTEGER,
+    ranked_up_to INTEGER,
     cleared INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX namespaces_by_generation ON namespaces (generation);
@@ -71,6 +76,13 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_by_key ON entries (generation, key);
 CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
 
+CREATE TABLE ranks (
+    priority REAL NOT NULL,
+    rank INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (priority, rank, id)
+) WITHOUT ROWID;
+
 CREATE TABLE inline_values (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 
 CREATE TABLE garbage (
@@ -82,7 +94,7 @@ CREATE TABLE garbage (
 
 CREATE TABLE cleared (generation INTEGER PRIMARY KEY, cleared_at INTEGER NOT NULL);
 
-INSERT INTO namespaces (name, generation, sequence, age, cleared) VALUES ('', 0, 0, 0, 0);
+INSERT INTO namespaces (name, generation, sequence, age, ranked_up_to, cleared) VALUES ('', 0, 0, 0, 0, 0);
 ";
 
 /// The id of an entry.

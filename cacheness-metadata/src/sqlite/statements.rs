@@ -26,11 +26,23 @@ macro_rules! stored {
     };
 }
 
+/// What `EntryRow` reads.
+macro_rules! row {
+    () => {
+        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority"
+    };
+}
+
 /// What `eviction::Candidate` reads.
 macro_rules! candidate {
-    () => {
-        "e.id, e.key, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, n.name \
-         FROM entries e LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > ''"
+    ($from:literal) => {
+        concat!(
+            "SELECT ",
+            row!(),
+            ", e.key, n.name FROM ",
+            $from,
+            " LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > ''"
+        )
     };
 }
 
@@ -45,10 +57,10 @@ statements! {
     Commit: "COMMIT";
     Rollback: "ROLLBACK";
 
-    Head: "SELECT generation, entries, bytes, blob_bytes, sequence, age, eviction_order, rank_next, cleared \
-           FROM namespaces WHERE name = ''";
-    SaveTotals: "UPDATE namespaces SET entries = ?1, bytes = ?2, blob_bytes = ?3, sequence = ?4, age = ?5 \
-                 WHERE name = ''";
+    Head: "SELECT generation, entries, bytes, blob_bytes, sequence, age, eviction_order, rank_next, cleared, \
+           ranked_up_to FROM namespaces WHERE name = ''";
+    SaveTotals: "UPDATE namespaces SET entries = ?1, bytes = ?2, blob_bytes = ?3, sequence = ?4, age = ?5, \
+                 ranked_up_to = ?6 WHERE name = ''";
     SaveHead: "UPDATE namespaces SET generation = ?1, eviction_order = ?2, rank_next = ?3, cleared = ?4 \
                WHERE name = ''";
 
@@ -91,32 +103,42 @@ statements! {
          ON e.generation = n.generation AND e.key > ?2 WHERE n.name = ?1 ORDER BY e.key LIMIT ?3"
     );
 
-    Find: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries \
-           WHERE generation = ?1 AND key = ?2";
-    FindById: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries WHERE id = ?1 AND key = ?2";
+    Find: concat!("SELECT ", row!(), " FROM entries e WHERE e.generation = ?1 AND e.key = ?2");
+    FindById: concat!("SELECT ", row!(), " FROM entries e WHERE e.id = ?1 AND e.key = ?2");
     InsertEntry: "INSERT INTO entries (id, generation, key, accessed_at, hits, expires_at, stored_size, priority, \
                   rank, place, blob_id, record, inline) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     DeleteEntry: "DELETE FROM entries WHERE id = ?1";
     InsertInline: "INSERT OR REPLACE INTO inline_values (id, bytes) VALUES (?1, ?2)";
     DeleteInline: "DELETE FROM inline_values WHERE id = ?1";
-    Use: "UPDATE entries SET accessed_at = ?2, hits = ?3 WHERE id = ?1";
-    Rank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
+    Use: "UPDATE entries SET accessed_at = ?2, hits = ?3, rank = ?4 WHERE id = ?1";
+    SetRank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
     Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
 
+    InsertRank: "INSERT OR IGNORE INTO ranks (priority, rank, id) VALUES (?1, ?2, ?3)";
+    MoveRank: "UPDATE OR IGNORE ranks SET rank = ?4 WHERE priority = ?1 AND rank = ?2 AND id = ?3";
+    DeleteRank: "DELETE FROM ranks WHERE priority = ?1 AND rank = ?2 AND id = ?3";
+    RankNew: "INSERT OR IGNORE INTO ranks (priority, rank, id) \
+              SELECT e.priority, e.rank, e.id FROM namespaces n CROSS JOIN entries e \
+              ON e.id > (n.generation << 42 | ?1) AND e.id < (n.generation + 1) << 42 WHERE n.name > ''";
+    CountNamespaces: "SELECT count(*) FROM namespaces";
+
     Expired: concat!(
-        "SELECT ", candidate!(), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 ORDER BY e.expires_at LIMIT ?2"
+        candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 ORDER BY e.expires_at LIMIT ?2"
     );
-    Lowest: concat!("SELECT ", candidate!(), " ORDER BY e.priority, e.rank LIMIT ?1");
+    Lowest: concat!(
+        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"), " ORDER BY r.priority, r.rank, r.id LIMIT ?1"
+    );
     LowestNotOwn: concat!(
-        "SELECT ", candidate!(), " WHERE +(e.id & 4398046511103) < ?2 ORDER BY e.priority, e.rank LIMIT ?1"
+        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"),
+        " WHERE +(r.id & 4398046511103) < ?2 ORDER BY r.priority, r.rank, r.id LIMIT ?1"
     );
     ExpiredNotOwn: concat!(
-        "SELECT ", candidate!(), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 \
+        candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 \
          AND +(e.id & 4398046511103) < ?3 ORDER BY e.expires_at LIMIT ?2"
     );
     AnyExpired: "SELECT EXISTS (SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= ?1)";
     Unranked: concat!(
-        "SELECT ", stored!(), ", n.name FROM entries e \
+        "SELECT ", stored!(), ", n.name, e.rank, e.priority FROM entries e \
          LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > '' \
          WHERE e.id >= ?1 ORDER BY e.id LIMIT ?2"
     );
@@ -130,8 +152,9 @@ statements! {
     FirstCleared: "SELECT generation, cleared_at FROM cleared ORDER BY generation LIMIT 1";
     ClearedAt: "SELECT cleared_at FROM cleared WHERE generation = ?1";
     DeleteCleared: "DELETE FROM cleared WHERE generation = ?1";
-    OfGeneration: "SELECT id, stored_size, blob_id, place, accessed_at, hits, rank FROM entries \
-                   WHERE id >= ?1 << 42 AND id < (?1 + 1) << 42 ORDER BY id LIMIT ?2";
+    OfGeneration: concat!(
+        "SELECT ", row!(), " FROM entries e WHERE e.id >= ?1 << 42 AND e.id < (?1 + 1) << 42 ORDER BY e.id LIMIT ?2"
+    );
 
     Checkpoint: "PRAGMA wal_checkpoint(PASSIVE)";
 }

@@ -21,10 +21,12 @@ pub(super) struct Head {
     pub(super) sequence: i64,
     /// The rank of the last victim.
     pub(super) age: i64,
-    /// By which order entries are ranked; `None` while there is no limit, and then there is no index of ranks.
+    /// By which order entries are ranked; `None` while there is no limit, and then `ranks` is empty.
     pub(super) order: Option<EvictionOrder>,
     /// The first entry that is still to be ranked by a new order.
     pub(super) rank_next: Option<i64>,
+    /// The version up to which every entry of a namespace has its row in `ranks`; no later one needs to.
+    pub(super) ranked_up_to: i64,
     /// How many cleared generations are still to be taken back.
     pub(super) cleared: i64,
 }
@@ -51,21 +53,23 @@ pub(super) struct EntryRow {
     pub(super) accessed_at: i64,
     pub(super) hits: i64,
     pub(super) rank: i64,
+    pub(super) priority: f64,
 }
 
 impl EntryRow {
-    /// Reads the row from column `at` on. What is damaged counts as nothing, so that it can be overwritten.
-    pub(super) fn read(row: &Row<'_>, at: [usize; 7]) -> rusqlite::Result<Self> {
-        let number = |index: usize| row.get_ref(at[index]).map(lenient);
-        let blob = row.get_ref(at[2])?;
+    /// Reads the columns of `row!`. What is damaged counts as nothing, so that it can be overwritten.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let number = |index: usize| row.get_ref(index).map(lenient);
+        let blob = row.get_ref(2)?;
         Ok(Self {
-            id: row.get(at[0])?,
+            id: row.get(0)?,
             size: number(1)?.max(0),
             blob: blob.as_blob().ok().and_then(|bytes| bytes.try_into().ok()),
             place: number(3)?,
             accessed_at: number(4)?,
             hits: number(5)?.max(0),
             rank: number(6)?,
+            priority: row.get_ref(7)?.as_f64().unwrap_or(0.0),
         })
     }
 
@@ -173,7 +177,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
             return Ok(());
         }
         let save = self.session.statement(Sql::SaveTotals)?;
-        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age))?;
+        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age, now.ranked_up_to))?;
         let rest = |head: &Head| (head.generation, head.order, head.rank_next, head.cleared);
         if rest(now) != rest(before) {
             let order = now.order.map(EvictionOrder::name);
@@ -284,7 +288,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
 
 impl Head {
     pub(super) fn read(session: &mut Session<'_, '_>) -> Tried<Self> {
-        let head = session.statement(Sql::Head)?.query_row((), |row| {
+        let mut head = session.statement(Sql::Head)?.query_row((), |row| {
             let number = |index: usize| row.get_ref(index).map(lenient);
             Ok(Self {
                 generation: number(0)?.max(0),
@@ -296,11 +300,13 @@ impl Head {
                 order: row.get_ref(6)?.as_str().ok().and_then(EvictionOrder::from_name),
                 rank_next: row.get_ref(7)?.as_i64().ok(),
                 cleared: number(8)?.max(0),
+                ranked_up_to: number(9)?.max(0),
             })
         })?;
         if !(0..=MAX_VERSION).contains(&head.sequence) {
             return Err(damaged("its sequence is out of range").into());
         }
+        head.ranked_up_to = head.ranked_up_to.min(head.sequence);
         Ok(head)
     }
 }

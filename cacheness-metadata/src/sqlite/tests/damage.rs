@@ -19,7 +19,8 @@ async fn no_value_in_any_column_makes_a_call_panic() {
             "namespaces",
             &["entries", "bytes", "blob_bytes", "hits", "sequence", "age", "generation", "cleared"],
         ),
-        ("namespaces", &["rank_next", "eviction_order", "evictions"]),
+        ("namespaces", &["rank_next", "ranked_up_to", "eviction_order", "evictions"]),
+        ("ranks", &["priority", "rank", "id"]),
         ("garbage", &["not_before", "size", "blob_id"]),
         ("cleared", &["generation", "cleared_at"]),
     ];

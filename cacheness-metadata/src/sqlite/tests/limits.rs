@@ -18,16 +18,19 @@ async fn a_limit_holds_after_another_process_has_lifted_its_own() {
 }
 
 #[tokio::test]
-async fn the_index_of_ranks_is_there_only_while_there_is_a_limit() {
+async fn ranks_are_kept_only_while_there_is_a_limit() {
     let subject = subject();
     let store = subject.open().await;
     let count = || {
-        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'entries_by_rank'";
+        let sql = "SELECT count(*) FROM ranks";
         stranger(subject.folder()).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
     };
+    for key in ["a", "b", "c"] {
+        store.put(subject.entry("default", key)).await;
+    }
     assert_eq!(count(), 0);
     store.limit(Limits::unbounded().max_entries(3), subject.now()).await;
-    assert_eq!(count(), 1);
+    assert_eq!(count(), 3);
     store.limit(Limits::unbounded(), subject.now()).await;
     assert_eq!(count(), 0);
 }

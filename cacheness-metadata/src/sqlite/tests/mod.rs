@@ -4,6 +4,7 @@ mod damage;
 mod grouping;
 mod limits;
 mod opening;
+mod order;
 mod reading;
 
 use std::path::Path;
