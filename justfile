@@ -21,7 +21,7 @@ docs:
 
 # Benchmarks
 bench *args:
-    . scripts/env.sh && cargo bench --package cacheness-bench "$@"
+    . scripts/env.sh && cargo run --release -p cacheness-bench -- {{args}}
 
 # The first example to read
 quickstart:

@@ -251,8 +251,11 @@ fn open_existing_never_creates() {
 #[test]
 fn a_damaged_index_says_so_and_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    fs_err::write(folder.path().join("index.sqlite"), "no database at all, but long enough to be one".repeat(100))
-        .unwrap();
+    fs_err::write(
+        folder.path().join("index.sqlite"),
+        "no database at all, but long enough to be one".repeat(100),
+    )
+    .unwrap();
     let error = Cache::open(folder.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupted);
     assert!(error.to_string().contains("index.sqlite"), "{error}");

@@ -105,7 +105,8 @@ fn blobs_can_be_mapped_or_read() {
 #[test]
 fn a_cache_that_survives_a_loss_of_power_works_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || Cache::builder().folder(folder.path()).durability(Durability::Power).open_blocking().unwrap();
+    let open =
+        || Cache::builder().folder(folder.path()).durability(Durability::Power).open_blocking().unwrap();
     let cache = open();
     cache.put("inline", "text").unwrap();
     cache.put("blob", &vec![1_u8; 100_000]).unwrap();

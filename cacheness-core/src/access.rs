@@ -22,7 +22,7 @@ pub struct AccessLog {
 
 const SHARDS: usize = 16;
 
-/// The most records per shard. When one is full its records are handed out at the next flush, due or not.
+/// The most records per shard. While one is full, uses of further entries are not noted.
 const SHARD_CAPACITY: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -37,7 +37,26 @@ struct Use {
     version: Version,
     accessed_at: Timestamp,
     hits: u64,
+    /// How many of the hits are being written down at the moment.
+    in_flight: u64,
     stored_at: Timestamp,
+}
+
+impl Use {
+    fn pending(&self) -> PendingAccess {
+        PendingAccess { accessed_at: self.accessed_at, hits: self.hits - self.in_flight }
+    }
+}
+
+/// Which uses are to be written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// Those whose stored time is older than the interval.
+    Old,
+    /// Those, and all of a shard that has no room left.
+    OldOrFull,
+    /// All.
+    Everything,
 }
 
 /// The uses of one entry that are not recorded yet.
@@ -56,8 +75,8 @@ impl AccessLog {
         Self { shards: std::array::from_fn(|_| Mutex::default()), interval }
     }
 
-    /// Notes a use of the entry with this version, whose stored access time is `stored_at`. False where the log is
-    /// full and should be flushed now. The engine calls this on every hit.
+    /// Notes a use of the entry with this version, whose stored access time is `stored_at`. The engine calls this on
+    /// every hit. False where the log is full, and nothing was noted.
     pub fn record(
         &self,
         namespace: &Namespace,
@@ -69,26 +88,33 @@ impl AccessLog {
         let hash = hash(namespace, key);
         let mut shard = self.shard(hash);
         let room = shard.uses.len() < SHARD_CAPACITY;
+        let first = || Use {
+            namespace: namespace.clone(),
+            key: key.into(),
+            version,
+            accessed_at: now,
+            hits: 1,
+            in_flight: 0,
+            stored_at,
+        };
         match shard.uses.entry(hash) {
             Slot::Occupied(mut slot) => {
                 let pending = slot.get_mut();
                 if pending.version == version {
                     pending.accessed_at = pending.accessed_at.max(now);
                     pending.hits = pending.hits.saturating_add(1);
-                } else {
-                    pending.version = version;
-                    pending.accessed_at = now;
-                    pending.hits = 1;
-                    pending.stored_at = stored_at;
+                } else if pending.version < version {
+                    // The other way round, a late use of an entry tells nothing about its successor.
+                    *pending = first();
                 }
+                true
             }
             Slot::Vacant(slot) if room => {
-                let (namespace, key) = (namespace.clone(), key.into());
-                slot.insert(Use { namespace, key, version, accessed_at: now, hits: 1, stored_at });
+                slot.insert(first());
+                true
             }
-            Slot::Vacant(_) => {}
+            Slot::Vacant(_) => false,
         }
-        room
     }
 
     /// What is pending for the entry with this version.
@@ -96,8 +122,7 @@ impl AccessLog {
     pub fn pending(&self, namespace: &Namespace, key: &str, version: Version) -> Option<PendingAccess> {
         let hash = hash(namespace, key);
         let shard = self.shard(hash);
-        let pending = shard.uses.get(&hash).filter(|pending| pending.version == version)?;
-        Some(PendingAccess { accessed_at: pending.accessed_at, hits: pending.hits })
+        shard.uses.get(&hash).filter(|pending| pending.version == version).map(Use::pending)
     }
 
     /// Takes what is pending for one entry, for a backend that writes it down itself.
@@ -108,52 +133,90 @@ impl AccessLog {
         if shard.uses.get(&hash)?.version != version {
             return None;
         }
-        shard
-            .uses
-            .remove(&hash)
-            .map(|pending| PendingAccess { accessed_at: pending.accessed_at, hits: pending.hits })
+        shard.uses.remove(&hash).map(|pending| pending.pending())
     }
 
-    /// Takes the uses that are to be written down now: those whose stored time has grown old, all of a shard that
-    /// is full, or everything.
-    pub(crate) fn drain(&self, everything: bool) -> Vec<EntryAccess> {
-        let mut drained = Vec::new();
+    /// Puts back what a backend took and could not write down.
+    pub fn put_back(&self, access: EntryAccess) {
+        let hash = hash(&access.namespace, &access.key);
+        let mut shard = self.shard(hash);
+        match shard.uses.entry(hash) {
+            Slot::Occupied(mut slot) if slot.get().version == access.version => {
+                let pending = slot.get_mut();
+                pending.hits = pending.hits.saturating_add(access.hits);
+                pending.accessed_at = pending.accessed_at.max(access.accessed_at);
+            }
+            Slot::Occupied(_) => {}
+            Slot::Vacant(slot) => {
+                slot.insert(Use {
+                    namespace: access.namespace,
+                    key: access.key.into(),
+                    version: access.version,
+                    accessed_at: access.accessed_at,
+                    hits: access.hits,
+                    in_flight: 0,
+                    stored_at: Timestamp::MIN,
+                });
+            }
+        }
+    }
+
+    /// Copies the uses that are to be written down at `now`, `most` at the most. They stay in the log, so that eviction goes on seeing
+    /// them, until [`recorded`](Self::recorded) or [`not_recorded`](Self::not_recorded) is called.
+    pub(crate) fn due(&self, which: Due, now: Timestamp, most: usize) -> Vec<EntryAccess> {
+        let mut due = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = everything || shard.uses.len() >= SHARD_CAPACITY;
-            let due = |pending: &Use| all || pending.accessed_at.since(pending.stored_at) >= self.interval;
-            let taken = shard.uses.extract_if(|_, pending| due(pending));
-            drained.extend(taken.map(|(_, pending)| EntryAccess {
-                namespace: pending.namespace,
-                key: pending.key.into(),
-                version: pending.version,
-                accessed_at: pending.accessed_at,
-                hits: pending.hits,
-            }));
+            let full = which == Due::OldOrFull && shard.uses.len() >= SHARD_CAPACITY;
+            let all = full || which == Due::Everything;
+            let old = |pending: &Use| now.since(pending.stored_at) >= self.interval;
+            for pending in shard.uses.values_mut().filter(|pending| all || old(pending)) {
+                if due.len() == most {
+                    return due;
+                }
+                pending.in_flight = pending.hits;
+                due.push(EntryAccess {
+                    namespace: pending.namespace.clone(),
+                    key: pending.key.as_ref().to_owned(),
+                    version: pending.version,
+                    accessed_at: pending.accessed_at,
+                    hits: pending.hits,
+                });
+            }
         }
-        drained
+        due
     }
 
-    /// Puts back uses that could not be written down.
-    pub(crate) fn restore(&self, accesses: Vec<EntryAccess>) {
+    /// Forgets uses that have been written down, but not what was added to them meanwhile.
+    pub(crate) fn recorded(&self, accesses: &[EntryAccess]) {
         for access in accesses {
             let hash = hash(&access.namespace, &access.key);
             let mut shard = self.shard(hash);
-            if shard.uses.len() >= SHARD_CAPACITY {
+            let Slot::Occupied(mut slot) = shard.uses.entry(hash) else { continue };
+            let pending = slot.get_mut();
+            if pending.version != access.version {
                 continue;
             }
-            let pending = shard.uses.entry(hash).or_insert_with(|| Use {
-                namespace: access.namespace,
-                key: access.key.into(),
-                version: access.version,
-                accessed_at: access.accessed_at,
-                hits: 0,
-                stored_at: Timestamp::from_nanos(0),
-            });
-            if pending.version == access.version {
-                pending.hits = pending.hits.saturating_add(access.hits);
+            pending.hits = pending.hits.saturating_sub(access.hits);
+            pending.in_flight = 0;
+            pending.stored_at = access.accessed_at;
+            if pending.hits == 0 {
+                slot.remove();
             }
         }
+    }
+
+    /// Takes note that uses could not be written down.
+    pub(crate) fn not_recorded(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.uses.values_mut().for_each(|pending| pending.in_flight = 0);
+        }
+    }
+
+    /// True where nothing is waiting to be written down.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).uses.is_empty())
     }
 
     fn shard(&self, hash: u128) -> MutexGuard<'_, Shard> {
@@ -192,45 +255,75 @@ impl Hasher for Folded {
 mod tests {
     use super::*;
 
+    const KEY: &str = "k";
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_nanos(seconds * 1_000_000_000)
     }
 
-    #[test]
-    fn uses_add_up_and_are_handed_out_when_the_stored_time_is_old() {
-        let log = AccessLog::new(Duration::from_secs(60));
-        let namespace = Namespace::default();
-        log.record(&namespace, "k", Version(1), at(0), at(10));
-        log.record(&namespace, "k", Version(1), at(0), at(20));
-        assert_eq!(
-            log.pending(&namespace, "k", Version(1)),
-            Some(PendingAccess { accessed_at: at(20), hits: 2 })
-        );
-        assert!(log.drain(false).is_empty());
-        log.record(&namespace, "k", Version(1), at(0), at(60));
-        assert_eq!(log.drain(false)[0].hits, 3);
-        assert!(log.drain(true).is_empty());
+    fn log() -> (AccessLog, Namespace) {
+        (AccessLog::new(Duration::from_secs(60)), Namespace::default())
     }
 
     #[test]
-    fn a_new_version_starts_anew() {
-        let log = AccessLog::new(Duration::from_secs(60));
-        let namespace = Namespace::default();
-        log.record(&namespace, "k", Version(1), at(0), at(10));
-        log.record(&namespace, "k", Version(2), at(0), at(11));
-        assert_eq!(log.pending(&namespace, "k", Version(1)), None);
-        assert_eq!(log.pending(&namespace, "k", Version(2)).map(|p| p.hits), Some(1));
+    fn uses_add_up_and_are_due_when_the_stored_time_is_old() {
+        let (log, namespace) = log();
+        log.record(&namespace, KEY, Version(1), at(0), at(10));
+        log.record(&namespace, KEY, Version(1), at(0), at(20));
+        let pending = log.pending(&namespace, KEY, Version(1));
+        assert_eq!(pending, Some(PendingAccess { accessed_at: at(20), hits: 2 }));
+        assert!(log.due(Due::Old, at(59), 10).is_empty());
+        let due = log.due(Due::Old, at(60), 10);
+        assert_eq!((due.len(), due[0].hits), (1, 2));
+        log.recorded(&due);
+        assert!(log.is_empty());
     }
 
     #[test]
-    fn the_log_is_bounded() {
-        let log = AccessLog::new(Duration::from_secs(60));
-        let namespace = Namespace::default();
-        let mut full = false;
-        for i in 0..200_000 {
-            full |= !log.record(&namespace, &i.to_string(), Version(1), at(0), at(1));
-        }
-        assert!(full);
-        assert!(log.drain(true).len() <= SHARDS * SHARD_CAPACITY);
+    fn what_is_being_written_down_stays_visible_and_is_not_counted_twice() {
+        let (log, namespace) = log();
+        log.record(&namespace, KEY, Version(1), at(0), at(10));
+        let due = log.due(Due::Everything, at(11), 10);
+        let meanwhile = log.pending(&namespace, KEY, Version(1)).unwrap();
+        assert_eq!(meanwhile, PendingAccess { accessed_at: at(10), hits: 0 });
+        log.record(&namespace, KEY, Version(1), at(0), at(12));
+        log.recorded(&due);
+        let left = log.pending(&namespace, KEY, Version(1)).unwrap();
+        assert_eq!(left, PendingAccess { accessed_at: at(12), hits: 1 });
+        log.due(Due::Everything, at(13), 10);
+        log.not_recorded();
+        assert_eq!(log.due(Due::Everything, at(13), 10)[0].hits, 1);
+    }
+
+    #[test]
+    fn a_new_version_starts_anew_and_a_late_use_of_the_old_one_is_ignored() {
+        let (log, namespace) = log();
+        log.record(&namespace, KEY, Version(1), at(0), at(10));
+        log.record(&namespace, KEY, Version(2), at(0), at(11));
+        log.record(&namespace, KEY, Version(1), at(0), at(12));
+        assert_eq!(log.pending(&namespace, KEY, Version(1)), None);
+        let pending = log.pending(&namespace, KEY, Version(2));
+        assert_eq!(pending, Some(PendingAccess { accessed_at: at(11), hits: 1 }));
+        let taken = log.take(&namespace, KEY, Version(2)).unwrap();
+        assert!(log.is_empty());
+        log.put_back(EntryAccess {
+            namespace: namespace.clone(),
+            key: KEY.into(),
+            version: Version(2),
+            accessed_at: taken.accessed_at,
+            hits: taken.hits,
+        });
+        assert_eq!(log.pending(&namespace, KEY, Version(2)), Some(taken));
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_says_when_it_is_full() {
+        let (log, namespace) = log();
+        let noted =
+            (0..200_000).filter(|i| log.record(&namespace, &i.to_string(), Version(1), at(0), at(1))).count();
+        assert!(noted <= SHARDS * SHARD_CAPACITY);
+        assert!(log.due(Due::Old, at(1), usize::MAX).is_empty());
+        assert_eq!(log.due(Due::OldOrFull, at(1), 500).len(), 500);
+        assert_eq!(log.due(Due::Everything, at(1), usize::MAX).len(), noted);
     }
 }

@@ -216,7 +216,9 @@ impl Cache {
         K: AsRef<str> + Send,
         V: PutValue<'a, Via>,
     {
-        self.inner.engine.block_on(self.inner.put_many(values, options))
+        // The caller's iterator is not run inside the engine.
+        let prepared = self.inner.prepare_many(values, &options)?;
+        self.inner.engine.block_on(self.inner.store_prepared(prepared))
     }
 
     /// Stores an entry with its stored bytes, as [`get_raw`](Self::get_raw) gives them, under its own key.

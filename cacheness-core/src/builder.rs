@@ -10,7 +10,7 @@ use etcetera::BaseStrategy;
 use crate::access::AccessLog;
 use crate::cache::Cache;
 use crate::config::ConfigOptions;
-use crate::engine::{Engine, OnReadError, Settings};
+use crate::engine::{Engine, OnReadError, Owner, Settings};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{EvictionOrder, Limits};
@@ -40,10 +40,10 @@ pub struct CacheBuilder {
     registry: Registry,
     folder: Option<PathBuf>,
     mode: OpenMode,
-    metadata: (String, ConfigOptions),
-    blobs: (String, ConfigOptions),
+    metadata: Option<(String, ConfigOptions)>,
+    blobs: Option<(String, ConfigOptions)>,
     durability: Durability,
-    limits: Limits,
+    limits: Option<Limits>,
     access_interval: Duration,
     env: Env,
     settings: Settings,
@@ -60,10 +60,10 @@ impl CacheBuilder {
             registry,
             folder: None,
             mode: OpenMode::Create,
-            metadata: ("memory".into(), ConfigOptions::new()),
-            blobs: ("memory".into(), ConfigOptions::new()),
+            metadata: None,
+            blobs: None,
             durability: Durability::Process,
-            limits: Limits::unbounded(),
+            limits: None,
             access_interval: Duration::from_secs(60),
             env: Env::new(),
             settings: Settings {
@@ -79,14 +79,11 @@ impl CacheBuilder {
         }
     }
 
-    /// Keeps the cache in this folder: metadata in SQLite, blobs in files, 10 GiB at most, the least recently
-    /// used evicted first. Each can be changed afterwards.
+    /// Keeps the cache in this folder. Unless other calls, before or after this one, say otherwise: metadata in
+    /// SQLite, blobs in files, 10 GiB at most, the least recently used evicted first.
     #[must_use]
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
         self.folder = Some(path.into());
-        self.metadata = ("sqlite".into(), ConfigOptions::new());
-        self.blobs = ("filesystem".into(), ConfigOptions::new());
-        self.limits = Limits::unbounded().max_bytes(DEFAULT_MAX_BYTES).order(EvictionOrder::Lru);
         self
     }
 
@@ -106,7 +103,7 @@ impl CacheBuilder {
     /// Names the metadata backend and gives its options.
     #[must_use]
     pub fn metadata_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
-        self.metadata = (name.into(), options);
+        self.metadata = Some((name.into(), options));
         self
     }
 
@@ -119,7 +116,7 @@ impl CacheBuilder {
     /// Names the blob backend and gives its options.
     #[must_use]
     pub fn blobs_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
-        self.blobs = (name.into(), options);
+        self.blobs = Some((name.into(), options));
         self
     }
 
@@ -133,7 +130,7 @@ impl CacheBuilder {
     /// Sets how much the cache may hold, and who is evicted first.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Some(limits);
         self
     }
 
@@ -219,18 +216,37 @@ impl CacheBuilder {
     /// wrong; [`ErrorKind::NotFound`] where the mode is [`OpenMode::Existing`] and there is no cache; the
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
-        let limits = self.limits;
+        let limits = self.resolved_limits();
         let engine = self.start().await?;
+        let owner = Owner::new(engine.clone());
         engine.set_limits(limits).await?;
-        Ok(Cache::bind(engine, &Namespace::default()))
+        Ok(Cache::bind(engine, owner, &Namespace::default()))
+    }
+
+    /// The metadata backend that was named, or else the one that goes with having a folder or none.
+    fn resolved_metadata(&self) -> (String, ConfigOptions) {
+        let default = if self.folder.is_some() { "sqlite" } else { "memory" };
+        self.metadata.clone().unwrap_or_else(|| (default.into(), ConfigOptions::new()))
+    }
+
+    fn resolved_blobs(&self) -> (String, ConfigOptions) {
+        let default = if self.folder.is_some() { "filesystem" } else { "memory" };
+        self.blobs.clone().unwrap_or_else(|| (default.into(), ConfigOptions::new()))
+    }
+
+    fn resolved_limits(&self) -> Limits {
+        let in_folder = || Limits::unbounded().max_bytes(DEFAULT_MAX_BYTES).order(EvictionOrder::Lru);
+        self.limits.unwrap_or_else(|| if self.folder.is_some() { in_folder() } else { Limits::unbounded() })
     }
 
     /// Opens the parts, and starts the engine over them.
     async fn start(self) -> Result<Arc<Engine>> {
-        let metadata = self.registry.metadata_backend(&self.metadata.0)?.clone();
-        let blobs = self.registry.blob_backend(&self.blobs.0)?.clone();
-        self.metadata.1.check(&self.metadata.0, metadata.options())?;
-        self.blobs.1.check(&self.blobs.0, blobs.options())?;
+        let (metadata_name, metadata_options) = self.resolved_metadata();
+        let (blobs_name, blobs_options) = self.resolved_blobs();
+        let metadata = self.registry.metadata_backend(&metadata_name)?.clone();
+        let blobs = self.registry.blob_backend(&blobs_name)?.clone();
+        metadata_options.check(&metadata_name, metadata.options())?;
+        blobs_options.check(&blobs_name, blobs.options())?;
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -242,8 +258,8 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
-        let metadata = metadata.open(&self.metadata.1, &context).await?;
-        let blobs = blobs.open(&self.blobs.1, &context).await?;
+        let metadata = metadata.open(&metadata_options, &context).await?;
+        let blobs = blobs.open(&blobs_options, &context).await?;
         Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
     }
 
@@ -252,14 +268,15 @@ impl CacheBuilder {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
-        let (env, limits) = (self.env.clone(), self.limits);
-        let metadata = self.registry.metadata_backend(&self.metadata.0)?;
-        let needs_runtime =
-            metadata.needs_runtime() || self.registry.blob_backend(&self.blobs.0)?.needs_runtime();
+        let (env, limits) = (self.env.clone(), self.resolved_limits());
+        let metadata = self.registry.metadata_backend(&self.resolved_metadata().0)?;
+        let blobs = self.registry.blob_backend(&self.resolved_blobs().0)?;
+        let needs_runtime = metadata.needs_runtime() || blobs.needs_runtime();
         let engine = env.block_on(needs_runtime, self.start())?;
+        let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.
         engine.block_on(engine.set_limits(limits))?;
-        Ok(Cache::bind(engine, &Namespace::default()).into())
+        Ok(Cache::bind(engine, owner, &Namespace::default()).into())
     }
 }
 

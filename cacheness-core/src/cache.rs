@@ -9,8 +9,8 @@ use tokio::io::AsyncRead;
 
 use crate::builder::{CacheBuilder, default_folder};
 use crate::engine::{
-    Engine, EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, Stored, Tenant, ValueReader,
-    prepare_shared,
+    Engine, EntryInfo, EntryPage, ListOptions, Owner, Prepared, PurgeReport, RawEntry, Stored, Tenant,
+    ValueReader, prepare_shared,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Evicted, Limits};
@@ -57,11 +57,12 @@ use crate::value::{CacheValue, PutValue, SerializeOnly};
 pub struct Cache {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tenant: Arc<Tenant>,
+    pub(crate) owner: Arc<Owner>,
 }
 
 impl Cache {
-    pub(crate) fn bind(engine: Arc<Engine>, namespace: &Namespace) -> Self {
-        Self { tenant: engine.tenant(namespace), engine }
+    pub(crate) fn bind(engine: Arc<Engine>, owner: Arc<Owner>, namespace: &Namespace) -> Self {
+        Self { tenant: engine.tenant(namespace), engine, owner }
     }
 
     /// Opens the cache in a folder, and creates it where there is none: metadata in SQLite, blobs in files, 10 GiB
@@ -115,7 +116,7 @@ impl Cache {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty name, [`LimitExceeded`](ErrorKind::LimitExceeded) for
     /// one over 255 bytes.
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
-        Ok(Self::bind(self.engine.clone(), &Namespace::new(name)?))
+        Ok(Self::bind(self.engine.clone(), self.owner.clone(), &Namespace::new(name)?))
     }
 
     /// The namespace that this handle is bound to.
@@ -235,15 +236,21 @@ impl Cache {
         K: AsRef<str> + Send,
         V: PutValue<'a, Via>,
     {
-        let mut prepared = Vec::new();
-        for (key, value) in values {
-            prepared.push(self.engine.prepare(
-                &self.tenant,
-                key.as_ref(),
-                &value.value_ref(),
-                options.clone(),
-            )?);
-        }
+        self.store_prepared(self.prepare_many(values, &options)?).await
+    }
+
+    pub(crate) fn prepare_many<'a, K: AsRef<str>, V: PutValue<'a, Via>, Via>(
+        &self,
+        values: impl IntoIterator<Item = (K, V)>,
+        options: &PutOptions,
+    ) -> Result<Vec<Prepared>> {
+        let prepare = |(key, value): (K, V)| {
+            self.engine.prepare(&self.tenant, key.as_ref(), &value.value_ref(), options.clone())
+        };
+        values.into_iter().map(prepare).collect()
+    }
+
+    pub(crate) async fn store_prepared(&self, prepared: Vec<Prepared>) -> Result<Vec<Stored>> {
         if prepared.is_empty() {
             return Ok(Vec::new());
         }

@@ -44,7 +44,17 @@ impl FileChecks {
     }
 
     fn check(&self, source: &FileSource, now: Timestamp) -> EntryState {
-        let seen = self.look(&source.path, now);
+        let (seen, remembered) = self.look(&source.path, now, false);
+        let state = self.compare(source, seen);
+        if state == EntryState::Valid || !remembered {
+            return state;
+        }
+        // The source may have been captured after what is remembered.
+        let (seen, _) = self.look(&source.path, now, true);
+        self.compare(source, seen)
+    }
+
+    fn compare(&self, source: &FileSource, seen: Seen) -> EntryState {
         let Some(stat) = seen.stat else { return EntryState::SourceMissing(source.path.clone()) };
         let captured = FileStat { modified: source.modified, size: source.size };
         let unchanged = match source.hash {
@@ -57,10 +67,12 @@ impl FileChecks {
         if unchanged { EntryState::Valid } else { EntryState::SourceChanged(source.path.clone()) }
     }
 
-    fn look(&self, path: &Path, now: Timestamp) -> Seen {
+    /// The file as it is, or as it was within the interval; true where this is remembered.
+    fn look(&self, path: &Path, now: Timestamp, again: bool) -> (Seen, bool) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
-        if let Some(seen) = known.filter(|seen| now >= seen.at && now.since(seen.at) < self.interval) {
-            return seen;
+        let recent = known.filter(|seen| now >= seen.at && now.since(seen.at) < self.interval);
+        if let Some(seen) = recent.filter(|_| !again) {
+            return (seen, true);
         }
         let stat = FileStat::read(path).ok();
         let hash = known.filter(|seen| seen.stat == stat).and_then(|seen| seen.hash);
@@ -68,7 +80,7 @@ impl FileChecks {
         if !self.interval.is_zero() || hash.is_some() {
             self.remember(path, seen);
         }
-        seen
+        (seen, false)
     }
 
     fn hash(&self, path: &Path, seen: Seen) -> Option<[u8; 32]> {

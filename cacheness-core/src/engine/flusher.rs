@@ -1,4 +1,4 @@
-//! The thread that writes counters and access times down, about a second after they have changed.
+//! The thread that writes counters down about a second after they have changed, and access times when they are due.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -7,8 +7,11 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// How long counters and access times may lie in memory.
+/// How long counters may lie in memory.
 const DELAY: Duration = Duration::from_secs(1);
+
+/// After how long access times that were not due are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
 pub(super) struct Flusher {
@@ -51,19 +54,28 @@ impl Flusher {
 
 impl Signal {
     fn run(&self, engine: &Weak<Engine>) {
+        let mut pending = false;
         loop {
             let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
             let idle = |stop: &mut bool| !*stop && !self.dirty.load(Ordering::Acquire);
-            let stop = self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner);
+            // Access times that are not due yet are looked at again after a while.
+            let stop = if pending {
+                let waited = self.changed.wait_timeout_while(stop, LOOK_AGAIN, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner)
+            };
             let waited = self.changed.wait_timeout_while(stop, DELAY, |stop| !*stop);
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {
                 return;
             }
             let Some(engine) = engine.upgrade() else { return };
             self.dirty.store(false, Ordering::Release);
-            if let Err(error) = engine.block_on(engine.flush(false)) {
+            let flushed = engine.block_on(engine.flush(false));
+            if let Err(error) = &flushed {
                 tracing::warn!(%error, "statistics could not be written down; they are kept for the next time");
             }
+            pending = flushed.is_err() || engine.has_pending_accesses();
         }
     }
 }

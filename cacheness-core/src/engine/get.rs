@@ -75,7 +75,7 @@ impl Engine {
             return Ok(None);
         };
         add(&tenant.counts.bytes_out, taken);
-        self.count_hit(tenant, &entry).await;
+        self.count_hit(tenant, &entry);
         Ok(Some(value))
     }
 
@@ -99,17 +99,12 @@ impl Engine {
         self.flusher.mark();
     }
 
-    pub(super) async fn count_hit(&self, tenant: &Tenant, entry: &Entry) {
+    pub(super) fn count_hit(&self, tenant: &Tenant, entry: &Entry) {
         add(&tenant.counts.hits, 1);
         let now = self.env.now();
         let (namespace, key) = (&entry.namespace, entry.key.as_str());
-        let room = self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
-        if !room {
-            if let Err(error) = self.flush(false).await {
-                tracing::warn!(%error, "access times could not be written down");
-            }
-            self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
-        }
+        // Where the log is full, the use is not noted; a get never writes.
+        self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
         self.flusher.mark();
     }
 
@@ -125,6 +120,7 @@ impl Engine {
             Err(error) => error.with_operation("get").with_context("key", key),
         };
         add(&tenant.counts.errors, 1);
+        self.flusher.mark();
         let policy = match error.kind() {
             ErrorKind::Decode | ErrorKind::HandlerPanicked => self.settings.on_decode_error,
             // Damage is a miss that has been repaired.
@@ -163,17 +159,16 @@ impl Engine {
                 return Ok(None);
             }
             let handler = self.registry.handler(&entry.format.handler)?;
-            if !handler.can_decode(&target) {
+            if !call(handler.as_ref(), || Ok(handler.can_decode(&target)))? {
                 return Err(mismatch(&entry, target));
             }
             let Some(stored) = self.open_stored(&entry, Some((handler.as_ref(), options))).await? else {
                 next = self.next_after_missing(tenant, key, &entry).await?;
                 continue;
             };
-            let by_ranges = matches!(stored, Stored::Remote(_));
             return match self.decode(handler, &entry, stored, target, options).await {
-                Ok((value, taken)) => Ok(Some((entry, value, taken))),
-                Err(error) if by_ranges && error.kind() == ErrorKind::NotFound => {
+                Ok(Some((value, taken))) => Ok(Some((entry, value, taken))),
+                Ok(None) => {
                     next = self.next_after_missing(tenant, key, &entry).await?;
                     continue;
                 }
@@ -211,7 +206,10 @@ impl Engine {
 
     /// True where a value of the type asked for would have been put by a handler of another class.
     fn is_other_class(&self, entry: &Entry, target: TypeTarget) -> bool {
-        let natural = self.registry.handlers().find(|handler| handler.can_decode(&target));
+        let natural = self
+            .registry
+            .handlers()
+            .find(|&handler| call(handler, || Ok(handler.can_decode(&target))).unwrap_or(false));
         natural.is_some_and(|handler| handler.class() != entry.format.class)
     }
 
@@ -273,7 +271,8 @@ impl Engine {
         }))
     }
 
-    /// Turns stored bytes into the value, on a thread that may block where that can take long.
+    /// Turns stored bytes into the value, on a thread that may block where that can take long. `None` where the blob
+    /// turns out to be missing.
     async fn decode(
         self: &Arc<Self>,
         handler: &Arc<dyn CacheHandler>,
@@ -281,9 +280,9 @@ impl Engine {
         stored: Stored,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<(BoxedValue, u64)> {
+    ) -> Result<Option<(BoxedValue, u64)>> {
         let at_once = match &stored {
-            Stored::Local(_) => true,
+            Stored::Local(bytes) => bytes.len() as u64 <= READ_AT_ONCE,
             Stored::File(_, len) => *len <= READ_AT_ONCE,
             Stored::Mapped(..) | Stored::Remote(_) => false,
         };
@@ -302,7 +301,7 @@ impl Engine {
         stored: Stored,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<(BoxedValue, u64)> {
+    ) -> Result<Option<(BoxedValue, u64)>> {
         let meta = &entry.format.meta;
         if let Stored::Remote(blob) = stored {
             entry.checksums.check_count(entry.stored_size)?;
@@ -314,9 +313,11 @@ impl Engine {
                 checksums: entry.checksums.clone(),
                 chunks: Default::default(),
                 taken: 0,
+                missing: false,
             };
-            let value = call(handler, || handler.get(&mut reader, meta, &target, options))?;
-            return Ok((value, reader.taken));
+            let value = call(handler, || handler.get(&mut reader, meta, &target, options));
+            // Only the reader knows that the blob is gone; an error of that kind may mean something else.
+            return if reader.missing { Ok(None) } else { Ok(Some((value?, reader.taken))) };
         }
         let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
         let mut reader = match stored {
@@ -350,7 +351,7 @@ impl Engine {
         }
         // A compressed value is read as a whole, whatever is taken of it then.
         let taken = if entry.format.stages.is_empty() { reader.taken } else { entry.stored_size };
-        Ok((value, taken))
+        Ok(Some((value, taken)))
     }
 
     /// The entry that now stands where `entry` was, if it is another; removes `entry` if it still stands there

@@ -226,18 +226,33 @@ impl Engine {
         // What has expired is not valid, but what has not may be invalid for another reason.
         query.expired = options.valid.filter(|&valid| valid).map(|_| (false, self.env.now()));
         query.after = options.after;
+        // What is filtered here is asked for by whole pages.
+        query.limit = if options.valid.is_some() { ListQuery::MAX_PAGE } else { limit };
         let mut page = EntryPage::default();
         loop {
-            query.limit = limit - page.entries.len();
             let part = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
-            let infos = part.entries.into_iter().map(|entry| self.inspect(entry));
-            page.entries
-                .extend(infos.filter(|info| options.valid.is_none_or(|valid| info.is_valid() == valid)));
-            page.next = part.next;
-            if page.entries.len() >= limit || page.next.is_none() {
+            let mut entries = part.entries.into_iter();
+            for entry in entries.by_ref() {
+                let info = self.inspect(entry);
+                if options.valid.is_some_and(|valid| info.is_valid() != valid) {
+                    continue;
+                }
+                page.entries.push(info);
+                if page.entries.len() == limit {
+                    break;
+                }
+            }
+            if page.entries.len() == limit && (entries.len() > 0 || part.next.is_some()) {
+                page.next = page.entries.last().map(|info| Cursor {
+                    namespace: info.namespace.clone(),
+                    key: info.key.as_str().to_owned(),
+                });
                 return Ok(page);
             }
-            query.after.clone_from(&page.next);
+            if part.next.is_none() {
+                return Ok(page);
+            }
+            query.after = part.next;
         }
     }
 
@@ -307,7 +322,9 @@ impl Engine {
 
     pub(crate) async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
         self.check_open()?;
-        self.flush(false).await?;
+        // Nothing that was counted before may be written down after it.
+        let guard = self.flushing.lock().await;
+        self.flush_guarded(false, &guard).await?;
         self.metadata.reset_stats(namespace).await
     }
 
@@ -320,7 +337,8 @@ impl Engine {
 
     pub(crate) async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
         self.check_open()?;
-        self.flush(false).await?;
+        let guard = self.flushing.lock().await;
+        self.flush_guarded(true, &guard).await?;
         self.metadata.drop_namespace(namespace).await
     }
 

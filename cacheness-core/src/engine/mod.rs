@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::access::AccessLog;
+use crate::access::{AccessLog, Due};
 use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +32,7 @@ pub(crate) use counting::Tenant;
 pub use get::OnReadError;
 pub use inspect::{EntryInfo, EntryPage, EntryState, ListOptions, PurgeReport};
 pub use put::Stored;
-pub(crate) use put::prepare_shared;
+pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
 
@@ -68,10 +68,43 @@ pub(crate) struct Engine {
     /// Blobs that have been verified in full and may be mapped without doing so again.
     verified: Mutex<HashSet<BlobId>>,
     flusher: Flusher,
+    /// Held from taking counts to having written them down, so that whoever holds it next sees them.
+    flushing: tokio::sync::Mutex<()>,
+    /// When uses that are not due may be written down next, to make room for others.
+    next_full_flush: AtomicI64,
     /// When the next put looks for garbage that is due.
     next_collection: AtomicI64,
+    /// Set when closing begins: from then on nothing new is started.
     closed: AtomicBool,
+    /// True once closing has been finished.
+    finished: tokio::sync::Mutex<bool>,
 }
+
+/// Keeps an engine open. The last one that is dropped closes the engine, on the thread that drops it, so that
+/// everything is written down when the drop returns.
+#[derive(Debug)]
+pub(crate) struct Owner(Arc<Engine>);
+
+impl Owner {
+    pub(crate) fn new(engine: Arc<Engine>) -> Arc<Self> {
+        Arc::new(Self(engine))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.block_on(self.0.close()) {
+            tracing::warn!(%error, "the cache was dropped, and closing it failed");
+        }
+    }
+}
+
+/// How many uses of entries are written down in one call.
+const FLUSH_BATCH: usize = 500;
+
+/// How often uses that are not due are written down to make room for others. Meanwhile further uses are not noted:
+/// writing each of them down would cost far more than an eviction order that is right to within this time.
+const FULL_FLUSH_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often puts look for garbage that is due.
 const COLLECTION_INTERVAL: Duration = Duration::from_secs(10);
@@ -106,12 +139,13 @@ impl Engine {
             tenants: Tenants::default(),
             verified: Mutex::default(),
             flusher: Flusher::default(),
+            flushing: tokio::sync::Mutex::new(()),
+            next_full_flush: AtomicI64::new(0),
             next_collection: AtomicI64::new(0),
             closed: AtomicBool::new(false),
+            finished: tokio::sync::Mutex::new(false),
         });
-        if engine.metadata.capabilities().persistent {
-            engine.flusher.start(Arc::downgrade(&engine))?;
-        }
+        engine.flusher.start(Arc::downgrade(&engine))?;
         Ok(engine)
     }
 
@@ -156,20 +190,45 @@ impl Engine {
         result
     }
 
-    /// Writes counters down, and those access times that are due, or all.
+    /// Writes counters down, and those access times that are due, or all. When it returns, everything that was
+    /// counted before the call has been written down, by this call or another.
     pub(crate) async fn flush(&self, everything: bool) -> Result<()> {
-        let counters = self.tenants.drain();
-        let accesses = self.accesses.drain(everything);
-        if counters.is_empty() && accesses.is_empty() {
-            return Ok(());
+        let guard = self.flushing.lock().await;
+        self.flush_guarded(everything, &guard).await
+    }
+
+    async fn flush_guarded(&self, everything: bool, _: &tokio::sync::MutexGuard<'_, ()>) -> Result<()> {
+        let now = self.env.now();
+        let full = self.next_full_flush.load(Ordering::Relaxed) <= now.as_nanos();
+        if full {
+            self.next_full_flush.store((now + FULL_FLUSH_INTERVAL).as_nanos(), Ordering::Relaxed);
         }
-        let batch = AccessBatch { counters: counters.clone(), accesses: accesses.clone() };
-        let recorded = self.metadata.record_accesses(batch).await;
-        if recorded.is_err() {
-            self.tenants.restore(&counters);
-            self.accesses.restore(accesses);
+        let which = match (everything, full) {
+            (true, _) => Due::Everything,
+            (false, true) => Due::OldOrFull,
+            (false, false) => Due::Old,
+        };
+        let mut taken = Taken { tenants: &self.tenants, counters: self.tenants.drain() };
+        loop {
+            let accesses = self.accesses.due(which, now, FLUSH_BATCH);
+            if taken.counters.is_empty() && accesses.is_empty() {
+                return Ok(());
+            }
+            let batch = AccessBatch { counters: taken.counters.clone(), accesses: accesses.clone() };
+            if let Err(error) = self.metadata.record_accesses(batch).await {
+                self.accesses.not_recorded();
+                return Err(error);
+            }
+            taken.counters.clear();
+            self.accesses.recorded(&accesses);
+            if accesses.len() < FLUSH_BATCH {
+                return Ok(());
+            }
         }
-        recorded
+    }
+
+    fn has_pending_accesses(&self) -> bool {
+        !self.accesses.is_empty()
     }
 
     /// Deletes blobs whose time has come, up to `limit`. True where there may be more.
@@ -214,17 +273,20 @@ impl Engine {
         verified.insert(blob);
     }
 
-    /// Closes the cache for all handles. Calling it again does nothing.
+    /// Closes the cache for all handles. Calling it again does nothing, or finishes what was begun.
     pub(crate) async fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        self.closed.store(true, Ordering::Release);
+        self.flusher.stop();
+        let mut finished = self.finished.lock().await;
+        if *finished {
             return Ok(());
         }
-        self.flusher.stop();
         // Each step is taken even when one before it has failed; the first failure is reported.
         let flushed = self.flush(true).await;
         let collected = self.delete_on_close().await;
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
+        *finished = true;
         flushed.and(collected).and(metadata).and(blobs)
     }
 
@@ -246,11 +308,16 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+/// Counts that are being written down. Those that are not, because writing fails or its future is dropped, go back
+/// to where they came from.
+struct Taken<'a> {
+    tenants: &'a Tenants,
+    counters: Vec<(Namespace, crate::stats::Counters)>,
+}
+
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.block_on(self.close()) {
-            tracing::warn!(%error, "the cache was dropped, and closing it failed");
-        }
+        self.tenants.restore(&self.counters);
     }
 }
 

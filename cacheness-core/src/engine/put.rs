@@ -69,7 +69,7 @@ impl Engine {
         let handler = match &options.handler {
             Some(name) => {
                 let handler = self.registry.handler(name)?;
-                if !handler.can_handle(value) {
+                if !call(handler.as_ref(), || Ok(handler.can_handle(value)))? {
                     let message = format!("the handler `{name}` does not take a `{}`", value.type_name());
                     return Err(Error::new(ErrorKind::NoHandler, message));
                 }

@@ -102,6 +102,8 @@ pub(super) struct RemoteReader {
     pub(super) chunks: BTreeMap<u64, Bytes>,
     /// How many bytes were fetched.
     pub(super) taken: u64,
+    /// True once the backend has said that the blob is not there.
+    pub(super) missing: bool,
 }
 
 impl RemoteReader {
@@ -121,16 +123,20 @@ impl RemoteReader {
         let (blobs, key, len) = (&self.blobs, &self.key, self.len);
         let requests = runs.iter().map(|run| async move {
             let range = run.start * Checksums::CHUNK..len.min(run.end * Checksums::CHUNK);
-            let bytes = blobs.get_range(key, range.clone()).await?.ok_or_else(missing)?;
+            let Some(bytes) = blobs.get_range(key, range.clone()).await? else { return Ok(None) };
             if bytes.len() as u64 != range.end - range.start {
                 let message = format!("the blob ends before offset {}", range.end);
                 return Err(Error::new(ErrorKind::Corrupted, message));
             }
-            Ok((run.start, bytes))
+            Ok(Some((run.start, bytes)))
         });
         let needs_runtime = blobs.capabilities().needs_runtime;
         let fetched = self.env.block_on(needs_runtime, try_join_all(requests))?;
-        for (first, mut bytes) in fetched {
+        for part in fetched {
+            let Some((first, mut bytes)) = part else {
+                self.missing = true;
+                return Err(missing());
+            };
             self.taken += bytes.len() as u64;
             let mut index = first;
             while !bytes.is_empty() {

@@ -138,7 +138,7 @@ impl Engine {
             self.count_miss(tenant);
             return Ok(None);
         };
-        self.count_hit(tenant, &reader.entry).await;
+        self.count_hit(tenant, &reader.entry);
         Ok(Some(reader))
     }
 
