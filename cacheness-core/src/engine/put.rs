@@ -197,7 +197,8 @@ impl Engine {
             match self.write_blob(prepared).await {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
-                    changes.push(Change::Put { entry: Box::new(entry), condition: Condition::Always });
+                    let (entry, condition) = (Box::new(entry), Condition::Always);
+                    changes.push(Change::Put { entry, condition, now: self.env.now() });
                 }
                 Err(error) => {
                     self.discard(&blobs).await;

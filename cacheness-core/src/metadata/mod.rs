@@ -72,7 +72,7 @@ pub trait MetadataBackend: Send + Sync + 'static {
     async fn list_entries(&self, query: &ListQuery) -> Result<Page>;
 
     /// Adds to the statistics, and to the hits and access times of those entries that still have the version
-    /// they were read at.
+    /// they were read at: all of it or nothing. The engine gives at most 500 entries a call.
     async fn record_accesses(&self, batch: AccessBatch) -> Result<()>;
 
     /// The statistics of one namespace, or of all together. The effort does not grow with the number of entries.
@@ -163,6 +163,9 @@ pub enum Change {
         entry: Box<Entry>,
         /// What must hold of the entry that is there.
         condition: Condition,
+        /// When the put is made: the garbage delay of what it replaces counts from here, and what has expired by
+        /// now is evicted first. The entry itself may be older.
+        now: Timestamp,
     },
     /// Removes an entry.
     Remove {

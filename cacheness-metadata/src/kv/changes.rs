@@ -40,7 +40,7 @@ impl Transaction<'_> {
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(match change {
-                Change::Put { entry, condition } => self.put(entry, *condition, &mut own).await?,
+                Change::Put { entry, condition, now } => self.put(entry, *condition, *now, &mut own).await?,
                 Change::Remove { namespace, key, condition, now } => {
                     self.remove(namespace, key, *condition, *now, &mut own).await?
                 }
@@ -57,7 +57,13 @@ impl Transaction<'_> {
         Ok(outcomes)
     }
 
-    async fn put(&mut self, entry: &Entry, condition: Condition, own: &mut Own) -> Result<Outcome> {
+    async fn put(
+        &mut self,
+        entry: &Entry,
+        condition: Condition,
+        now: Timestamp,
+        own: &mut Own,
+    ) -> Result<Outcome> {
         let (name, key) = (&entry.namespace, entry.key.as_str());
         let known = self.namespace(name).await?;
         let found = match &known {
@@ -73,7 +79,6 @@ impl Transaction<'_> {
             Some(namespace) => namespace,
             None => self.new_namespace(name)?,
         };
-        let now = entry.created_at;
         let kept = match &found {
             Found::Entry(old) if old.blob == entry.blob_id() => old.blob.map(|blob| (blob, old.blob_bytes())),
             _ => None,

@@ -24,7 +24,7 @@ impl Transaction<'_, '_> {
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(match change {
-                Change::Put { entry, condition } => self.put(entry, *condition)?,
+                Change::Put { entry, condition, now } => self.put(entry, *condition, *now)?,
                 Change::Remove { namespace, key, condition, now } => {
                     self.remove(namespace, key, *condition, *now)?
                 }
@@ -43,7 +43,7 @@ impl Transaction<'_, '_> {
         Ok(outcomes)
     }
 
-    fn put(&mut self, entry: &mut Entry, condition: Condition) -> Tried<Outcome> {
+    fn put(&mut self, entry: &mut Entry, condition: Condition, now: Timestamp) -> Tried<Outcome> {
         let known = self.tenant(&entry.namespace)?;
         let old = match known {
             Some(tenant) => self.find(self.generation(tenant), entry.key.as_str())?,
@@ -62,7 +62,6 @@ impl Transaction<'_, '_> {
             Some(tenant) => tenant,
             None => self.tenant_or_new(&entry.namespace)?,
         };
-        let now = entry.created_at;
         let blob = entry.blob_id().map(|id| *id.as_bytes());
         if let Some(old) = &old {
             self.take_out(tenant, old)?;

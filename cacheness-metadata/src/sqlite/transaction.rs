@@ -1,7 +1,8 @@
 //! One writing transaction: the totals that it changes are read once, kept here, and written once at its end.
 
 use cacheness_core::{
-    AccessLog, Error, ErrorKind, EvictionOrder, Limits, Namespace, PendingAccess, Result, Timestamp, Version,
+    AccessLog, EntryAccess, Error, ErrorKind, EvictionOrder, Limits, Namespace, PendingAccess, Result,
+    Version,
 };
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -156,9 +157,8 @@ impl<'s, 'c> Transaction<'s, 'c> {
             let _ = self.session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
         }
         for (namespace, key, version, pending) in self.taken.drain(..) {
-            for _ in 0..pending.hits.min(1000) {
-                self.accesses.record(&namespace, &key, version, Timestamp::default(), pending.accessed_at);
-            }
+            let (accessed_at, hits) = (pending.accessed_at, pending.hits);
+            self.accesses.put_back(EntryAccess { namespace, key, version, accessed_at, hits });
         }
     }
 

@@ -46,7 +46,8 @@ impl Store {
     /// # Panics
     /// Where the call fails.
     pub async fn put_if(&self, entry: Entry, condition: Condition) -> Outcome {
-        self.change(Change::Put { entry: Box::new(entry), condition }).await
+        let now = entry.created_at;
+        self.change(Change::Put { entry: Box::new(entry), condition, now }).await
     }
 
     /// Removes an entry where the condition holds.

@@ -187,7 +187,7 @@ impl MetadataSubject {
     /// A change that puts the entry, whatever is there.
     #[must_use]
     pub fn putting(&self, entry: Entry) -> Change {
-        Change::Put { entry: Box::new(entry), condition: Condition::Always }
+        Change::Put { now: self.now(), entry: Box::new(entry), condition: Condition::Always }
     }
 
     fn entry_at(&self, namespace: &str, key: &str, location: Location) -> Entry {

@@ -47,7 +47,7 @@ fn entry(key: &str, now: Timestamp) -> Entry {
 }
 
 fn putting(entry: Entry) -> Change {
-    Change::Put { entry: Box::new(entry), condition: Condition::Always }
+    Change::Put { now: entry.created_at, entry: Box::new(entry), condition: Condition::Always }
 }
 
 async fn put(store: &KvMetadata, entry: Entry) -> Outcome {

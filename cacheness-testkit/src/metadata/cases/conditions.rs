@@ -101,8 +101,11 @@ pub async fn a_batch_makes_all_changes_in_order(subject: &MetadataSubject) {
 pub async fn a_batch_skips_what_does_not_hold_and_makes_the_rest(subject: &MetadataSubject) {
     let store = subject.open().await;
     store.put(subject.entry("default", "there")).await;
-    let absent =
-        Change::Put { entry: Box::new(subject.entry("default", "there")), condition: Condition::Absent };
+    let absent = Change::Put {
+        entry: Box::new(subject.entry("default", "there")),
+        condition: Condition::Absent,
+        now: subject.now(),
+    };
     let outcomes = store.changes(vec![absent, subject.putting(subject.entry("default", "new"))]).await;
     assert_eq!(
         [outcomes[0].applied, outcomes[1].applied],
