@@ -318,7 +318,8 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn reader(&self, key: impl AsRef<str> + Send) -> Result<Option<ValueReader>> {
-        self.engine.reader(&self.tenant, key.as_ref()).await
+        let reader = self.engine.reader(&self.tenant, key.as_ref()).await?;
+        Ok(reader.map(|reader| reader.keep_open(self.owner.clone())))
     }
 
     /// Gets an entry with its stored bytes, uninterpreted. Nothing is counted.

@@ -1,18 +1,24 @@
 //! An entry with its stored bytes, uninterpreted: for copying between caches without decoding.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::counting::Tenant;
+use super::get::{Stored, read_whole};
 use super::put::Prepared;
 use super::writer::{Payload, Written};
+use super::{Engine, EntryState};
 use crate::entry::{Entry, Location};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handler::{Access, FormatMeta};
+use crate::key::Key;
 use crate::names::{BlobId, Timestamp};
+use crate::options::PutOptions;
 
 /// An entry and its stored bytes, as they are: compressed if they were compressed, in the format of their handler.
 ///
-/// It can be put into another cache, which need not know the handler. The bytes of a large value may be a map of
-/// its file.
+/// It can be put into another cache, which need not know the handler. All of the bytes lie in memory.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RawEntry {
     /// The record about the value. `put_raw` takes all of it over but the namespace, the version and the place.
@@ -22,12 +28,15 @@ pub struct RawEntry {
 }
 
 impl RawEntry {
-    /// Checks that the bytes are the entry's, and prepares to store them under the tenant's namespace.
+    /// Checks that the bytes are the entry's and that a put could have made it, and prepares to store them under
+    /// the tenant's namespace.
     pub(super) fn into_prepared(self, tenant: &Tenant, now: Timestamp) -> Result<Prepared> {
         let Self { mut entry, bytes } = self;
-        entry.checksums.verify(&bytes)?;
+        check_options(&mut entry)?;
         entry.namespace = tenant.namespace.clone();
         entry.location = Location::Blob(BlobId::new(now));
+        check_size(&entry, bytes.len() as u64)?;
+        entry.checksums.verify(&bytes)?;
         let written = Written {
             size: entry.size,
             stored_size: bytes.len() as u64,
@@ -38,4 +47,87 @@ impl RawEntry {
         entry.stored_size = written.stored_size;
         Ok(Prepared::new(entry, written))
     }
+}
+
+impl Engine {
+    /// An entry with its stored bytes, verified and uninterpreted. It is no lookup: nothing is counted.
+    pub(crate) async fn get_raw(self: &Arc<Self>, tenant: &Tenant, key: &str) -> Result<Option<RawEntry>> {
+        self.check_open()?;
+        Key::check(key)?;
+        let read = self.read_raw(tenant, key).await;
+        self.settle(tenant, key, read)
+    }
+
+    async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Option<RawEntry>> {
+        let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
+        loop {
+            let Some(entry) = next else { return Ok(None) };
+            if self.state(&entry) != EntryState::Valid {
+                return Ok(None);
+            }
+            self.check_sizes(&entry).await?;
+            let Some(stored) = self.open_stored(&entry, None).await? else {
+                next = self.next_after_missing(tenant, key, &entry).await?;
+                continue;
+            };
+            let checksums = entry.checksums.clone();
+            let verified = move |bytes: Bytes| checksums.verify(&bytes).map(|()| bytes);
+            let bytes = match stored {
+                Stored::Local(bytes) | Stored::Mapped(bytes, _) => verified(bytes),
+                Stored::File(file, len) => {
+                    self.env.unblock(move || read_whole(&file, len).and_then(verified)).await
+                }
+                // Only a handler that reads by ranges is given such a blob.
+                Stored::Remote(_) => Err(Error::new(ErrorKind::Unexpected, "a remote blob was not fetched")),
+            };
+            let bytes = self.repairing(&entry, bytes).await?;
+            return Ok(Some(RawEntry { entry, bytes }));
+        }
+    }
+}
+
+/// Checks that an entry gives one size for bytes of which `stored` are stored: compression alone makes two of it.
+pub(super) fn check_size(entry: &Entry, stored: u64) -> Result<()> {
+    let contradicts = |what: &str, len: u64| {
+        let message = format!("{what} is said to have {len} bytes, and {stored} are stored");
+        Err(Error::new(ErrorKind::Corrupted, message))
+    };
+    match &entry.location {
+        _ if entry.format.stages.is_empty() && entry.size != stored => {
+            contradicts("a value without compression", entry.size)
+        }
+        Location::Inline(bytes) if bytes.len() as u64 != stored => {
+            contradicts("an inline value", bytes.len() as u64)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Holds the public fields of an entry to the rules of a put.
+fn check_options(entry: &mut Entry) -> Result<()> {
+    entry.tags.sort_unstable();
+    entry.tags.dedup();
+    let mut options = PutOptions::new().priority(entry.priority);
+    options.tags.clone_from(&entry.tags);
+    options.description.clone_from(&entry.description);
+    options.type_tag.clone_from(&entry.format.type_tag);
+    options.custom.clone_from(&entry.custom);
+    options.check()?;
+    let format = &mut entry.format;
+    let meta = format.meta.as_bytes().len();
+    if meta > FormatMeta::MAX_LEN {
+        let message =
+            format!("the format keeps {meta} bytes with the entry, the most is {}", FormatMeta::MAX_LEN);
+        return Err(Error::new(ErrorKind::LimitExceeded, message));
+    }
+    match format.stages[..] {
+        [] => {}
+        // Compressed bytes can be neither mapped nor read by ranges, whatever the entry says.
+        [_] => format.access = Access::Whole,
+        _ => {
+            let message = format!("a value has one stage at most, this one has {}", format.stages.len());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Values of any size in bounded memory: written from a reader, and read chunk by chunk.
 
+mod decompressed;
+
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::counting::{Tenant, add};
 use super::get::Stored;
 use super::put::Prepared;
-use super::{Engine, EntryState};
+use super::{Engine, EntryState, Owner};
 use crate::entry::{Entry, Format};
 use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +20,9 @@ use crate::handler::FormatMeta;
 use crate::key::Key;
 use crate::names::BlobKey;
 use crate::options::PutOptions;
-use crate::stage::{Checksums, decoder};
+use crate::stage::Checksums;
+
+use decompressed::{Decompressed, StoredRead};
 
 /// The handler under whose name streamed values are stored: their bytes as they are.
 const STREAM_HANDLER: &str = "bytes";
@@ -26,24 +30,23 @@ const STREAM_HANDLER: &str = "bytes";
 /// How much is taken from a source at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Reads one value piece by piece. Every piece has been verified. Memory is bounded by one chunk of 256 KiB, or by
-/// the range asked for.
+/// Reads one value piece by piece. Every piece has been verified. Memory is bounded by a few chunks of 256 KiB, or
+/// by the range asked for.
 ///
 /// What it reads are the bytes that the value's handler wrote: for a value put as bytes, those bytes.
 pub struct ValueReader {
     engine: Arc<Engine>,
     tenant: Arc<Tenant>,
+    /// Keeps the cache open while it is read from.
+    owner: Option<Arc<Owner>>,
     entry: Entry,
     chunks: Chunks,
     position: u64,
     /// The chunk that was read last, with its number: small sequential reads come out of it.
     last: Option<(u64, Bytes)>,
-    /// For a compressed value, its decompressed bytes in order.
-    decompressed: Option<Decompressor>,
+    /// For a compressed value, its decompressed bytes; shared with the thread that may block on them.
+    decompressed: Option<Arc<Mutex<Decompressed>>>,
 }
-
-/// Gives the decompressed bytes of a value in order; shared with the thread that may block on it.
-type Decompressor = Arc<Mutex<Box<dyn Read + Send>>>;
 
 /// Where the stored chunks of a value come from.
 #[derive(Clone)]
@@ -149,36 +152,72 @@ impl Engine {
             if self.state(&entry) != EntryState::Valid {
                 return Ok(None);
             }
-            entry.checksums.check_count(entry.stored_size)?;
-            let chunks = match self.open_chunks(&entry).await? {
-                Some(chunks) => chunks,
-                None => {
-                    next = self.next_after_missing(tenant, key, &entry).await?;
-                    continue;
-                }
-            };
-            let mut reader = ValueReader {
-                engine: self.clone(),
-                tenant: tenant.clone(),
-                entry,
-                chunks,
-                position: 0,
-                last: None,
-                decompressed: None,
+            self.check_sizes(&entry).await?;
+            let Some(mut reader) = self.start_reader(tenant, &entry).await? else {
+                next = self.next_after_missing(tenant, key, &entry).await?;
+                continue;
             };
             // Whether a remote blob is there, the first chunk of it tells.
-            if matches!(reader.chunks, Chunks::Remote(_)) && reader.entry.stored_size > 0 {
-                match reader.chunk(0).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        next = self.next_after_missing(tenant, key, &reader.entry).await?;
+            if matches!(reader.chunks, Chunks::Remote(_)) && entry.stored_size > 0 {
+                let first = fetch_chunk(self, &reader.chunks, &entry, 0).await;
+                match self.repairing(&entry, first).await? {
+                    Some(chunk) => reader.last = Some((0, chunk)),
+                    None => {
+                        next = self.next_after_missing(tenant, key, &entry).await?;
                         continue;
                     }
-                    first => drop(first?),
                 }
             }
-            reader.decompressed = reader.decompressor()?;
             return Ok(Some(reader));
         }
+    }
+
+    /// Refuses an entry whose sizes and checksums contradict each other: what it says about its value is damaged.
+    pub(super) async fn check_sizes(&self, entry: &Entry) -> Result<()> {
+        let checked = super::raw::check_size(entry, entry.stored_size)
+            .and_then(|()| entry.checksums.check_count(entry.stored_size));
+        self.repairing(entry, checked).await
+    }
+
+    /// Removes an entry that turned out to be damaged, on the error's way to the caller.
+    pub(super) async fn repairing<T>(&self, entry: &Entry, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Corrupted
+        {
+            self.repair(entry).await;
+        }
+        result
+    }
+
+    async fn start_reader(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        entry: &Entry,
+    ) -> Result<Option<ValueReader>> {
+        let stage = match entry.format.stages[..] {
+            [] => None,
+            [stage] => Some(stage),
+            _ => {
+                let message = "a newer version stored the value in several stages";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        };
+        let Some(chunks) = self.open_chunks(entry).await? else { return Ok(None) };
+        let decompressed = stage.map(|stage| {
+            let source = StoredRead::new(self.clone(), chunks.clone(), entry.clone());
+            Arc::new(Mutex::new(Decompressed::new(stage, source)))
+        });
+        let (engine, tenant, entry) = (self.clone(), tenant.clone(), entry.clone());
+        Ok(Some(ValueReader {
+            engine,
+            tenant,
+            owner: None,
+            entry,
+            chunks,
+            position: 0,
+            last: None,
+            decompressed,
+        }))
     }
 
     async fn open_chunks(&self, entry: &Entry) -> Result<Option<Chunks>> {
@@ -191,25 +230,14 @@ impl Engine {
             Stored::Remote(blob) => Chunks::Remote(self.blob_key(blob)),
         }))
     }
-
-    /// An entry with its stored bytes, verified and uninterpreted. It is no lookup: nothing is counted.
-    pub(crate) async fn get_raw(
-        self: &Arc<Self>,
-        tenant: &Arc<Tenant>,
-        key: &str,
-    ) -> Result<Option<super::RawEntry>> {
-        self.check_open()?;
-        Key::check(key)?;
-        let opened = self.open_reader(tenant, key).await;
-        let Some(mut reader) = self.settle(tenant, key, opened)? else { return Ok(None) };
-        let stored = 0..reader.entry.stored_size;
-        let read = reader.read_stored(stored).await;
-        let Some(bytes) = self.settle(tenant, key, read.map(Some))? else { return Ok(None) };
-        Ok(Some(super::RawEntry { entry: reader.entry.clone(), bytes }))
-    }
 }
 
 impl ValueReader {
+    pub(crate) fn keep_open(mut self, owner: Arc<Owner>) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
     /// The entry that is read.
     #[must_use]
     pub fn entry(&self) -> &Entry {
@@ -241,12 +269,14 @@ impl ValueReader {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let end = range.end.min(self.len());
-        let bytes = self.read_stored(range.start.min(end)..end).await?;
-        add(&self.tenant.counts.bytes_out, bytes.len() as u64);
+        let bytes = self.read_stored(range.start.min(end)..end).await;
+        let bytes = self.engine.repairing(&self.entry, bytes).await?;
+        self.count(&bytes);
         Ok(bytes)
     }
 
-    /// The next bytes in order, 256 KiB at most; `None` at the end.
+    /// The next bytes in order, 256 KiB at most; `None` at the end. Dropping the future before it is ready loses
+    /// nothing: the next call gives these bytes.
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at), but compressed values are read, too.
@@ -256,23 +286,41 @@ impl ValueReader {
     }
 
     async fn next_up_to(&mut self, most: u64) -> Result<Option<Bytes>> {
-        // A piece ends where a chunk ends, so that each chunk is fetched once.
-        let chunk_end = (self.position / Checksums::CHUNK + 1) * Checksums::CHUNK;
-        let end = self.len().min(chunk_end).min(self.position.saturating_add(most));
-        if self.position >= self.len() || end <= self.position {
+        // A seek may lead to any place past the end.
+        if self.position >= self.len() || most == 0 {
             return Ok(None);
         }
-        let range = self.position..end;
+        // A piece ends where a chunk ends, so that each chunk is fetched once.
+        let in_chunk = Checksums::CHUNK - self.position % Checksums::CHUNK;
+        let wanted = most.min(in_chunk).min(self.len() - self.position);
+        let piece = self.read_piece(wanted).await;
+        let piece = self.engine.repairing(&self.entry, piece).await?;
+        self.position += piece.len() as u64;
+        self.count(&piece);
+        Ok(Some(piece))
+    }
+
+    /// One to `wanted` bytes from the present position on.
+    async fn read_piece(&mut self, wanted: u64) -> Result<Bytes> {
+        let at = self.position;
         let piece = match self.decompressed.clone() {
-            None => self.read_stored(range).await?,
+            None => self.read_stored(at..at + wanted).await?,
             Some(decompressed) => {
-                let wanted = (range.end - range.start) as usize;
-                self.engine.env.clone().unblock(move || read_piece(&decompressed, wanted)).await?
+                let work = move || {
+                    decompressed.lock().unwrap_or_else(PoisonError::into_inner).read(at, wanted as usize)
+                };
+                self.engine.env.clone().unblock(work).await?
             }
         };
-        self.position += piece.len() as u64;
+        if piece.is_empty() {
+            return Err(Error::new(ErrorKind::Corrupted, format!("the value ends at byte {at}, too early")));
+        }
+        Ok(piece)
+    }
+
+    fn count(&self, piece: &Bytes) {
         add(&self.tenant.counts.bytes_out, piece.len() as u64);
-        Ok(Some(piece))
+        self.engine.flusher.mark();
     }
 
     /// Stored bytes, which the caller has checked to lie within the blob.
@@ -298,21 +346,10 @@ impl ValueReader {
         {
             return Ok(chunk.clone());
         }
-        let chunk = fetch_chunk(&self.engine, &self.chunks, &self.entry, index).await?;
+        let chunk =
+            fetch_chunk(&self.engine, &self.chunks, &self.entry, index).await?.ok_or_else(went_away)?;
         self.last = Some((index, chunk.clone()));
         Ok(chunk)
-    }
-
-    fn decompressor(&self) -> Result<Option<Decompressor>> {
-        let [stage] = self.entry.format.stages[..] else { return Ok(None) };
-        let stored = StoredRead {
-            engine: self.engine.clone(),
-            chunks: self.chunks.clone(),
-            entry: self.entry.clone(),
-            next: 0,
-            rest: Bytes::new(),
-        };
-        Ok(Some(Arc::new(Mutex::new(decoder(stage, stored)?))))
     }
 
     /// Fills `out` from the present position, for the blocking face.
@@ -347,26 +384,32 @@ impl std::fmt::Debug for ValueReader {
             .field("key", &self.entry.key)
             .field("position", &self.position)
             .field("len", &self.entry.size)
+            .field("keeps_open", &self.owner.is_some())
             .finish_non_exhaustive()
     }
 }
 
-/// Fetches one chunk and verifies it.
-async fn fetch_chunk(engine: &Engine, chunks: &Chunks, entry: &Entry, index: u64) -> Result<Bytes> {
+/// Fetches one chunk and verifies it. `None` where the backend is sure that the blob is not there.
+async fn fetch_chunk(engine: &Engine, chunks: &Chunks, entry: &Entry, index: u64) -> Result<Option<Bytes>> {
     let start = index.saturating_mul(Checksums::CHUNK);
     let end = entry.stored_size.min(start.saturating_add(Checksums::CHUNK));
     let chunk = match chunks {
-        Chunks::Bytes(bytes) => bytes.slice(start.min(end) as usize..end as usize),
+        Chunks::Bytes(bytes) => {
+            // Inline bytes may be fewer than a damaged entry says; the checksum tells.
+            let within = |at: u64| at.min(bytes.len() as u64) as usize;
+            bytes.slice(within(start.min(end))..within(end))
+        }
         Chunks::File(file) => {
             let file = file.clone();
             engine.env.unblock(move || read_file(&file, start, end - start.min(end))).await?
         }
-        Chunks::Remote(key) => engine.blobs.get_range(key, start..end).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupted, "the value's blob went away while it was read")
-        })?,
+        Chunks::Remote(key) => match engine.blobs.get_range(key, start..end).await? {
+            Some(chunk) => chunk,
+            None => return Ok(None),
+        },
     };
     entry.checksums.verify_chunk(index, &chunk)?;
-    Ok(chunk)
+    Ok(Some(chunk))
 }
 
 fn read_file(file: &Mutex<std::fs::File>, start: u64, len: u64) -> Result<Bytes> {
@@ -378,45 +421,14 @@ fn read_file(file: &Mutex<std::fs::File>, start: u64, len: u64) -> Result<Bytes>
     Ok(Bytes::from(bytes))
 }
 
-fn read_piece(from: &Mutex<Box<dyn Read + Send>>, wanted: usize) -> Result<Bytes> {
-    let mut from = from.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut bytes = Vec::with_capacity(wanted);
-    (&mut *from)
-        .take(wanted as u64)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::io(error, "the value cannot be decompressed"))?;
-    if bytes.is_empty() {
-        return Err(Error::new(ErrorKind::Corrupted, "the compressed value ends too early"));
-    }
-    Ok(Bytes::from(bytes))
-}
-
-/// The stored bytes of a value in order, for a decompressor.
-struct StoredRead {
-    engine: Arc<Engine>,
-    chunks: Chunks,
-    entry: Entry,
-    next: u64,
-    rest: Bytes,
-}
-
-impl Read for StoredRead {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if self.rest.is_empty() && self.next < Checksums::chunks(self.entry.stored_size) {
-            let fetched = fetch_chunk(&self.engine, &self.chunks, &self.entry, self.next);
-            self.rest = self.engine.block_on(fetched)?;
-            self.next += 1;
-        }
-        let n = out.len().min(self.rest.len());
-        out[..n].copy_from_slice(&self.rest.split_to(n));
-        Ok(n)
-    }
-}
-
 fn source_error(error: std::io::Error) -> Error {
     Error::io(error, "the reader that the value comes from failed")
 }
 
 fn stream_error(error: std::io::Error) -> Error {
     Error::io(error, "the value cannot be staged")
+}
+
+fn went_away() -> Error {
+    Error::new(ErrorKind::Corrupted, "the value's blob went away while it was read")
 }
