@@ -13,7 +13,7 @@ use crate::engine::{
     ValueReader, prepare_shared,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Evicted, Limits};
+use crate::metadata::{Evicted, Expiry, Limits};
 use crate::names::{CacheId, Namespace, Timestamp};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
@@ -378,7 +378,11 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn touch(&self, key: impl AsRef<str> + Send) -> Result<bool> {
-        let restart = |entry: &crate::Entry, now: Timestamp| entry.validity.ttl.map(|ttl| now + ttl);
+        let restart = |entry: &crate::Entry, now: Timestamp| {
+            let mut validity = entry.validity.clone();
+            validity.start_ttl(validity.ttl, now);
+            Expiry::Set(validity.expires_at)
+        };
         self.engine.touch(&self.tenant, key.as_ref(), restart).await
     }
 
@@ -387,7 +391,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn extend_ttl(&self, key: impl AsRef<str> + Send, by: Duration) -> Result<bool> {
-        let extend = |entry: &crate::Entry, _: Timestamp| entry.validity.expires_at.map(|at| at + by);
+        let extend = |_: &crate::Entry, _: Timestamp| Expiry::Extend(by);
         self.engine.touch(&self.tenant, key.as_ref(), extend).await
     }
 

@@ -39,7 +39,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason,
+    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, Expiry,
     GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};

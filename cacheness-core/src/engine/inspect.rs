@@ -10,7 +10,7 @@ use super::counting::{Tenant, add};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Cursor, Evicted, Limits, ListQuery};
+use crate::metadata::{Change, Condition, Cursor, Evicted, Expiry, Limits, ListQuery};
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
@@ -183,12 +183,12 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Gives a valid entry a new expiry time, from its old record. False where there is no valid entry.
+    /// Gives a valid entry a new expiry time. False where there is no valid entry.
     pub(crate) async fn touch(
         &self,
         tenant: &Tenant,
         key: &str,
-        expiry: impl Fn(&Entry, Timestamp) -> Option<Timestamp>,
+        expiry: impl Fn(&Entry, Timestamp) -> Expiry,
     ) -> Result<bool> {
         self.check_open()?;
         Key::check(key)?;
@@ -202,7 +202,7 @@ impl Engine {
                 namespace: tenant.namespace.clone(),
                 key: key.to_owned(),
                 condition: Condition::Version(entry.version),
-                expires_at: expiry(&entry, now),
+                expiry: expiry(&entry, now),
                 now,
             };
             let outcomes = self.count_error(tenant, self.metadata.apply(vec![change]).await)?;

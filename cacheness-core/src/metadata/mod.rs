@@ -178,7 +178,7 @@ pub enum Change {
         /// When the removal is made; the blob's garbage delay counts from here.
         now: Timestamp,
     },
-    /// Changes when an entry expires, and sets its access time. Its version and its hits stay.
+    /// Changes when an entry expires, and counts as a use of it. Its version stays.
     Touch {
         /// Its namespace.
         namespace: Namespace,
@@ -186,11 +186,33 @@ pub enum Change {
         key: String,
         /// What must hold of the entry that is there.
         condition: Condition,
-        /// The new expiry time.
-        expires_at: Option<Timestamp>,
+        /// What becomes of its expiry time.
+        expiry: Expiry,
         /// When the touch is made.
         now: Timestamp,
     },
+}
+
+/// What a touch does to an entry's expiry time.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    /// Sets it; `None` for an entry that does not expire.
+    Set(Option<Timestamp>),
+    /// Moves it on by so much. An entry that does not expire stays so.
+    Extend(Duration),
+}
+
+impl Expiry {
+    /// The new expiry time of an entry whose present one is `current`. A backend calls this in the transaction that
+    /// stores the result, so that of two extensions at once both count.
+    #[must_use]
+    pub fn after(self, current: Option<Timestamp>) -> Option<Timestamp> {
+        match self {
+            Self::Set(expires_at) => expires_at,
+            Self::Extend(by) => current.map(|at| at + by),
+        }
+    }
 }
 
 /// What must hold of the entry under a key for a change to be made.

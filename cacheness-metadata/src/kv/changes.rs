@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, GARBAGE_DELAY, Namespace, Outcome, Result, Timestamp, Version,
+    AccessBatch, Change, Condition, Entry, Expiry, GARBAGE_DELAY, Namespace, Outcome, Result, Timestamp,
+    Version,
 };
 
 use super::layout;
@@ -44,8 +45,8 @@ impl Transaction<'_> {
                 Change::Remove { namespace, key, condition, now } => {
                     self.remove(namespace, key, *condition, *now, &mut own).await?
                 }
-                Change::Touch { namespace, key, condition, expires_at, now } => {
-                    self.touch(namespace, key, *condition, *expires_at, *now).await?
+                Change::Touch { namespace, key, condition, expiry, now } => {
+                    self.touch(namespace, key, *condition, *expiry, *now).await?
                 }
                 other => {
                     let message = format!("this backend does not know the change {other:?}");
@@ -138,7 +139,7 @@ impl Transaction<'_> {
         name: &Namespace,
         key: &str,
         condition: Condition,
-        expires_at: Option<Timestamp>,
+        expiry: Expiry,
         now: Timestamp,
     ) -> Result<Outcome> {
         let Some(namespace) = self.namespace(name).await? else { return Ok(Outcome::skipped(None)) };
@@ -149,7 +150,8 @@ impl Transaction<'_> {
             _ => return Ok(Outcome::skipped(previous)),
         };
         let mut touched = row.clone();
-        touched.expires_at = expires_at.map(Timestamp::as_nanos);
+        let current = row.expires_at.map(Timestamp::from_nanos);
+        touched.expires_at = expiry.after(current).map(Timestamp::as_nanos);
         self.used(name, namespace.generation, key, &row, touched, now, 1);
         Ok(Outcome::applied(previous, None))
     }

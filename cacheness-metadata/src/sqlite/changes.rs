@@ -1,7 +1,7 @@
 //! What changes entries: put, remove, touch and uses, each with its share of the totals and its garbage.
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, GARBAGE_DELAY, Location,
+    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, Expiry, GARBAGE_DELAY, Location,
     Namespace, Outcome, Timestamp, Version,
 };
 
@@ -28,8 +28,8 @@ impl Transaction<'_, '_> {
                 Change::Remove { namespace, key, condition, now } => {
                     self.remove(namespace, key, *condition, *now)?
                 }
-                Change::Touch { namespace, key, condition, expires_at, now } => {
-                    self.touch(namespace, key, *condition, *expires_at, *now)?
+                Change::Touch { namespace, key, condition, expiry, now } => {
+                    self.touch(namespace, key, *condition, *expiry, *now)?
                 }
                 _ => {
                     let message = "this backend does not know a change that was asked for";
@@ -144,7 +144,7 @@ impl Transaction<'_, '_> {
         name: &Namespace,
         key: &str,
         condition: Condition,
-        expires_at: Option<Timestamp>,
+        expiry: Expiry,
         now: Timestamp,
     ) -> Tried<Outcome> {
         let Some(tenant) = self.tenant(name)? else { return Ok(Outcome::skipped(None)) };
@@ -154,7 +154,10 @@ impl Transaction<'_, '_> {
             return Ok(Outcome::skipped(previous));
         }
         let row = self.write_use(&row, now, 1)?;
-        let expires_at = expires_at.map(Timestamp::as_nanos);
+        let current: Option<i64> =
+            self.session.statement(Sql::ExpiresAt)?.query_row((row.id,), |row| row.get(0))?;
+        let current = current.map(Timestamp::from_nanos);
+        let expires_at = expiry.after(current).map(Timestamp::as_nanos);
         self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
         if self.head.order == Some(EvictionOrder::Ttl) {
             self.set_rank(&row, expires_at.unwrap_or(i64::MAX))?;

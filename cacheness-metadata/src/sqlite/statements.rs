@@ -113,6 +113,7 @@ statements! {
     Use: "UPDATE entries SET accessed_at = ?2, hits = ?3, rank = ?4 WHERE id = ?1";
     SetRank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
     Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
+    ExpiresAt: "SELECT expires_at FROM entries WHERE id = ?1";
 
     InsertRank: "INSERT OR IGNORE INTO ranks (priority, rank, id) VALUES (?1, ?2, ?3)";
     MoveRank: "UPDATE OR IGNORE ranks SET rank = ?4 WHERE priority = ?1 AND rank = ?2 AND id = ?3";

@@ -152,7 +152,7 @@ async fn a_touch_moves_an_entry_in_the_order_by_expiry() {
         namespace: Namespace::default(),
         key: "b".into(),
         condition: Condition::Always,
-        expires_at: None,
+        expiry: cacheness_core::Expiry::Set(None),
         now: at(20),
     };
     assert_eq!(store.apply(vec![touch]).await.unwrap()[0].version, None::<Version>);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cacheness_core::{Change, Condition, Entry, Evicted, EvictionOrder, Limits, Namespace, Timestamp};
+use cacheness_core::{
+    Change, Condition, Entry, Evicted, EvictionOrder, Expiry, Limits, Namespace, Timestamp,
+};
 use cacheness_testkit::metadata::{MetadataSubject, Store};
 
 use super::{stranger, subject};
@@ -155,7 +157,13 @@ impl Run {
                 let expires_at = (self.below(2) == 0).then(|| now + Duration::from_secs(1_000_000));
                 let (name, condition) = (Namespace::new(&namespace).unwrap(), Condition::Always);
                 store
-                    .change(Change::Touch { namespace: name, key: key.clone(), condition, expires_at, now })
+                    .change(Change::Touch {
+                        namespace: name,
+                        key: key.clone(),
+                        condition,
+                        expiry: Expiry::Set(expires_at),
+                        now,
+                    })
                     .await;
                 self.model.touch(&(namespace, key), expires_at, now);
             }

@@ -1,6 +1,6 @@
 //! Conditions on changes, and batches that are made as one.
 
-use cacheness_core::{Change, Condition, ErrorKind, Limits, Version};
+use cacheness_core::{Change, Condition, ErrorKind, Expiry, Limits, Version};
 
 use crate::metadata::MetadataSubject;
 use crate::metadata::subject::namespace;
@@ -58,7 +58,7 @@ pub async fn a_conditional_touch_hits_only_its_version(subject: &MetadataSubject
         namespace: namespace("default"),
         key: "k".to_owned(),
         condition,
-        expires_at: Some(subject.now()),
+        expiry: Expiry::Set(Some(subject.now())),
         now: subject.now(),
     };
     for condition in [Condition::Version(first), Condition::Absent] {

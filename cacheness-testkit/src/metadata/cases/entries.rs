@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cacheness_core::{
-    Access, Change, Condition, Entry, FileSource, FormatMeta, Key, Location, Stage, Timestamp, TypeClass,
-    Version,
+    Access, Change, Condition, Entry, Expiry, FileSource, FormatMeta, Key, Location, Stage, Timestamp,
+    TypeClass, Version,
 };
 
 use crate::metadata::MetadataSubject;
@@ -235,7 +235,7 @@ pub async fn a_touch_changes_the_expiry_and_counts_as_a_use(subject: &MetadataSu
                 namespace: namespace("default"),
                 key: "k".to_owned(),
                 condition: Condition::Always,
-                expires_at,
+                expiry: Expiry::Set(expires_at),
                 now: subject.now(),
             })
             .await;
@@ -250,6 +250,26 @@ pub async fn a_touch_changes_the_expiry_and_counts_as_a_use(subject: &MetadataSu
     }
 }
 
+pub async fn every_extension_of_a_ttl_counts(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    let mut entry = subject.entry("default", "k");
+    let start = subject.now();
+    entry.validity.start_ttl(Some(Duration::from_secs(60)), start);
+    store.put(entry).await;
+    store.put(subject.entry("default", "manual")).await;
+    for key in ["k", "k", "k", "manual"] {
+        let (namespace, key) = (namespace("default"), key.to_owned());
+        let expiry = Expiry::Extend(Duration::from_secs(10));
+        store
+            .change(Change::Touch { namespace, key, condition: Condition::Always, expiry, now: start })
+            .await;
+    }
+    let expires_at = async |key| store.get("default", key).await.map(|entry| entry.validity.expires_at);
+    let extended = start + Duration::from_secs(90);
+    assert_eq!(expires_at("k").await, Some(Some(extended)), "three extensions of ten seconds add thirty");
+    assert_eq!(expires_at("manual").await, Some(None), "what does not expire stays so when it is extended");
+}
+
 pub async fn touching_what_is_not_there_is_not_applied(subject: &MetadataSubject) {
     let store = subject.open().await;
     let now = subject.now();
@@ -257,7 +277,7 @@ pub async fn touching_what_is_not_there_is_not_applied(subject: &MetadataSubject
         namespace: namespace("default"),
         key: "missing".to_owned(),
         condition: Condition::Always,
-        expires_at: Some(now),
+        expiry: Expiry::Set(Some(now)),
         now,
     };
     let outcome = store.change(touch).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Change, Condition};
+use cacheness_core::{Change, Condition, Expiry};
 
 use crate::metadata::MetadataSubject;
 use crate::metadata::subject::namespace;
@@ -81,7 +81,13 @@ pub async fn a_touched_entry_is_purged_by_its_new_expiry(subject: &MetadataSubje
     ] {
         let (namespace, key) = (namespace("default"), key.to_owned());
         store
-            .change(Change::Touch { namespace, key, condition: Condition::Always, expires_at, now: start })
+            .change(Change::Touch {
+                namespace,
+                key,
+                condition: Condition::Always,
+                expiry: Expiry::Set(expires_at),
+                now: start,
+            })
             .await;
     }
     subject.wait(Duration::from_secs(5));

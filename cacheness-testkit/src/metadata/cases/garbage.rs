@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness_core::{BlobId, Change, Condition, Entry, GARBAGE_DELAY, Limits};
+use cacheness_core::{BlobId, Change, Condition, Entry, Expiry, GARBAGE_DELAY, Limits};
 
 use crate::metadata::{MetadataSubject, Store};
 
@@ -80,7 +80,7 @@ pub async fn a_change_that_was_skipped_makes_no_garbage(subject: &MetadataSubjec
     store.remove_if("default", "k", Condition::Absent, subject.now()).await;
     let (namespace, key, now) = (live.namespace.clone(), "k".to_owned(), subject.now());
     let condition = Condition::Version(version);
-    store.change(Change::Touch { namespace, key, condition, expires_at: None, now }).await;
+    store.change(Change::Touch { namespace, key, condition, expiry: Expiry::Set(None), now }).await;
     store.limit(Limits::unbounded().max_bytes(100), subject.now()).await;
     let refused = store.apply(vec![subject.putting(subject.entry_of_size("default", "k", 1000))]).await;
     assert!(refused.is_err(), "a value over the whole limit is refused");

@@ -32,6 +32,7 @@ macro_rules! __metadata_cases {
             removing_what_is_not_there_is_not_applied,
             a_touch_changes_the_expiry_and_counts_as_a_use,
             touching_what_is_not_there_is_not_applied,
+            every_extension_of_a_ttl_counts,
             several_lookups_answer_in_the_order_asked,
         ]);
         $crate::__metadata_cases!(@tests one $subject conditions [
