@@ -102,6 +102,10 @@ impl Drop for Owner {
 /// How many uses of entries are written down in one call.
 const FLUSH_BATCH: usize = 500;
 
+/// How many such calls a flush makes unless it writes everything down. More uses than that wait for the next flush:
+/// they matter less than the gets and puts that they would hold up.
+const FLUSH_BATCHES: usize = 4;
+
 /// How often uses that are not due are written down to make room for others. Meanwhile further uses are not noted:
 /// writing each of them down would cost far more than an eviction order that is right to within this time.
 const FULL_FLUSH_INTERVAL: Duration = Duration::from_secs(15);
@@ -209,7 +213,8 @@ impl Engine {
             (false, false) => Due::Old,
         };
         let mut taken = Taken { tenants: &self.tenants, counters: self.tenants.drain() };
-        loop {
+        let batches = if everything { usize::MAX } else { FLUSH_BATCHES };
+        for _ in 0..batches {
             let accesses = self.accesses.due(which, now, FLUSH_BATCH);
             if taken.counters.is_empty() && accesses.is_empty() {
                 return Ok(());
@@ -222,9 +227,10 @@ impl Engine {
             taken.counters.clear();
             self.accesses.recorded(&accesses);
             if accesses.len() < FLUSH_BATCH {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     fn has_pending_accesses(&self) -> bool {

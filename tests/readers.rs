@@ -1,0 +1,325 @@
+//! Reading values piece by piece: what is given up, sought, missing, or at odds with its entry.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cacheness::*;
+
+#[test]
+fn a_seek_past_the_end_reads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = blocking::Cache::open(folder.path()).unwrap();
+    cache.put("k", &vec![7_u8; 700_000]).unwrap();
+    let mut reader = cache.reader("k").unwrap().unwrap();
+    for far in [700_000, 700_001, u64::MAX - 1, u64::MAX] {
+        assert_eq!(reader.seek(SeekFrom::Start(far)).unwrap(), far);
+        assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0);
+    }
+    reader.seek(SeekFrom::Start(699_998)).unwrap();
+    assert_eq!(reader.read(&mut [0; 10]).unwrap(), 2);
+}
+
+/// Text that shrinks to about half, and no more.
+fn digits(len: u64) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        b"0123456789abcdef"[(state >> 60) as usize]
+    };
+    (0..len).map(|_| digit()).collect()
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_read_that_is_given_up_loses_no_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).await.unwrap();
+    let text = digits(2_000_000);
+    for compression in [Compression::None, Compression::Zstd(1)] {
+        let options = PutOptions::new().compression(compression);
+        cache.put_reader("k", &text[..], options).await.unwrap();
+        let mut reader = cache.reader("k").await.unwrap().unwrap();
+        let mut read = Vec::new();
+        loop {
+            let mut given_up = Box::pin(reader.next_piece());
+            let polled = std::future::poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx))).await;
+            drop(given_up);
+            if let Poll::Ready(piece) = polled {
+                let Some(piece) = piece.unwrap() else { break };
+                read.extend_from_slice(&piece);
+                continue;
+            }
+            // Now and then what was given up goes on to its end before the next call.
+            std::thread::sleep(std::time::Duration::from_millis(read.len() as u64 % 7));
+            read.extend_from_slice(&reader.next_piece().await.unwrap().expect("the value goes on"));
+        }
+        assert!(read == text, "{compression:?}");
+    }
+}
+
+#[test]
+fn a_raw_entry_keeps_to_the_rules_of_a_put() {
+    let cache = blocking::Cache::memory().unwrap();
+    cache.put("k", "some text").unwrap();
+    type Spoil = fn(&mut Entry);
+    let spoils: [(Spoil, ErrorKind); 8] = [
+        (|entry| entry.priority = f32::NAN, ErrorKind::InvalidInput),
+        (|entry| entry.tags.push(String::new()), ErrorKind::InvalidInput),
+        (|entry| entry.tags.push("t".repeat(PutOptions::MAX_TAG_LEN + 1)), ErrorKind::LimitExceeded),
+        (
+            |entry| entry.description = Some("d".repeat(PutOptions::MAX_TEXT_LEN + 1)),
+            ErrorKind::LimitExceeded,
+        ),
+        (
+            |entry| entry.format.meta = FormatMeta::new(vec![0; FormatMeta::MAX_LEN + 1]),
+            ErrorKind::LimitExceeded,
+        ),
+        (|entry| entry.format.stages = vec![Stage::Lz4, Stage::Zstd], ErrorKind::Unsupported),
+        (|entry| entry.size += 1, ErrorKind::Corrupted),
+        (|entry| entry.size = u64::MAX, ErrorKind::Corrupted),
+    ];
+    for (i, (spoil, kind)) in spoils.into_iter().enumerate() {
+        let mut raw = cache.get_raw("k").unwrap().unwrap();
+        spoil(&mut raw.entry);
+        let error = cache.put_raw(raw).unwrap_err();
+        assert_eq!(error.kind(), kind, "{i}: {error}");
+    }
+    let mut raw = cache.get_raw("k").unwrap().unwrap();
+    raw.entry.tags = vec!["b".into(), "a".into(), "b".into()];
+    cache.put_raw(raw).unwrap();
+    assert_eq!(cache.get_entry("k").unwrap().unwrap().tags, ["a", "b"]);
+}
+
+/// Backends in memory that a test has its hands on: it changes entries, and loses blobs as a remote store does.
+#[derive(Clone, Default)]
+struct Within {
+    metadata: Arc<Mutex<Option<Arc<dyn MetadataBackend>>>>,
+    blobs: Arc<Mutex<Option<Arc<dyn BlobBackend>>>>,
+    lost: Arc<Mutex<Lost>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Default)]
+enum Lost {
+    #[default]
+    Nothing,
+    /// The store says that the blob is not there.
+    Blob,
+    /// The store has lost the bucket and can say nothing of the blob.
+    Bucket,
+}
+
+impl Within {
+    fn cache(&self) -> blocking::Cache {
+        let registry = Registry::builtin().with_metadata_backend(self.clone()).unwrap();
+        let registry = registry.with_blob_backend(self.clone()).unwrap();
+        let builder = CacheBuilder::new(registry).metadata("within").blobs("within");
+        builder.on_read_error(OnReadError::Error).open_blocking().unwrap()
+    }
+
+    fn change(&self, key: &str, change: impl FnOnce(&mut Entry)) {
+        let metadata = self.metadata.lock().unwrap().clone().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let namespace = Namespace::new(Namespace::DEFAULT).unwrap();
+            let mut entry = metadata.get_entry(&namespace, key).await.unwrap().unwrap();
+            change(&mut entry);
+            let now = entry.created_at;
+            let change = Change::Put { entry: Box::new(entry), condition: Condition::Always, now };
+            metadata.apply(vec![change]).await.unwrap();
+        });
+    }
+
+    fn lose(&self, lost: Lost) {
+        *self.lost.lock().unwrap() = lost;
+    }
+
+    /// The store, or `None` where it has lost the blob.
+    fn blobs(&self) -> Result<Option<Arc<dyn BlobBackend>>> {
+        match *self.lost.lock().unwrap() {
+            Lost::Nothing => Ok(self.blobs.lock().unwrap().clone()),
+            Lost::Blob => Ok(None),
+            Lost::Bucket => Err(Error::new(ErrorKind::NotFound, "there is no such bucket")),
+        }
+    }
+}
+
+#[async_trait]
+impl MetadataFactory for Within {
+    fn name(&self) -> &str {
+        "within"
+    }
+
+    fn description(&self) -> &str {
+        "Entries that a test can change."
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        &[]
+    }
+
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
+        let opened = metadata::memory::MemoryMetadataFactory.open(options, context).await?;
+        *self.metadata.lock().unwrap() = Some(opened.clone());
+        Ok(opened)
+    }
+}
+
+#[async_trait]
+impl BlobFactory for Within {
+    fn name(&self) -> &str {
+        "within"
+    }
+
+    fn description(&self) -> &str {
+        "Blobs that a test can lose."
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        &[]
+    }
+
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>> {
+        let opened = blobs::memory::MemoryBlobFactory.open(options, context).await?;
+        *self.blobs.lock().unwrap() = Some(opened);
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl BlobBackend for Within {
+    fn capabilities(&self) -> BlobCapabilities {
+        BlobCapabilities::remote()
+    }
+
+    async fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
+        self.blobs()?.unwrap().put(key, source).await
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Option<Blob>> {
+        let Some(blobs) = self.blobs()? else { return Ok(None) };
+        blobs.get(key).await
+    }
+
+    async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Bytes>> {
+        let Some(blobs) = self.blobs()? else { return Ok(None) };
+        blobs.get_range(key, range).await
+    }
+
+    async fn delete(&self, _: &BlobKey) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn exists(&self, _: &BlobKey) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn list_keys(&self, _: CacheId, _: Option<&str>, _: usize) -> Result<BlobPage> {
+        Ok(BlobPage::default())
+    }
+
+    fn staging_dir(&self) -> Option<&Path> {
+        None
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn only_a_store_that_is_sure_of_a_missing_blob_removes_its_entry() {
+    let (within, text) = (Within::default(), digits(2_000_000));
+    let cache = within.cache();
+    for compression in [Compression::None, Compression::Zstd(1)] {
+        let put = || {
+            let stored =
+                cache.put_reader("k", &text[..], PutOptions::new().compression(compression)).unwrap();
+            assert!(stored.stored_size > 2 * Checksums::CHUNK);
+        };
+        let there = || cache.get_entry("k").unwrap().is_some();
+        put();
+        within.lose(Lost::Bucket);
+        assert_eq!(cache.reader("k").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(cache.get_raw("k").unwrap_err().kind(), ErrorKind::NotFound);
+        within.lose(Lost::Nothing);
+
+        let mut reader = cache.reader("k").unwrap().unwrap();
+        let mut read = vec![0; 100_000];
+        reader.read_exact(&mut read).unwrap();
+        within.lose(Lost::Bucket);
+        let error = Error::io(reader.read_to_end(&mut read).unwrap_err(), "reading");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(there());
+        within.lose(Lost::Nothing);
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == text, "after a failure the reader goes on where it was: {compression:?}");
+
+        let mut reader = cache.reader("k").unwrap().unwrap();
+        reader.read_exact(&mut [0]).unwrap();
+        within.lose(Lost::Blob);
+        let error = Error::io(reader.read_to_end(&mut Vec::new()).unwrap_err(), "reading");
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(error.to_string().contains("went away"), "{error}");
+        assert!(!there());
+        within.lose(Lost::Nothing);
+
+        put();
+        within.lose(Lost::Blob);
+        assert!(cache.reader("k").unwrap().is_none());
+        assert!(!there());
+        within.lose(Lost::Nothing);
+    }
+}
+
+#[test]
+fn a_reader_refuses_an_entry_that_contradicts_itself() {
+    type Spoil = fn(&mut Entry);
+    let spoils: [Spoil; 4] = [
+        |entry| entry.size = u64::MAX,
+        |entry| (entry.size, entry.stored_size) = (9, 9),
+        |entry| entry.checksums = Checksums::default(),
+        |entry| entry.location = Location::Inline(Bytes::new()),
+    ];
+    let within = Within::default();
+    let cache = within.cache();
+    for (i, spoil) in spoils.into_iter().enumerate() {
+        for raw in [true, false] {
+            cache.put("k", "some texts").unwrap();
+            within.change("k", spoil);
+            if raw {
+                assert_eq!(cache.get_raw("k").unwrap(), None, "{i}");
+            } else if let Some(mut reader) = cache.reader("k").unwrap() {
+                assert!(reader.read_to_end(&mut Vec::new()).is_err(), "{i}");
+            }
+            assert!(cache.get_entry("k").unwrap().is_none(), "{i}");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_value_that_is_shorter_than_its_entry_says_is_damaged() {
+    let within = Within::default();
+    let cache = within.cache();
+    let options = PutOptions::new().compression(Compression::Lz4);
+    cache.put_with("k", "over and over ".repeat(1000).as_str(), options).unwrap();
+    within.change("k", |entry| entry.size += 1);
+    let mut reader = cache.reader("k").unwrap().unwrap();
+    let error = Error::io(reader.read_to_end(&mut Vec::new()).unwrap_err(), "reading");
+    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    assert!(cache.get_entry("k").unwrap().is_none());
+}
+
+#[test]
+fn a_value_in_several_stages_is_not_handed_out_half_decoded() {
+    let within = Within::default();
+    let cache = within.cache();
+    cache.put("k", "some text").unwrap();
+    within.change("k", |entry| entry.format.stages = vec![Stage::Lz4, Stage::Zstd]);
+    assert_eq!(cache.reader("k").unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(cache.get_entry("k").unwrap().is_some());
+}
