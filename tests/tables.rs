@@ -94,6 +94,8 @@ fn both_formats_give_tables_and_parts_of_them_back() {
                 options = options.compression(compression);
             }
             cache.put_with("t", &table, options).unwrap();
+            let stages = cache.get_entry("t").unwrap().unwrap().entry.format.stages;
+            assert!(stages.is_empty(), "a format that compresses inside itself is not compressed again");
             assert_eq!(
                 cache.get::<RecordBatch, _>("t").unwrap().as_ref(),
                 Some(&table),

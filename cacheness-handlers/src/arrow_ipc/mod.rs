@@ -114,6 +114,10 @@ impl CacheHandler for ArrowIpcHandler {
     fn preferred_access(&self) -> Access {
         Access::Map
     }
+
+    fn compresses(&self) -> bool {
+        true
+    }
 }
 
 fn write_options(compression: Option<Compression>) -> Result<IpcWriteOptions> {

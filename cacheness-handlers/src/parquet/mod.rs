@@ -109,4 +109,8 @@ impl CacheHandler for ParquetHandler {
     fn preferred_access(&self) -> Access {
         Access::Range
     }
+
+    fn compresses(&self) -> bool {
+        true
+    }
 }
