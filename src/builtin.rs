@@ -33,3 +33,14 @@ fn register(registry: Registry) -> Registry {
     let before = registry.clone();
     parts(registry).unwrap_or(before)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_built_in_parts_differ() {
+        let registry = parts(Registry::empty()).unwrap();
+        assert_eq!(format!("{:?}", Registry::builtin()), format!("{registry:?}"));
+    }
+}
