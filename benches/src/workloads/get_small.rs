@@ -29,10 +29,16 @@ fn run(scale: Scale, report: &mut Report<'_>) -> Result<(), Box<dyn Error>> {
 fn measure(entries: u64, scale: Scale, report: &mut Report<'_>) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let cache = open(&folder.path().join("cache"))?;
-    fill(&cache, 0..entries)?;
-    let path = folder.path().join("raw.sqlite");
-    let (raw, mapped) = (RawSqlite::open(&path, Map::No)?, RawSqlite::open(&path, Map::Yes)?);
-    raw.fill((0..entries).map(Item::new))?;
+    // Each side has a file of its own, or one would find in the processor's cache what another has just read. They
+    // are filled in turns and then read once, or the operating system would have more of one file in memory.
+    let raw = RawSqlite::open(&folder.path().join("raw.sqlite"), Map::No)?;
+    let mapped = RawSqlite::open(&folder.path().join("mapped.sqlite"), Map::Yes)?;
+    for from in (0..entries).step_by(10_000) {
+        let numbers = from..entries.min(from + 10_000);
+        fill(&cache, numbers.clone())?;
+        raw.fill(numbers.clone().map(Item::new))?;
+        mapped.fill(numbers.map(Item::new))?;
+    }
 
     // Each key is asked for once by both sides, and again only where chance has it so.
     let mut random = Random::new(entries);
@@ -40,6 +46,11 @@ fn measure(entries: u64, scale: Scale, report: &mut Report<'_>) -> Result<(), Bo
         (0..size).map(|_| Item { key: key(random.below(entries)), value: Vec::new() }).collect()
     };
     let (mut raw, mut mapped) = (raw.gets()?, mapped.gets()?);
+    for number in 0..entries {
+        let key = key(number);
+        let value: Option<Vec<u8>> = cache.peek(&key)?;
+        black_box((value, raw.get(&key)?, mapped.get(&key)?));
+    }
     let ours = Side::new("Cacheness", |items| {
         for item in items {
             let value: Option<Vec<u8>> = cache.get(&item.key)?;
