@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,11 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
 use crate::metadata::{Change, Condition, EvictionReason, Outcome};
-use crate::names::{BlobId, Timestamp, Version};
+use crate::names::{BlobId, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
 use crate::trailer;
-use crate::validity::{FileSource, Validity};
+use crate::validity::FileSource;
 use crate::value::ValueRef;
 
 /// What became of a put.
@@ -35,6 +36,13 @@ pub struct Stored {
     pub stored_size: u64,
     /// How many other entries were evicted to make room.
     pub evicted: usize,
+}
+
+/// A put whose options have been checked, and whose source files have been captured.
+pub(super) struct Begun {
+    pub(super) key: Key,
+    pub(super) options: PutOptions,
+    sources: Vec<FileSource>,
 }
 
 /// A value that has been encoded but is not stored yet.
@@ -65,7 +73,8 @@ impl Engine {
         value: &ValueRef<'_>,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let (key, options) = self.begin(key, options)?;
+        let begun = self.begin(key, options)?;
+        let options = &begun.options;
         let handler = match &options.handler {
             Some(name) => {
                 let handler = self.registry.handler(name)?;
@@ -98,21 +107,21 @@ impl Engine {
             return Err(Error::new(ErrorKind::Encode, message));
         }
         let format = Format::new(handler, meta, value.type_name());
-        self.assemble(tenant, key, format, writer.finish()?, options)
+        self.assemble(tenant, begun, format, writer.finish()?)
     }
 
     /// Checks what a put was given, and captures its source files before the value is looked at: a file that changes
     /// meanwhile makes the entry invalid.
-    pub(super) fn begin(&self, key: &str, mut options: PutOptions) -> Result<(Key, PutOptions)> {
+    pub(super) fn begin(&self, key: &str, mut options: PutOptions) -> Result<Begun> {
         self.check_open()?;
         let key = Key::new(key)?;
         options.check()?;
-        for source in &mut options.sources {
-            if let Source::Path(path, check) = source {
-                *source = Source::Captured(FileSource::capture_by(path, *check)?);
-            }
-        }
-        Ok((key, options))
+        let sources = std::mem::take(&mut options.sources).into_iter().map(|source| match source {
+            Source::Captured(source) => Ok(source),
+            Source::Path(path, check) => FileSource::capture_by(path, check),
+        });
+        let sources = sources.collect::<Result<_>>()?;
+        Ok(Begun { key, options, sources })
     }
 
     pub(super) fn writer(&self, compression: Compression) -> ValueWriter {
@@ -123,11 +132,11 @@ impl Engine {
     pub(super) fn assemble(
         &self,
         tenant: &Tenant,
-        key: Key,
+        begun: Begun,
         mut format: Format,
         written: Written,
-        options: PutOptions,
     ) -> Result<Prepared> {
+        let Begun { key, options, sources } = begun;
         let now = self.env.now();
         format.type_tag = options.type_tag;
         format.type_version = options.type_version;
@@ -138,12 +147,13 @@ impl Engine {
         let mut tags = options.tags;
         tags.sort_unstable();
         tags.dedup();
-        let location = Location::Blob(BlobId::new(now));
-        let mut entry = Entry::new(tenant.namespace.clone(), key, format, location, now);
+        // Where the value will lie is known when it is written.
+        let mut entry = Entry::new(tenant.namespace.clone(), key, format, Location::InlineOmitted, now);
         entry.size = written.size;
         entry.stored_size = written.stored_size;
         entry.checksums = written.checksums.clone();
-        entry.validity = self.validity(tenant, options.ttl, options.sources, now)?;
+        entry.validity.start_ttl(self.ttl(tenant, options.ttl), now);
+        entry.validity.sources = sources;
         entry.tags = tags;
         entry.priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
         entry.description = options.description;
@@ -151,30 +161,14 @@ impl Engine {
         Ok(Prepared { entry, written, inline: options.inline })
     }
 
-    fn validity(
-        &self,
-        tenant: &Tenant,
-        ttl: TtlOption,
-        sources: Vec<Source>,
-        now: Timestamp,
-    ) -> Result<Validity> {
-        let ttl = match ttl {
+    fn ttl(&self, tenant: &Tenant, asked: TtlOption) -> Option<Duration> {
+        match asked {
             TtlOption::Never => None,
             TtlOption::After(ttl) => Some(ttl),
             TtlOption::Inherit => {
                 self.settings.namespace_ttls.get(&tenant.namespace).copied().or(self.settings.ttl)
             }
-        };
-        let mut validity = Validity::default();
-        validity.start_ttl(ttl, now);
-        validity.sources = sources
-            .into_iter()
-            .map(|source| match source {
-                Source::Captured(source) => Ok(source),
-                Source::Path(path, check) => FileSource::capture_by(path, check),
-            })
-            .collect::<Result<_>>()?;
-        Ok(validity)
+        }
     }
 
     /// Stores a value that has been encoded.
@@ -249,12 +243,8 @@ impl Engine {
             }
             payload => payload,
         };
-        let Some(blob) = entry.blob_id() else {
-            return Err(Error::new(
-                ErrorKind::Unexpected,
-                "a value without a blob id is neither inline nor a blob",
-            ));
-        };
+        let blob = BlobId::new(self.env.now());
+        entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
         self.blobs
             .put(&self.blob_key(blob), source)
@@ -273,7 +263,7 @@ impl Engine {
     }
 
     pub(crate) async fn put_raw(&self, tenant: &Tenant, raw: RawEntry) -> Result<Stored> {
-        let prepared = raw.into_prepared(tenant, self.env.now());
+        let prepared = raw.into_prepared(tenant);
         let prepared = prepared.map_err(|error| error.with_operation("put_raw"));
         self.store(tenant, self.count_error(tenant, prepared)?).await
     }

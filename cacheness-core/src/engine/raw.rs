@@ -13,7 +13,6 @@ use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, FormatMeta};
 use crate::key::Key;
-use crate::names::{BlobId, Timestamp};
 use crate::options::PutOptions;
 
 /// An entry and its stored bytes, as they are: compressed if they were compressed, in the format of their handler.
@@ -30,11 +29,12 @@ pub struct RawEntry {
 impl RawEntry {
     /// Checks that the bytes are the entry's and that a put could have made it, and prepares to store them under
     /// the tenant's namespace.
-    pub(super) fn into_prepared(self, tenant: &Tenant, now: Timestamp) -> Result<Prepared> {
+    pub(super) fn into_prepared(self, tenant: &Tenant) -> Result<Prepared> {
         let Self { mut entry, bytes } = self;
         check_options(&mut entry)?;
         entry.namespace = tenant.namespace.clone();
-        entry.location = Location::Blob(BlobId::new(now));
+        // Where it will lie here is known when it is written.
+        entry.location = Location::InlineOmitted;
         check_size(&entry, bytes.len() as u64)?;
         entry.checksums.verify(&bytes)?;
         let written = Written {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::counting::{Tenant, add};
 use super::get::Stored;
-use super::put::Prepared;
+use super::put::{Begun, Prepared};
 use super::{Engine, EntryState, Owner};
 use crate::entry::{Entry, Format};
 use crate::env::foreign;
@@ -65,7 +65,7 @@ impl Engine {
         mut from: impl Read,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let prepared = self.begin_stream(key, options).and_then(|(key, options, format, mut writer)| {
+        let prepared = self.begin_stream(key, options).and_then(|(begun, format, mut writer)| {
             let mut piece = vec![0; PIECE];
             loop {
                 match foreign(|| from.read(&mut piece)) {
@@ -75,7 +75,7 @@ impl Engine {
                     Err(error) => return Err(source_error(error)),
                 }
             }
-            self.assemble(tenant, key, format, writer.finish()?, options)
+            self.assemble(tenant, begun, format, writer.finish()?)
         });
         self.count_error(
             tenant,
@@ -93,7 +93,7 @@ impl Engine {
     ) -> Result<Prepared> {
         let started = self.begin_stream(key, options);
         let prepared = async {
-            let (key, options, format, mut writer) = started?;
+            let (begun, format, mut writer) = started?;
             let mut piece = vec![0; PIECE];
             loop {
                 let n = from.read(&mut piece).await.map_err(source_error)?;
@@ -102,7 +102,7 @@ impl Engine {
                 }
                 writer.write_all(&piece[..n]).map_err(stream_error)?;
             }
-            self.assemble(tenant, key, format, writer.finish()?, options)
+            self.assemble(tenant, begun, format, writer.finish()?)
         };
         let prepared: Result<Prepared> = prepared.await;
         self.count_error(
@@ -115,8 +115,9 @@ impl Engine {
         &self,
         key: &str,
         options: PutOptions,
-    ) -> Result<(Key, PutOptions, Format, super::writer::ValueWriter)> {
-        let (key, options) = self.begin(key, options)?;
+    ) -> Result<(Begun, Format, super::writer::ValueWriter)> {
+        let begun = self.begin(key, options)?;
+        let options = &begun.options;
         if let Some(name) = options.handler.as_deref().filter(|&name| name != STREAM_HANDLER) {
             let message =
                 format!("a stream is stored by the handler `{STREAM_HANDLER}`; `{name}` was asked for");
@@ -125,7 +126,7 @@ impl Engine {
         let handler = self.registry.handler(STREAM_HANDLER)?;
         let format = Format::new(handler.as_ref(), FormatMeta::default(), "[u8]");
         let writer = self.writer(options.compression.unwrap_or(self.settings.compression));
-        Ok((key, options, format, writer))
+        Ok((begun, format, writer))
     }
 
     /// Opens a value for reading, and counts the lookup.

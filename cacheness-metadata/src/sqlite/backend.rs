@@ -168,13 +168,13 @@ fn set_limits(store: &Store, limits: Limits, now: Timestamp) -> Result<Vec<Evict
     }
     let mut more = store.write(|transaction| {
         transaction.begin_ranking(limits.order)?;
-        Ok(transaction.head.rank_next.is_some())
+        Ok(transaction.is_to_be_ranked(0))
     })?;
     while more {
         more = store.write(|transaction| {
-            transaction.rank_some()?;
+            transaction.rank_some(ENTRIES_PER_STEP)?;
             // Where another process has chosen another order meanwhile, that one goes on with it.
-            Ok(transaction.head.rank_next.is_some() && transaction.head.order == Some(limits.order))
+            Ok(transaction.is_to_be_ranked(0) && transaction.head.order == Some(limits.order))
         })?;
     }
     let mut evicted = Vec::new();

@@ -4,15 +4,22 @@ use cacheness_core::{
     AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, Expiry, GARBAGE_DELAY, Location,
     Namespace, Outcome, Timestamp, Version,
 };
+use rusqlite::params;
 
 use super::failure::Tried;
-use super::schema::{MAX_VERSION, entry_id, generation_of, version_of};
+use super::ranks::RANKED_PER_PUT;
+use super::schema::{entry_id, generation_of};
 use super::statements::Sql;
 use super::transaction::{EntryRow, Transaction};
 
 /// The longest value that stands in the row of its entry. A longer one has a row of its own, so that writing an
 /// access time down does not write the value again.
 const IN_ROW: usize = 2 * 1024;
+
+/// The places of a value, as the column `place` has them.
+pub(super) const IN_BLOB: i64 = 0;
+pub(super) const IN_ENTRIES: i64 = 1;
+pub(super) const IN_INLINE_VALUES: i64 = 2;
 
 /// How many rows of cleared generations each call takes back: more than it adds, so that the room does come back.
 pub(super) const RECLAIMED_PER_CALL: usize = 16;
@@ -63,62 +70,115 @@ impl Transaction<'_, '_> {
             None => self.tenant_or_new(&entry.namespace)?,
         };
         let blob = entry.blob_id().map(|id| *id.as_bytes());
-        if let Some(old) = &old {
-            self.take_out(tenant, old)?;
-            if old.blob != blob {
-                self.discard_blob(old, now)?;
+        let mut old = old;
+        if let Some(row) = &old {
+            self.count_out(tenant, row);
+            if row.blob != blob {
+                self.discard_blob(row, now)?;
             }
         }
         let size = i64::try_from(entry.stored_size).unwrap_or(i64::MAX);
-        let evicted = self.make_room(now, size)?;
+        let mut evicted = Vec::new();
+        if self.is_over(1, size) {
+            // What is replaced is no victim.
+            if let Some(row) = old.take() {
+                self.delete_row(&row)?;
+            }
+            evicted = self.make_room(now, size)?;
+        }
 
-        let number = self.next_version()?;
-        entry.version = Version(number.unsigned_abs());
-        let generation = self.generation(tenant);
-        let rank = self.head.order.map_or(0, |order| order.rank(entry, self.head.age));
-        let id = entry_id(generation, number);
-        self.insert(entry, id, rank, size)?;
+        let version = self.next_version()?;
+        entry.version = Version(version.unsigned_abs());
+        self.count_in(tenant, version, size, entry);
+        let id = old.map_or_else(|| entry_id(self.generation(tenant), version), |old| old.id);
+        let row = EntryRow {
+            id,
+            size,
+            blob,
+            place: match &entry.location {
+                Location::Inline(bytes) if bytes.len() <= IN_ROW => IN_ENTRIES,
+                Location::Inline(_) => IN_INLINE_VALUES,
+                Location::Blob(_) | Location::InlineOmitted => IN_BLOB,
+            },
+            accessed_at: entry.accessed_at.as_nanos(),
+            hits: i64::try_from(entry.hits).unwrap_or(i64::MAX),
+            rank: self.head.order.map_or(0, |order| order.rank(entry, self.head.age)),
+            priority: f64::from(entry.priority),
+            version,
+        };
+        self.write(&row, old.as_ref(), entry)?;
+        match &old {
+            Some(old) => self.move_rank(old, row.priority, row.rank)?,
+            None => self.insert_rank(&row)?,
+        }
+        if self.is_to_be_ranked(size) {
+            self.rank_some(RANKED_PER_PUT)?;
+        }
+        Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
+    }
 
-        let blob_bytes = if blob.is_some() { size } else { 0 };
+    /// Writes the row of an entry in place of `old`, or a new one.
+    fn write(&mut self, row: &EntryRow, old: Option<&EntryRow>, entry: &Entry) -> Tried<()> {
+        let inline: &[u8] = match &entry.location {
+            Location::Inline(bytes) => bytes,
+            Location::Blob(_) | Location::InlineOmitted => &[],
+        };
+        if let Some(old) = old.filter(|old| old.place == IN_INLINE_VALUES) {
+            self.session.statement(Sql::DeleteInline)?.execute((old.version,))?;
+        }
+        if row.place == IN_INLINE_VALUES {
+            self.session.statement(Sql::InsertInline)?.execute((row.version, inline))?;
+        }
+        let write = if old.is_some() { Sql::ReplaceEntry } else { Sql::InsertEntry };
+        let write = self.session.statement(write)?;
+        let columns = params![
+            row.id,
+            row.version,
+            row.accessed_at,
+            row.hits,
+            entry.validity.expires_at.map(Timestamp::as_nanos),
+            row.size,
+            row.priority,
+            row.rank,
+            row.place,
+            row.blob.as_ref().map(|id| &id[..]),
+            entry.to_stored(),
+            (row.place == IN_ENTRIES).then_some(inline),
+            generation_of(row.id),
+            entry.key.as_str(),
+        ];
+        // What is replaced keeps its generation and key, the last two.
+        write.execute(if old.is_some() { &columns[..12] } else { columns })?;
+        Ok(())
+    }
+
+    /// Adds an entry to the totals.
+    fn count_in(&mut self, tenant: usize, version: i64, size: i64, entry: &Entry) {
+        let blob_bytes = if entry.blob_id().is_some() { size } else { 0 };
         let tenant = self.change(tenant);
         tenant.entries = tenant.entries.saturating_add(1);
         tenant.bytes = tenant.bytes.saturating_add(size);
         tenant.blob_bytes = tenant.blob_bytes.saturating_add(blob_bytes);
+        tenant.ages.add(version, entry.created_at.as_nanos());
         self.head.entries = self.head.entries.saturating_add(1);
         self.head.bytes = self.head.bytes.saturating_add(size);
         self.own_entries += 1;
         self.own_bytes = self.own_bytes.saturating_add(size);
-        self.rank_put(f64::from(entry.priority), rank, id, size)?;
-        Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
     }
 
-    fn insert(&mut self, entry: &Entry, id: i64, rank: i64, size: i64) -> Tried<()> {
-        let record = entry.to_stored();
-        let blob = entry.blob_id();
-        let (place, inline): (i64, Option<&[u8]>) = match &entry.location {
-            Location::Inline(bytes) if bytes.len() <= IN_ROW => (1, Some(bytes)),
-            Location::Inline(bytes) => {
-                self.session.statement(Sql::InsertInline)?.execute((id, &bytes[..]))?;
-                (2, None)
-            }
-            Location::Blob(_) | Location::InlineOmitted => (0, None),
-        };
-        self.session.statement(Sql::InsertEntry)?.execute((
-            id,
-            generation_of(id),
-            entry.key.as_str(),
-            entry.accessed_at.as_nanos(),
-            i64::try_from(entry.hits).unwrap_or(i64::MAX),
-            entry.validity.expires_at.map(Timestamp::as_nanos),
-            size,
-            f64::from(entry.priority),
-            rank,
-            place,
-            blob.as_ref().map(|id| &id.as_bytes()[..]),
-            &record[..],
-            inline,
-        ))?;
-        Ok(())
+    /// Takes an entry out of the totals.
+    fn count_out(&mut self, tenant: usize, row: &EntryRow) {
+        let tenant = self.change(tenant);
+        tenant.entries = (tenant.entries - 1).max(0);
+        tenant.bytes = (tenant.bytes - row.size).max(0);
+        tenant.blob_bytes = (tenant.blob_bytes - row.blob_bytes()).max(0);
+        tenant.ages.remove(row.version);
+        self.head.entries = (self.head.entries - 1).max(0);
+        self.head.bytes = (self.head.bytes - row.size).max(0);
+        if row.version >= self.own_from {
+            self.own_entries -= 1;
+            self.own_bytes = (self.own_bytes - row.size).max(0);
+        }
     }
 
     fn remove(
@@ -180,16 +240,9 @@ impl Transaction<'_, '_> {
     /// Writes down uses of entries that still have the version they were read at.
     pub(super) fn record(&mut self, accesses: &[cacheness_core::EntryAccess]) -> Tried<()> {
         for access in accesses {
-            let Ok(number) = i64::try_from(access.version.0) else { continue };
             let Some(tenant) = self.tenant(&access.namespace)? else { continue };
-            if number > MAX_VERSION {
-                continue;
-            }
-            let id = entry_id(self.generation(tenant), number);
-            let mut rows = self.session.statement(Sql::FindById)?.query((id, access.key.as_str()))?;
-            let found = rows.next()?.map(EntryRow::read).transpose()?;
-            drop(rows);
-            if let Some(row) = found {
+            let found = self.find(self.generation(tenant), access.key.as_str())?;
+            if let Some(row) = found.filter(|row| version(row) == access.version) {
                 self.write_use(&row, access.accessed_at, access.hits)?;
             }
         }
@@ -202,7 +255,7 @@ impl Transaction<'_, '_> {
         let sum = row.hits.saturating_add(i64::try_from(hits).unwrap_or(i64::MAX));
         let rank = self.head.order.map_or(row.rank, |order| order.rank_after_access(row.rank, at, hits));
         self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum, rank))?;
-        self.move_rank(row, rank)?;
+        self.move_rank(row, row.priority, rank)?;
         Ok(EntryRow { accessed_at, hits: sum, rank, ..*row })
     }
 
@@ -214,24 +267,15 @@ impl Transaction<'_, '_> {
     /// Deletes an entry of a namespace and takes it out of the totals. What becomes of its blob is said apart.
     pub(super) fn take_out(&mut self, tenant: usize, row: &EntryRow) -> Tried<()> {
         self.delete_row(row)?;
-        let tenant = self.change(tenant);
-        tenant.entries = (tenant.entries - 1).max(0);
-        tenant.bytes = (tenant.bytes - row.size).max(0);
-        tenant.blob_bytes = (tenant.blob_bytes - row.blob_bytes()).max(0);
-        self.head.entries = (self.head.entries - 1).max(0);
-        self.head.bytes = (self.head.bytes - row.size).max(0);
-        if version_of(row.id) >= self.own_from {
-            self.own_entries -= 1;
-            self.own_bytes = (self.own_bytes - row.size).max(0);
-        }
+        self.count_out(tenant, row);
         Ok(())
     }
 
     pub(super) fn delete_row(&mut self, row: &EntryRow) -> Tried<()> {
         self.session.statement(Sql::DeleteEntry)?.execute((row.id,))?;
         self.delete_rank(row)?;
-        if row.place == 2 {
-            self.session.statement(Sql::DeleteInline)?.execute((row.id,))?;
+        if row.place == IN_INLINE_VALUES {
+            self.session.statement(Sql::DeleteInline)?.execute((row.version,))?;
         }
         Ok(())
     }
@@ -255,5 +299,5 @@ impl Transaction<'_, '_> {
 }
 
 fn version(row: &EntryRow) -> Version {
-    Version(version_of(row.id).unsigned_abs())
+    Version(row.version.unsigned_abs())
 }

@@ -7,7 +7,7 @@ use cacheness_core::{
 use rusqlite::Row;
 
 use super::failure::{Tried, damaged};
-use super::schema::{generation_of, version_of};
+use super::schema::generation_of;
 use super::statements::Sql;
 use super::transaction::{EntryRow, Transaction, lenient};
 
@@ -23,10 +23,10 @@ pub(super) struct Candidate {
 
 impl Candidate {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let name = row.get_ref(9)?.as_str().ok();
+        let name = row.get_ref(10)?.as_str().ok();
         Ok(Self {
             row: EntryRow::read(row)?,
-            key: row.get_ref(8)?.as_str().map(str::to_owned).unwrap_or_default(),
+            key: row.get_ref(9)?.as_str().map(str::to_owned).unwrap_or_default(),
             namespace: name.and_then(|name| Namespace::new(name).ok()),
         })
     }
@@ -120,7 +120,7 @@ impl Transaction<'_, '_> {
             return Ok(false);
         }
         let row = &candidate.row;
-        let version = Version(version_of(row.id).unsigned_abs());
+        let version = Version(row.version.unsigned_abs());
         let Some(uses) = self.take_uses(name, &candidate.key, version) else { return Ok(false) };
         if order.rank_after_access(row.rank, uses.accessed_at, uses.hits) <= row.rank {
             return Ok(false);

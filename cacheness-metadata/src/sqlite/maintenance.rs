@@ -2,6 +2,7 @@
 
 use cacheness_core::{Counters, Namespace, Timestamp};
 
+use super::ages::Ages;
 use super::failure::Tried;
 use super::statements::Sql;
 use super::transaction::Transaction;
@@ -19,12 +20,16 @@ impl Transaction<'_, '_> {
         let removed = tenant.entries;
         let (bytes, blob_bytes) = (tenant.bytes, tenant.blob_bytes);
         (tenant.entries, tenant.bytes, tenant.blob_bytes) = (0, 0, 0);
+        tenant.ages = Ages::default();
         self.head.entries = (self.head.entries - removed).max(0);
         self.head.bytes = (self.head.bytes - bytes).max(0);
         self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(blob_bytes);
         if removed > 0 {
             self.session.statement(Sql::InsertCleared)?.execute((old, now.as_nanos()))?;
             self.head.cleared += 1;
+        }
+        if drop || removed > 0 {
+            self.session.statement(Sql::ForgetTotals)?.execute((old,))?;
         }
         if drop {
             self.session.statement(Sql::DeleteNamespace)?.execute((name.as_str(),))?;

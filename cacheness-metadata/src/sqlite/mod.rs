@@ -4,6 +4,7 @@
 //! The schema stands in `schema.rs`, all statements in `statements.rs`. One connection writes; what concurrent
 //! callers put is grouped into one commit by whoever gets the connection (`writer.rs`). A few connections read.
 
+mod ages;
 mod backend;
 mod changes;
 mod config;

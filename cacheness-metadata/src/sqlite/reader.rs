@@ -8,11 +8,12 @@ use cacheness_core::{
 };
 use rusqlite::Row;
 
+use super::changes::{IN_BLOB, IN_INLINE_VALUES};
 use super::connection::Session;
 use super::failure::{Failure, Tried, damaged};
-use super::schema::version_of;
+use super::schema::MAX_VERSION;
 use super::statements::Sql;
-use super::transaction::lenient;
+use super::transaction::{ages, lenient};
 
 /// How much of stored records and keys a page has at most, unless one entry alone has more.
 const PAGE_BYTES: usize = 4 << 20;
@@ -25,12 +26,12 @@ pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) 
         let mut rows = session.statement(Sql::Get)?.query((name.as_str(), key))?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let inline = match lenient(row.get_ref(5)?) {
-            0 => None,
-            2 => {
-                let id: i64 = row.get(0)?;
+            IN_BLOB => None,
+            IN_INLINE_VALUES => {
+                let version: i64 = row.get(0)?;
                 let mut entry = entry_of(row, name.clone(), None)?;
                 drop(rows);
-                let mut rows = session.statement(Sql::InlineValue)?.query((id,))?;
+                let mut rows = session.statement(Sql::InlineValue)?.query((version,))?;
                 let Some(row) = rows.next()? else { continue };
                 if entry.location == Location::InlineOmitted {
                     let bytes = row.get_ref(0)?.as_blob().map_err(|_| damaged("a value has another type"))?;
@@ -48,7 +49,7 @@ pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) 
 /// Puts an entry together from the columns of `stored!`. `inline` is what was read of its bytes; `None` where they
 /// were left out.
 pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Option<Bytes>>) -> Tried<Entry> {
-    let id: i64 = row.get(0)?;
+    let version: i64 = row.get(0)?;
     let column = |index: usize| -> Tried<&[u8]> {
         let value = row.get_ref(index)?;
         value.as_bytes().map_err(|_| damaged("a column has another type than was written").into())
@@ -58,11 +59,11 @@ pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Optio
         record: column(6)?,
         namespace,
         key,
-        version: Version(version_of(id).unsigned_abs()),
+        version: Version(version.clamp(0, MAX_VERSION).unsigned_abs()),
         accessed_at: Timestamp::from_nanos(lenient(row.get_ref(2)?)),
         hits: lenient(row.get_ref(3)?).max(0).unsigned_abs(),
         expires_at: row.get_ref(4)?.as_i64().ok().map(Timestamp::from_nanos),
-        inline_omitted: inline.is_none() && lenient(row.get_ref(5)?) != 0,
+        inline_omitted: inline.is_none() && lenient(row.get_ref(5)?) != IN_BLOB,
         inline: inline.flatten(),
     };
     entry.decode().map_err(|error| match error.kind() {
@@ -198,10 +199,9 @@ pub(super) fn stats(session: &mut Session<'_, '_>, name: Option<&Namespace>) -> 
             if let Some(row) = rows.next()? {
                 stats.entries = count(row, 0)?;
                 stats.stored_bytes = count(row, 1)?;
-                stats.counters = counters(row, 2)?;
+                stats.oldest_entry = ages(row, 2)?.oldest().map(Timestamp::from_nanos);
+                stats.counters = counters(row, 3)?;
             }
-            drop(rows);
-            stats.oldest_entry = oldest(session, name)?;
         }
         None => {
             let mut rows = session.statement(Sql::Totals)?.query(())?;
@@ -216,19 +216,14 @@ pub(super) fn stats(session: &mut Session<'_, '_>, name: Option<&Namespace>) -> 
                 stats.counters.add(&counters(row, 0)?);
             }
             drop(rows);
-            for name in namespaces(session)? {
-                let oldest = oldest(session, &name)?;
+            let mut rows = session.statement(Sql::AllAges)?.query(())?;
+            while let Some(row) = rows.next()? {
+                let oldest = ages(row, 0)?.oldest().map(Timestamp::from_nanos);
                 stats.oldest_entry = [stats.oldest_entry, oldest].into_iter().flatten().min();
             }
         }
     }
     Ok(stats)
-}
-
-fn oldest(session: &mut Session<'_, '_>, name: &Namespace) -> Tried<Option<Timestamp>> {
-    let mut rows = session.statement(Sql::Oldest)?.query((name.as_str(),))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(entry_of(row, name.clone(), None)?.created_at))
 }
 
 fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {

@@ -11,10 +11,11 @@ pub(super) const APPLICATION_ID: i64 = 0x4361_6368;
 /// The format that this version writes, kept in `user_version`.
 pub(super) const FORMAT: i64 = 1;
 
-/// How many bits of an entry's id are its version; the bits above are its generation.
+/// How many bits of an entry's id are a version; the bits above are its generation.
 ///
-/// So the entries of a generation stand together in the order in which they were put: the first is the oldest, and
-/// what a cleared generation left is one range. 42 bits are 30,000 puts a second for four years without a pause.
+/// So the entries of a generation stand together, and what a cleared generation left is one range. It is the version
+/// of the put that brought the key in: later puts under the key change the row where it stands. 42 bits are 30,000
+/// puts a second for four years without a pause.
 pub(super) const VERSION_BITS: u32 = 42;
 
 /// The highest version.
@@ -24,22 +25,23 @@ pub(super) const MAX_VERSION: i64 = (1 << VERSION_BITS) - 1;
 /// those that are no longer in use.
 pub(super) const MAX_GENERATION: i64 = (1 << (63 - VERSION_BITS)) - 2;
 
-/// The tables. The row of `namespaces` whose name is empty stands for the whole cache: a put then changes one page
-/// for all totals. There `generation` is the last one issued and `blob_bytes` the length of all garbage.
+/// The tables. `totals` holds what each put changes: a row for each generation that is in use, and one for the whole
+/// cache, whose generation is 0 and whose `blob_bytes` are the length of all garbage. They are narrow, so that they
+/// stand on few pages, and apart from what a lookup reads. `state` has one row, of what seldom changes; its
+/// `generation` is the last one issued.
 ///
-/// `ranks` repeats the ranks of entries in their order while there is a limit, but may leave out those with a version
-/// above `ranked_up_to`: a put then changes one page less.
+/// `ranks` repeats the ranks of the entries with ids below `ranked_to` in their order. While `ranked_to` is null it is
+/// empty: a cache that is far from its limits does not need it, and a put changes a page or two less.
 ///
-/// `entries.place` says where the value lies: 0 in a blob, 1 in `inline`, 2 in `inline_values`.
+/// `entries.place` says where the value lies: 0 in a blob, 1 in `inline`, 2 in `inline_values` under the entry's
+/// version. A reader that finds no such row has been overtaken by a put; a row of another version it cannot take for
+/// its own.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE namespaces (
     name TEXT PRIMARY KEY,
     generation INTEGER NOT NULL,
-    entries INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0,
-    blob_bytes INTEGER NOT NULL DEFAULT 0,
     hits INTEGER NOT NULL DEFAULT 0,
     misses INTEGER NOT NULL DEFAULT 0,
     puts INTEGER NOT NULL DEFAULT 0,
@@ -48,18 +50,30 @@ CREATE TABLE namespaces (
     expirations INTEGER NOT NULL DEFAULT 0,
     errors INTEGER NOT NULL DEFAULT 0,
     bytes_out INTEGER NOT NULL DEFAULT 0,
-    bytes_in INTEGER NOT NULL DEFAULT 0,
-    sequence INTEGER,
-    age INTEGER,
-    eviction_order TEXT,
-    rank_next INTEGER,
-    ranked_up_to INTEGER,
-    cleared INTEGER
+    bytes_in INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX namespaces_by_generation ON namespaces (generation);
 
+CREATE TABLE totals (
+    generation INTEGER PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    blob_bytes INTEGER NOT NULL,
+    sequence INTEGER,
+    age INTEGER,
+    ages BLOB
+);
+
+CREATE TABLE state (
+    generation INTEGER NOT NULL,
+    eviction_order TEXT,
+    ranked_to INTEGER,
+    cleared INTEGER NOT NULL
+);
+
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     key TEXT NOT NULL,
     accessed_at INTEGER NOT NULL,
@@ -83,7 +97,7 @@ CREATE TABLE ranks (
     PRIMARY KEY (priority, rank, id)
 ) WITHOUT ROWID;
 
-CREATE TABLE inline_values (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE inline_values (version INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 
 CREATE TABLE garbage (
     not_before INTEGER NOT NULL,
@@ -94,17 +108,13 @@ CREATE TABLE garbage (
 
 CREATE TABLE cleared (generation INTEGER PRIMARY KEY, cleared_at INTEGER NOT NULL);
 
-INSERT INTO namespaces (name, generation, sequence, age, ranked_up_to, cleared) VALUES ('', 0, 0, 0, 0, 0);
+INSERT INTO totals (generation, entries, bytes, blob_bytes, sequence, age) VALUES (0, 0, 0, 0, 0, 0);
+INSERT INTO state (generation, cleared) VALUES (0, 0);
 ";
 
-/// The id of an entry.
+/// The id of an entry whose key came in with this version.
 pub(super) fn entry_id(generation: i64, version: i64) -> i64 {
     (generation << VERSION_BITS) | version
-}
-
-/// The version in an entry's id.
-pub(super) fn version_of(id: i64) -> i64 {
-    id & MAX_VERSION
 }
 
 /// The generation in an entry's id.

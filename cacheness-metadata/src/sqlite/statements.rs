@@ -22,14 +22,14 @@ macro_rules! statements {
 /// What `reader::entry_of` reads.
 macro_rules! stored {
     () => {
-        "e.id, e.key, e.accessed_at, e.hits, e.expires_at, e.place, e.record"
+        "e.version, e.key, e.accessed_at, e.hits, e.expires_at, e.place, e.record"
     };
 }
 
 /// What `EntryRow` reads.
 macro_rules! row {
     () => {
-        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority"
+        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority, e.version"
     };
 }
 
@@ -41,7 +41,7 @@ macro_rules! candidate {
             row!(),
             ", e.key, n.name FROM ",
             $from,
-            " LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > ''"
+            " LEFT JOIN namespaces n ON n.generation = e.generation"
         )
     };
 }
@@ -57,22 +57,26 @@ statements! {
     Commit: "COMMIT";
     Rollback: "ROLLBACK";
 
-    Head: "SELECT generation, entries, bytes, blob_bytes, sequence, age, eviction_order, rank_next, cleared, \
-           ranked_up_to FROM namespaces WHERE name = ''";
-    SaveTotals: "UPDATE namespaces SET entries = ?1, bytes = ?2, blob_bytes = ?3, sequence = ?4, age = ?5, \
-                 ranked_up_to = ?6 WHERE name = ''";
-    SaveHead: "UPDATE namespaces SET generation = ?1, eviction_order = ?2, rank_next = ?3, cleared = ?4 \
-               WHERE name = ''";
+    DataVersion: "PRAGMA data_version";
 
-    Namespace: "SELECT generation, entries, bytes, blob_bytes FROM namespaces WHERE name = ?1";
+    Head: "SELECT s.generation, t.entries, t.bytes, t.blob_bytes, t.sequence, t.age, s.eviction_order, s.ranked_to, \
+           s.cleared FROM totals t CROSS JOIN state s WHERE t.generation = 0";
+    SaveTotals: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, sequence, age) \
+                 VALUES (0, ?1, ?2, ?3, ?4, ?5)";
+    SaveState: "UPDATE state SET generation = ?1, eviction_order = ?2, ranked_to = ?3, cleared = ?4";
+
+    Namespace: "SELECT n.generation, t.entries, t.bytes, t.blob_bytes, t.ages FROM namespaces n \
+                LEFT JOIN totals t ON t.generation = n.generation WHERE n.name = ?1";
     InsertNamespace: "INSERT INTO namespaces (name, generation) VALUES (?1, ?2)";
-    SaveNamespace: "UPDATE namespaces SET entries = ?2, bytes = ?3, blob_bytes = ?4 WHERE name = ?1";
+    SaveNamespace: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, ages) \
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+    ForgetTotals: "DELETE FROM totals WHERE generation = ?1";
     SetGeneration: "UPDATE namespaces SET generation = ?2 WHERE name = ?1";
     DeleteNamespace: "DELETE FROM namespaces WHERE name = ?1";
-    GenerationInUse: "SELECT EXISTS (SELECT 1 FROM namespaces WHERE generation = ?1 AND name > '') \
+    GenerationInUse: "SELECT EXISTS (SELECT 1 FROM namespaces WHERE generation = ?1) \
                       OR EXISTS (SELECT 1 FROM cleared WHERE generation = ?1)";
     NextNamespace: "SELECT name FROM namespaces WHERE name > ?1 ORDER BY name LIMIT 1";
-    NamespaceNames: "SELECT name FROM namespaces WHERE name > '' ORDER BY name";
+    NamespaceNames: "SELECT name FROM namespaces ORDER BY name";
 
     Counters: concat!("SELECT ", counters!(), " FROM namespaces WHERE name = ?1");
     SetCounters: "UPDATE namespaces SET hits = ?2, misses = ?3, puts = ?4, removals = ?5, evictions = ?6, \
@@ -80,20 +84,19 @@ statements! {
     CountVictims: "UPDATE namespaces SET evictions = evictions + ?2, expirations = expirations + ?3 WHERE name = ?1";
     ResetAllCounters: "UPDATE namespaces SET hits = 0, misses = 0, puts = 0, removals = 0, evictions = 0, \
                        expirations = 0, errors = 0, bytes_out = 0, bytes_in = 0";
-    Stats: concat!("SELECT entries, bytes, ", counters!(), " FROM namespaces WHERE name = ?1");
-    AllCounters: concat!("SELECT ", counters!(), " FROM namespaces WHERE name > ''");
-    Totals: "SELECT entries, bytes, blob_bytes FROM namespaces WHERE name = ''";
-    Oldest: concat!(
-        "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
-         ON e.id >= n.generation << 42 AND e.id < (n.generation + 1) << 42 \
-         WHERE n.name = ?1 ORDER BY e.id LIMIT 1"
+    Stats: concat!(
+        "SELECT t.entries, t.bytes, t.ages, ", counters!(), " FROM namespaces n \
+         LEFT JOIN totals t ON t.generation = n.generation WHERE n.name = ?1"
     );
+    AllCounters: concat!("SELECT ", counters!(), " FROM namespaces");
+    Totals: "SELECT entries, bytes, blob_bytes FROM totals WHERE generation = 0";
+    AllAges: "SELECT ages FROM totals WHERE generation > 0";
 
     Get: concat!(
         "SELECT ", stored!(), ", e.inline FROM namespaces n CROSS JOIN entries e \
          ON e.generation = n.generation AND e.key = ?2 WHERE n.name = ?1"
     );
-    InlineValue: "SELECT bytes FROM inline_values WHERE id = ?1";
+    InlineValue: "SELECT bytes FROM inline_values WHERE version = ?1";
     List: concat!(
         "SELECT ", stored!(), " FROM namespaces n CROSS JOIN entries e \
          ON e.generation = n.generation AND e.key >= ?2 WHERE n.name = ?1 ORDER BY e.key LIMIT ?3"
@@ -104,24 +107,22 @@ statements! {
     );
 
     Find: concat!("SELECT ", row!(), " FROM entries e WHERE e.generation = ?1 AND e.key = ?2");
-    FindById: concat!("SELECT ", row!(), " FROM entries e WHERE e.id = ?1 AND e.key = ?2");
-    InsertEntry: "INSERT INTO entries (id, generation, key, accessed_at, hits, expires_at, stored_size, priority, \
-                  rank, place, blob_id, record, inline) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    InsertEntry: "INSERT INTO entries (id, version, accessed_at, hits, expires_at, stored_size, priority, rank, \
+                  place, blob_id, record, inline, generation, key) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    ReplaceEntry: "UPDATE entries SET version = ?2, accessed_at = ?3, hits = ?4, expires_at = ?5, stored_size = ?6, \
+                   priority = ?7, rank = ?8, place = ?9, blob_id = ?10, record = ?11, inline = ?12 WHERE id = ?1";
     DeleteEntry: "DELETE FROM entries WHERE id = ?1";
-    InsertInline: "INSERT OR REPLACE INTO inline_values (id, bytes) VALUES (?1, ?2)";
-    DeleteInline: "DELETE FROM inline_values WHERE id = ?1";
+    InsertInline: "INSERT OR REPLACE INTO inline_values (version, bytes) VALUES (?1, ?2)";
+    DeleteInline: "DELETE FROM inline_values WHERE version = ?1";
     Use: "UPDATE entries SET accessed_at = ?2, hits = ?3, rank = ?4 WHERE id = ?1";
     SetRank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
     Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
     ExpiresAt: "SELECT expires_at FROM entries WHERE id = ?1";
 
     InsertRank: "INSERT OR IGNORE INTO ranks (priority, rank, id) VALUES (?1, ?2, ?3)";
-    MoveRank: "UPDATE OR IGNORE ranks SET rank = ?4 WHERE priority = ?1 AND rank = ?2 AND id = ?3";
+    MoveRank: "UPDATE OR IGNORE ranks SET priority = ?4, rank = ?5 WHERE priority = ?1 AND rank = ?2 AND id = ?3";
     DeleteRank: "DELETE FROM ranks WHERE priority = ?1 AND rank = ?2 AND id = ?3";
-    RankNew: "INSERT OR IGNORE INTO ranks (priority, rank, id) \
-              SELECT e.priority, e.rank, e.id FROM namespaces n CROSS JOIN entries e \
-              ON e.id > (n.generation << 42 | ?1) AND e.id < (n.generation + 1) << 42 WHERE n.name > ''";
-    CountNamespaces: "SELECT count(*) FROM namespaces";
 
     Expired: concat!(
         candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 ORDER BY e.expires_at LIMIT ?2"
@@ -131,16 +132,16 @@ statements! {
     );
     LowestNotOwn: concat!(
         candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"),
-        " WHERE +(r.id & 4398046511103) < ?2 ORDER BY r.priority, r.rank, r.id LIMIT ?1"
+        " WHERE e.version < ?2 ORDER BY r.priority, r.rank, r.id LIMIT ?1"
     );
     ExpiredNotOwn: concat!(
         candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 \
-         AND +(e.id & 4398046511103) < ?3 ORDER BY e.expires_at LIMIT ?2"
+         AND e.version < ?3 ORDER BY e.expires_at LIMIT ?2"
     );
     AnyExpired: "SELECT EXISTS (SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= ?1)";
     Unranked: concat!(
-        "SELECT ", stored!(), ", n.name, e.rank, e.priority FROM entries e \
-         LEFT JOIN namespaces n ON n.generation = e.generation AND n.name > '' \
+        "SELECT ", stored!(), ", n.name, e.rank, e.priority, e.id FROM entries e \
+         LEFT JOIN namespaces n ON n.generation = e.generation \
          WHERE e.id >= ?1 ORDER BY e.id LIMIT ?2"
     );
 

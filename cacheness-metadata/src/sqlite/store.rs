@@ -8,7 +8,7 @@ use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Limits, Result};
 
 use super::connection::{Database, Session};
 use super::failure::{Failure, Tried};
-use super::transaction::Transaction;
+use super::transaction::{Known, Transaction};
 use super::writer::Queue;
 
 /// An open index.
@@ -38,6 +38,7 @@ thread_local! {
 pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) limits: Limits,
+    pub(super) known: Option<Known>,
 }
 
 /// What a store is made of.
@@ -61,7 +62,7 @@ impl Store {
             env: parts.env,
             accesses: parts.accesses,
             queue: Queue::default(),
-            writer: Mutex::new(Some(Writer { database: parts.writer, limits: Limits::unbounded() })),
+            writer: Mutex::new(Some(Writer { database: parts.writer, limits: Limits::unbounded(), known: None })),
             readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
             transactions: AtomicU64::new(0),
         }
@@ -126,8 +127,9 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>,
     ) -> Result<T> {
         self.transactions.fetch_add(1, Ordering::Relaxed);
-        let Writer { database, limits } = writer;
-        let result = database.session(|session| Transaction::run(session, *limits, &self.accesses, work));
+        let Writer { database, limits, known } = writer;
+        let result =
+            database.session(|session| Transaction::run(session, *limits, &self.accesses, known, work));
         result.map_err(|failure| self.told(failure))
     }
 

@@ -7,12 +7,13 @@ use cacheness_core::{
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
+use super::ages::Ages;
 use super::connection::Session;
 use super::failure::{Tried, damaged};
 use super::schema::{MAX_GENERATION, MAX_VERSION};
 use super::statements::Sql;
 
-/// The row that stands for the whole cache.
+/// What stands for the whole cache.
 #[derive(Clone, PartialEq)]
 pub(super) struct Head {
     pub(super) generation: i64,
@@ -22,26 +23,43 @@ pub(super) struct Head {
     pub(super) sequence: i64,
     /// The rank of the last victim.
     pub(super) age: i64,
-    /// By which order entries are ranked; `None` while there is no limit, and then `ranks` is empty.
+    /// By which order the ranks of entries are; `None` while there is no limit.
     pub(super) order: Option<EvictionOrder>,
-    /// The first entry that is still to be ranked by a new order.
-    pub(super) rank_next: Option<i64>,
-    /// The version up to which every entry of a namespace has its row in `ranks`; no later one needs to.
-    pub(super) ranked_up_to: i64,
+    /// Entries with ids below this have a row in `ranks`, all others have none; `None` where nothing is ranked.
+    pub(super) ranked_to: Option<i64>,
     /// How many cleared generations are still to be taken back.
     pub(super) cleared: i64,
 }
 
-/// The row of a namespace.
+/// A namespace and its totals.
 pub(super) struct Tenant {
     pub(super) name: Namespace,
     pub(super) generation: i64,
     pub(super) entries: i64,
     pub(super) bytes: i64,
     pub(super) blob_bytes: i64,
+    pub(super) ages: Ages,
     pub(super) evictions: i64,
     pub(super) expirations: i64,
     changed: bool,
+}
+
+impl Tenant {
+    /// Takes note that its changes have been committed.
+    fn settle(&mut self) {
+        (self.evictions, self.expirations, self.changed) = (0, 0, false);
+    }
+}
+
+impl Known {
+    /// What `last` says, if it still holds, or else what stands in the database. To be called within a transaction.
+    fn now(session: &mut Session<'_, '_>, last: Option<Self>) -> Tried<Self> {
+        let data_version = session.statement(Sql::DataVersion)?.query_row((), |row| row.get(0))?;
+        match last.filter(|last| last.data_version == data_version) {
+            Some(last) => Ok(last),
+            None => Ok(Self { data_version, head: Head::read(session)?, tenants: Vec::new() }),
+        }
+    }
 }
 
 /// An entry's row, as far as changes need it.
@@ -55,6 +73,7 @@ pub(super) struct EntryRow {
     pub(super) hits: i64,
     pub(super) rank: i64,
     pub(super) priority: f64,
+    pub(super) version: i64,
 }
 
 impl EntryRow {
@@ -71,6 +90,7 @@ impl EntryRow {
             hits: number(5)?.max(0),
             rank: number(6)?,
             priority: row.get_ref(7)?.as_f64().unwrap_or(0.0),
+            version: number(8)?.clamp(0, MAX_VERSION),
         })
     }
 
@@ -80,9 +100,24 @@ impl EntryRow {
     }
 }
 
+/// Reads a column `ages`.
+pub(super) fn ages(row: &Row<'_>, index: usize) -> rusqlite::Result<Ages> {
+    Ok(row.get_ref(index)?.as_blob().map(Ages::from_bytes).unwrap_or_default())
+}
+
 pub(super) fn lenient(value: ValueRef<'_>) -> i64 {
     value.as_i64().unwrap_or(0)
 }
+
+/// What a connection knows of the totals from its last transaction. It holds as long as nobody else has committed.
+pub(super) struct Known {
+    data_version: i64,
+    head: Head,
+    tenants: Vec<Tenant>,
+}
+
+/// The most namespaces whose totals are kept between transactions.
+const KNOWN_TENANTS: usize = 64;
 
 /// A transaction that is under way.
 pub(super) struct Transaction<'s, 'c> {
@@ -106,15 +141,18 @@ impl<'s, 'c> Transaction<'s, 'c> {
         mut session: Session<'s, 'c>,
         limits: Limits,
         accesses: &'s AccessLog,
+        known: &mut Option<Known>,
         work: impl FnOnce(&mut Self) -> Tried<T>,
     ) -> Tried<T> {
+        // Where anything goes wrong on the way, nothing is known any more.
+        let last = known.take();
         if !session.connection.is_autocommit() {
             // A panic left a transaction open.
             session.statement(Sql::Rollback)?.execute(())?;
         }
         session.statement(Sql::Begin)?.execute(())?;
-        let head = match Head::read(&mut session) {
-            Ok(head) => head,
+        let (data_version, head, tenants) = match Known::now(&mut session, last) {
+            Ok(Known { data_version, head, tenants }) => (data_version, head, tenants),
             Err(error) => {
                 let _ = session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
                 return Err(error);
@@ -127,7 +165,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
             head,
             limits,
             accesses,
-            tenants: Vec::new(),
+            tenants,
             taken: Vec::new(),
             own_from,
             own_entries: 0,
@@ -140,6 +178,11 @@ impl<'s, 'c> Transaction<'s, 'c> {
         });
         if result.is_err() {
             transaction.undo();
+        } else {
+            let Self { head, mut tenants, .. } = transaction;
+            tenants.iter_mut().for_each(Tenant::settle);
+            tenants.truncate(KNOWN_TENANTS);
+            *known = Some(Known { data_version, head, tenants });
         }
         result
     }
@@ -164,12 +207,12 @@ impl<'s, 'c> Transaction<'s, 'c> {
 
     fn save(&mut self) -> Tried<()> {
         for tenant in self.tenants.iter().filter(|tenant| tenant.changed) {
-            let name = tenant.name.as_str();
             let save = self.session.statement(Sql::SaveNamespace)?;
-            save.execute((name, tenant.entries, tenant.bytes, tenant.blob_bytes))?;
+            let ages = tenant.ages.to_bytes();
+            save.execute((tenant.generation, tenant.entries, tenant.bytes, tenant.blob_bytes, ages))?;
             if tenant.evictions > 0 || tenant.expirations > 0 {
                 let count = self.session.statement(Sql::CountVictims)?;
-                count.execute((name, tenant.evictions, tenant.expirations))?;
+                count.execute((tenant.name.as_str(), tenant.evictions, tenant.expirations))?;
             }
         }
         let (now, before) = (&self.head, &self.before);
@@ -177,12 +220,12 @@ impl<'s, 'c> Transaction<'s, 'c> {
             return Ok(());
         }
         let save = self.session.statement(Sql::SaveTotals)?;
-        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age, now.ranked_up_to))?;
-        let rest = |head: &Head| (head.generation, head.order, head.rank_next, head.cleared);
+        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age))?;
+        let rest = |head: &Head| (head.generation, head.order, head.ranked_to, head.cleared);
         if rest(now) != rest(before) {
             let order = now.order.map(EvictionOrder::name);
-            let save = self.session.statement(Sql::SaveHead)?;
-            save.execute((now.generation, order, now.rank_next, now.cleared))?;
+            let save = self.session.statement(Sql::SaveState)?;
+            save.execute((now.generation, order, now.ranked_to, now.cleared))?;
         }
         Ok(())
     }
@@ -225,6 +268,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
             entries: number(1)?.max(0),
             bytes: number(2)?.max(0),
             blob_bytes: number(3)?.max(0),
+            ages: ages(row, 4)?,
             evictions: 0,
             expirations: 0,
             changed: false,
@@ -250,6 +294,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
             entries: 0,
             bytes: 0,
             blob_bytes: 0,
+            ages: Ages::default(),
             evictions: 0,
             expirations: 0,
             changed: false,
@@ -288,7 +333,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
 
 impl Head {
     pub(super) fn read(session: &mut Session<'_, '_>) -> Tried<Self> {
-        let mut head = session.statement(Sql::Head)?.query_row((), |row| {
+        let head = session.statement(Sql::Head)?.query_row((), |row| {
             let number = |index: usize| row.get_ref(index).map(lenient);
             Ok(Self {
                 generation: number(0)?.max(0),
@@ -298,15 +343,13 @@ impl Head {
                 sequence: row.get(4)?,
                 age: number(5)?,
                 order: row.get_ref(6)?.as_str().ok().and_then(EvictionOrder::from_name),
-                rank_next: row.get_ref(7)?.as_i64().ok(),
+                ranked_to: row.get_ref(7)?.as_i64().ok(),
                 cleared: number(8)?.max(0),
-                ranked_up_to: number(9)?.max(0),
             })
         })?;
         if !(0..=MAX_VERSION).contains(&head.sequence) {
             return Err(damaged("its sequence is out of range").into());
         }
-        head.ranked_up_to = head.ranked_up_to.min(head.sequence);
         Ok(head)
     }
 }

@@ -1,5 +1,5 @@
-//! Victims go in their order whatever happened before, though new entries enter the table `ranks` late: compared with
-//! a model that ranks all at once.
+//! Victims go in their order whatever happened before, though entries enter the table `ranks` bit by bit: compared
+//! with a model that ranks all at once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::{stranger, subject};
 const NAMESPACES: [&str; 4] = ["a", "b", "c", "d"];
 const KEYS: u64 = 100;
 
-/// More than all keys, so that a cache with this limit is far from it and new entries may stay unranked.
+/// More than all keys, so that a cache with this limit is far from it and entries may stay unranked.
 const FAR: u64 = 2_000;
 
 /// Which orders follow each other, `None` for no limit.
@@ -57,11 +57,10 @@ async fn victims_go_in_their_order_after_any_changes() {
 fn check(folder: &Path) {
     let count = |sql: &str| stranger(folder).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
     let missing = "SELECT count(*) FROM namespaces n CROSS JOIN entries e ON e.generation = n.generation \
-                   WHERE n.name > '' AND (e.id & ((1 << 42) - 1)) <= \
-                       (SELECT ranked_up_to FROM namespaces WHERE name = '') \
-                   AND (e.priority, e.rank, e.id) NOT IN (SELECT priority, rank, id FROM ranks)";
+                   WHERE e.id < (SELECT ranked_to FROM state) AND (e.priority, e.rank, e.id) NOT IN (SELECT priority, rank, id FROM ranks)";
     assert_eq!(count(missing), 0, "entries without a rank");
-    let stale = "SELECT count(*) FROM ranks WHERE (priority, rank, id) NOT IN (SELECT priority, rank, id FROM entries)";
+    let stale = "SELECT count(*) FROM ranks WHERE (priority, rank, id) NOT IN (SELECT priority, rank, id FROM entries) \
+                     OR id >= (SELECT ifnull(ranked_to, 0) FROM state)";
     assert_eq!(count(stale), 0, "ranks without an entry");
 }
 
@@ -221,6 +220,8 @@ struct Held {
     entry: Entry,
     rank: i64,
     generation: u64,
+    /// The version that the key came in with.
+    born: u64,
     /// Uses that are not written down yet.
     pending: Option<(Timestamp, u64)>,
 }
@@ -247,7 +248,10 @@ impl Model {
 
     fn put(&mut self, entry: Entry, own_from: u64) -> Vec<Name> {
         let name = (entry.namespace.as_str().to_owned(), entry.key.as_str().to_owned());
-        self.live.remove(&name);
+        let old = self.live.remove(&name);
+        // What is replaced while there is room keeps its place among those of the same rank.
+        let born = old.filter(|_| self.order.is_none() || (self.live.len() as u64) < self.most);
+        let born = born.map_or(entry.version.0, |old| old.born);
         let issued = &mut self.issued;
         let generation = *self.generations.entry(name.0.clone()).or_insert_with(|| {
             *issued += 1;
@@ -255,7 +259,7 @@ impl Model {
         });
         let evicted = self.evict(1, own_from);
         let rank = self.order.map_or(0, |order| order.rank(&entry, self.age));
-        self.live.insert(name, Held { entry, rank, generation, pending: None });
+        self.live.insert(name, Held { entry, rank, generation, born, pending: None });
         evicted
     }
 
@@ -266,7 +270,7 @@ impl Model {
         while self.live.len() as u64 + room > self.most {
             let others = self.live.iter_mut().filter(|(_, held)| held.entry.version.0 < own_from);
             let lowest = others.min_by(|(_, one), (_, other)| {
-                let place = |held: &Held| (held.rank, held.generation, held.entry.version);
+                let place = |held: &Held| (held.rank, held.generation, held.born);
                 let by_priority = one.entry.priority.total_cmp(&other.entry.priority);
                 by_priority.then_with(|| place(one).cmp(&place(other)))
             });
