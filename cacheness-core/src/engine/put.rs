@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
 use crate::metadata::{Change, Condition, EvictionReason, Outcome};
-use crate::names::{BlobId, Version};
+use crate::names::{BlobId, Timestamp, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
 use crate::trailer;
@@ -47,7 +47,7 @@ pub(super) struct Begun {
 
 /// A value that has been encoded but is not stored yet.
 pub(crate) struct Prepared {
-    entry: Entry,
+    entry: Box<Entry>,
     written: Written,
     inline: Option<bool>,
 }
@@ -124,7 +124,7 @@ impl Engine {
         Ok(Begun { key, options, sources })
     }
 
-    pub(super) fn writer(&self, compression: Compression) -> ValueWriter {
+    pub(super) fn writer(&self, compression: Compression) -> ValueWriter<'_> {
         ValueWriter::new(self.blobs.staging_dir(), compression)
     }
 
@@ -134,13 +134,13 @@ impl Engine {
         tenant: &Tenant,
         begun: Begun,
         mut format: Format,
-        written: Written,
+        mut written: Written,
     ) -> Result<Prepared> {
         let Begun { key, options, sources } = begun;
         let now = self.env.now();
         format.type_tag = options.type_tag;
         format.type_version = options.type_version;
-        format.stages.clone_from(&written.stages);
+        format.stages = std::mem::take(&mut written.stages);
         if !format.stages.is_empty() {
             format.access = Access::Whole;
         }
@@ -148,10 +148,11 @@ impl Engine {
         tags.sort_unstable();
         tags.dedup();
         // Where the value will lie is known when it is written.
-        let mut entry = Entry::new(tenant.namespace.clone(), key, format, Location::InlineOmitted, now);
+        let location = Location::InlineOmitted;
+        let mut entry = Box::new(Entry::new(tenant.namespace.clone(), key, format, location, now));
         entry.size = written.size;
         entry.stored_size = written.stored_size;
-        entry.checksums = written.checksums.clone();
+        entry.checksums = std::mem::take(&mut written.checksums);
         entry.validity.start_ttl(self.ttl(tenant, options.ttl), now);
         entry.validity.sources = sources;
         entry.tags = tags;
@@ -185,14 +186,14 @@ impl Engine {
     /// Stores several values in one transaction: all of them, or none.
     pub(crate) async fn store_all(&self, tenant: &Tenant, values: Vec<Prepared>) -> Result<Vec<Stored>> {
         self.check_open()?;
+        let now = self.env.now();
         let mut blobs = Vec::new();
         let mut changes = Vec::with_capacity(values.len());
         for prepared in values {
-            match self.write_blob(prepared).await {
+            match self.write_blob(prepared, now).await {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
-                    let (entry, condition) = (Box::new(entry), Condition::Always);
-                    changes.push(Change::Put { entry, condition, now: self.env.now() });
+                    changes.push(Change::Put { entry, condition: Condition::Always, now });
                 }
                 Err(error) => {
                     self.discard(&blobs).await;
@@ -221,12 +222,12 @@ impl Engine {
             stored.push(Stored { key, version, size, stored_size, evicted: outcome.evicted.len() });
         }
         self.flusher.mark();
-        self.collect_some_garbage(self.env.now()).await;
+        self.collect_some_garbage(now).await;
         Ok(stored)
     }
 
     /// Writes the value to where it will lie, and says so in its entry.
-    async fn write_blob(&self, prepared: Prepared) -> Result<Entry> {
+    async fn write_blob(&self, prepared: Prepared, now: Timestamp) -> Result<Box<Entry>> {
         let Prepared { mut entry, written, inline } = prepared;
         let most = self.metadata.capabilities().inline_limit;
         let wanted = match inline {
@@ -243,7 +244,7 @@ impl Engine {
             }
             payload => payload,
         };
-        let blob = BlobId::new(self.env.now());
+        let blob = BlobId::new(now);
         entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
         self.blobs
@@ -271,7 +272,7 @@ impl Engine {
 
 impl Prepared {
     pub(super) fn new(entry: Entry, written: Written) -> Self {
-        Self { entry, written, inline: None }
+        Self { entry: Box::new(entry), written, inline: None }
     }
 }
 

@@ -115,7 +115,7 @@ impl Engine {
         &self,
         key: &str,
         options: PutOptions,
-    ) -> Result<(Begun, Format, super::writer::ValueWriter)> {
+    ) -> Result<(Begun, Format, super::writer::ValueWriter<'_>)> {
         let begun = self.begin(key, options)?;
         let options = &begun.options;
         if let Some(name) = options.handler.as_deref().filter(|&name| name != STREAM_HANDLER) {

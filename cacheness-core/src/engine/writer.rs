@@ -2,7 +2,7 @@
 //! the way.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 
@@ -15,8 +15,8 @@ use crate::stage::{Checksums, ChunkHasher, Compression, Encoder, Stage, compress
 const SPILL: usize = 1024 * 1024;
 
 /// Takes the bytes of one value.
-pub(crate) struct ValueWriter {
-    staging: Option<PathBuf>,
+pub(crate) struct ValueWriter<'a> {
+    staging: Option<&'a Path>,
     compression: Compression,
     size: u64,
     state: State,
@@ -75,9 +75,8 @@ impl Payload {
     }
 }
 
-impl ValueWriter {
-    pub(crate) fn new(staging: Option<&Path>, compression: Compression) -> Self {
-        let staging = staging.map(Path::to_owned);
+impl<'a> ValueWriter<'a> {
+    pub(crate) fn new(staging: Option<&'a Path>, compression: Compression) -> Self {
         Self { staging, compression, size: 0, state: State::Memory(Vec::new()) }
     }
 
@@ -112,7 +111,7 @@ impl ValueWriter {
 
     /// Moves what is in memory to a file. Whether compression pays is decided here, by the first megabyte.
     fn spill(&mut self, bytes: &[u8]) -> Result<Spilled> {
-        let file = match &self.staging {
+        let file = match self.staging {
             Some(folder) => tempfile::NamedTempFile::new_in(folder),
             None => tempfile::NamedTempFile::new(),
         };
@@ -132,7 +131,7 @@ impl ValueWriter {
     }
 }
 
-impl Write for ValueWriter {
+impl Write for ValueWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())
@@ -164,7 +163,7 @@ impl Write for ValueWriter {
     }
 }
 
-impl BlobWriter for ValueWriter {
+impl BlobWriter for ValueWriter<'_> {
     fn position(&self) -> u64 {
         self.size
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::WireType;
 
 use super::{Entry, Format, Location, damaged};
 use crate::error::Result;
@@ -151,49 +152,109 @@ impl Entry {
     }
 }
 
+/// Encodes an entry as a [`Record`] of it would be, without making one: puts do this, and need no copies of its parts.
 pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
-    let (cache_id, namespace, key) = match trailer_of {
-        Some(cache) => (
-            Bytes::copy_from_slice(cache.as_bytes()),
-            entry.namespace.as_str().to_owned(),
-            entry.key.as_str().to_owned(),
-        ),
-        None => Default::default(),
-    };
-    let record = Record {
-        cache_id,
-        namespace,
-        key,
-        version: entry.version.0,
-        handler: entry.format.handler.clone(),
-        class: entry.format.class.code(),
-        type_tag: entry.format.type_tag.clone(),
-        type_version: entry.format.type_version,
-        type_name: entry.format.type_name.clone(),
-        format_meta: entry.format.meta.as_bytes().clone(),
-        stages: entry.format.stages.iter().map(|stage| stage.code()).collect(),
-        access: access_code(entry.format.access),
-        size: entry.size,
-        stored_size: entry.stored_size,
-        checksums: entry.checksums.as_stored().clone(),
-        blob_id: entry.blob_id().map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes())),
-        created_at: entry.created_at.as_nanos(),
-        accessed_at: entry.accessed_at.as_nanos(),
-        hits: entry.hits,
-        expires_at: entry.validity.expires_at.map(Timestamp::as_nanos),
-        ttl: entry.validity.ttl.map(|ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX)),
-        sources: entry.validity.sources.iter().map(SourceRecord::from).collect(),
-        tags: entry.tags.clone(),
-        priority: entry.priority,
-        description: entry.description.clone(),
-        custom: if entry.custom.is_empty() {
-            String::new()
-        } else {
-            // A map of JSON values always serialises: its keys are strings and its numbers finite.
-            serde_json::to_string(&entry.custom).unwrap_or_default()
-        },
-    };
-    record.encode_to_vec()
+    let mut record = Encoder(Vec::with_capacity(128 + entry.format.meta.as_bytes().len()));
+    if let Some(cache) = trailer_of {
+        record.bytes(1, cache.as_bytes());
+        record.text(2, entry.namespace.as_str());
+        record.text(3, entry.key.as_str());
+    }
+    record.number(4, entry.version.0);
+    let Format { handler, class, type_tag, type_version, type_name, meta, stages, access } = &entry.format;
+    record.text(5, handler);
+    record.number(6, u64::from(class.code()));
+    record.optional_text(7, type_tag.as_deref());
+    record.optional_number(8, type_version.map(u64::from));
+    record.text(9, type_name);
+    record.bytes(10, meta.as_bytes());
+    record.numbers(11, stages.iter().map(|stage| u64::from(stage.code())));
+    record.number(12, u64::from(access_code(*access)));
+    record.number(13, entry.size);
+    record.number(14, entry.stored_size);
+    record.bytes(15, entry.checksums.as_stored());
+    record.bytes(16, entry.blob_id().as_ref().map_or(&[], |id| id.as_bytes()));
+    record.time(17, entry.created_at);
+    record.time(18, entry.accessed_at);
+    record.number(19, entry.hits);
+    record.optional_time(20, entry.validity.expires_at);
+    let nanos = |ttl: Duration| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+    record.optional_number(21, entry.validity.ttl.map(nanos));
+    for source in &entry.validity.sources {
+        prost::encoding::message::encode(22, &SourceRecord::from(source), &mut record.0);
+    }
+    prost::encoding::string::encode_repeated(23, &entry.tags, &mut record.0);
+    if entry.priority != 0.0 {
+        prost::encoding::float::encode(24, &entry.priority, &mut record.0);
+    }
+    record.optional_text(25, entry.description.as_deref());
+    if !entry.custom.is_empty() {
+        // A map of JSON values always serialises: its keys are strings and its numbers finite.
+        record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
+    }
+    record.0
+}
+
+/// Writes fields; those that have their default value only where they are optional.
+struct Encoder(Vec<u8>);
+
+impl Encoder {
+    fn key(&mut self, tag: u32, wire_type: WireType) {
+        prost::encoding::encode_key(tag, wire_type, &mut self.0);
+    }
+
+    fn number(&mut self, tag: u32, number: u64) {
+        self.optional_number(tag, (number != 0).then_some(number));
+    }
+
+    fn optional_number(&mut self, tag: u32, number: Option<u64>) {
+        if let Some(number) = number {
+            self.key(tag, WireType::Varint);
+            prost::encoding::encode_varint(number, &mut self.0);
+        }
+    }
+
+    fn numbers(&mut self, tag: u32, numbers: impl Iterator<Item = u64> + Clone) {
+        let len: usize = numbers.clone().map(prost::encoding::encoded_len_varint).sum();
+        if len > 0 {
+            self.key(tag, WireType::LengthDelimited);
+            prost::encoding::encode_varint(len as u64, &mut self.0);
+            numbers.for_each(|number| prost::encoding::encode_varint(number, &mut self.0));
+        }
+    }
+
+    fn time(&mut self, tag: u32, time: Timestamp) {
+        self.optional_time(tag, (time.as_nanos() != 0).then_some(time));
+    }
+
+    fn optional_time(&mut self, tag: u32, time: Option<Timestamp>) {
+        if let Some(time) = time {
+            self.key(tag, WireType::SixtyFourBit);
+            self.0.extend_from_slice(&time.as_nanos().to_le_bytes());
+        }
+    }
+
+    fn text(&mut self, tag: u32, text: &str) {
+        self.bytes(tag, text.as_bytes());
+    }
+
+    fn optional_text(&mut self, tag: u32, text: Option<&str>) {
+        if let Some(text) = text {
+            self.field(tag, text.as_bytes());
+        }
+    }
+
+    fn bytes(&mut self, tag: u32, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.field(tag, bytes);
+        }
+    }
+
+    fn field(&mut self, tag: u32, bytes: &[u8]) {
+        self.key(tag, WireType::LengthDelimited);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut self.0);
+        self.0.extend_from_slice(bytes);
+    }
 }
 
 impl Record {
@@ -289,5 +350,60 @@ fn access_from(code: u32) -> Result<Access> {
         1 => Ok(Access::Range),
         2 => Ok(Access::Map),
         _ => Err(damaged(format_args!("access {code} is not known to this version"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Timestamp;
+
+    fn entry() -> Entry {
+        let format = Format {
+            handler: "msgpack".into(),
+            class: TypeClass::Serde,
+            type_tag: Some(String::new()),
+            type_version: Some(0),
+            type_name: "user::User".into(),
+            meta: FormatMeta::new(Bytes::from_static(b"meta")),
+            stages: vec![Stage::Lz4, Stage::Zstd],
+            access: Access::Range,
+        };
+        let (namespace, key) = (Namespace::new("team").unwrap(), Key::new("user:1").unwrap());
+        let blob = Location::Blob(BlobId::new(Timestamp::from_nanos(1)));
+        let mut entry = Entry::new(namespace, key, format, blob, Timestamp::from_nanos(-7));
+        entry.version = Version(u64::MAX);
+        (entry.size, entry.stored_size, entry.hits) = (300, 200, 1 << 40);
+        entry.checksums = Checksums::of(b"payload");
+        entry.validity.expires_at = Some(Timestamp::from_nanos(0));
+        entry.validity.ttl = Some(Duration::ZERO);
+        let modified = Timestamp::from_nanos(5);
+        entry.validity.sources = vec![
+            FileSource { path: "/a".into(), modified, size: 0, hash: None },
+            FileSource { path: "/b".into(), modified, size: 9, hash: Some([3; 32]) },
+        ];
+        entry.tags = vec!["".into(), "team:7".into()];
+        entry.description = Some("what it is".into());
+        entry.custom = serde_json::from_str(r#"{"rows": 3}"#).unwrap();
+        entry
+    }
+
+    #[test]
+    fn the_fields_are_written_as_the_message_would_write_them() {
+        let cache = CacheId::random();
+        let full = entry();
+        let mut bare = Entry::new(
+            full.namespace.clone(),
+            full.key.clone(),
+            Format { type_tag: None, type_version: None, stages: Vec::new(), ..full.format.clone() },
+            full.location.clone(),
+            Timestamp::from_nanos(0),
+        );
+        bare.priority = 0.0;
+        for entry in [full, bare] {
+            let bytes = encode(&entry, Some(cache));
+            assert_eq!(Record::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
+            assert_eq!(Entry::from_trailer(&bytes).unwrap(), (cache, entry));
+        }
     }
 }

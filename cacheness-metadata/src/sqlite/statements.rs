@@ -70,6 +70,8 @@ statements! {
     InsertNamespace: "INSERT INTO namespaces (name, generation) VALUES (?1, ?2)";
     SaveNamespace: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, ages) \
                     VALUES (?1, ?2, ?3, ?4, ?5)";
+    SaveBothTotals: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, sequence, age, ages) \
+                     VALUES (0, ?1, ?2, ?3, ?4, ?5, NULL), (?6, ?7, ?8, ?9, NULL, NULL, ?10)";
     ForgetTotals: "DELETE FROM totals WHERE generation = ?1";
     SetGeneration: "UPDATE namespaces SET generation = ?2 WHERE name = ?1";
     DeleteNamespace: "DELETE FROM namespaces WHERE name = ?1";

@@ -62,7 +62,11 @@ impl Store {
             env: parts.env,
             accesses: parts.accesses,
             queue: Queue::default(),
-            writer: Mutex::new(Some(Writer { database: parts.writer, limits: Limits::unbounded(), known: None })),
+            writer: Mutex::new(Some(Writer {
+                database: parts.writer,
+                limits: Limits::unbounded(),
+                known: None,
+            })),
             readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
             transactions: AtomicU64::new(0),
         }

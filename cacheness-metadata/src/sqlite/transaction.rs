@@ -206,21 +206,38 @@ impl<'s, 'c> Transaction<'s, 'c> {
     }
 
     fn save(&mut self) -> Tried<()> {
-        for tenant in self.tenants.iter().filter(|tenant| tenant.changed) {
-            let save = self.session.statement(Sql::SaveNamespace)?;
-            let ages = tenant.ages.to_bytes();
-            save.execute((tenant.generation, tenant.entries, tenant.bytes, tenant.blob_bytes, ages))?;
-            if tenant.evictions > 0 || tenant.expirations > 0 {
-                let count = self.session.statement(Sql::CountVictims)?;
-                count.execute((tenant.name.as_str(), tenant.evictions, tenant.expirations))?;
+        let (now, before) = (&self.head, &self.before);
+        let mut changed = self.tenants.iter().filter(|tenant| tenant.changed);
+        if let (Some(tenant), None) = (changed.next(), changed.next()) {
+            // So it is for nearly every put.
+            self.session.statement(Sql::SaveBothTotals)?.execute((
+                now.entries,
+                now.bytes,
+                now.garbage_bytes,
+                now.sequence,
+                now.age,
+                tenant.generation,
+                tenant.entries,
+                tenant.bytes,
+                tenant.blob_bytes,
+                tenant.ages.to_bytes(),
+            ))?;
+        } else {
+            for tenant in self.tenants.iter().filter(|tenant| tenant.changed) {
+                let save = self.session.statement(Sql::SaveNamespace)?;
+                let ages = tenant.ages.to_bytes();
+                save.execute((tenant.generation, tenant.entries, tenant.bytes, tenant.blob_bytes, ages))?;
+            }
+            if now != before {
+                let save = self.session.statement(Sql::SaveTotals)?;
+                save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age))?;
             }
         }
-        let (now, before) = (&self.head, &self.before);
-        if now == before {
-            return Ok(());
+        let of_victims = |tenant: &&Tenant| tenant.evictions > 0 || tenant.expirations > 0;
+        for tenant in self.tenants.iter().filter(of_victims) {
+            let count = self.session.statement(Sql::CountVictims)?;
+            count.execute((tenant.name.as_str(), tenant.evictions, tenant.expirations))?;
         }
-        let save = self.session.statement(Sql::SaveTotals)?;
-        save.execute((now.entries, now.bytes, now.garbage_bytes, now.sequence, now.age))?;
         let rest = |head: &Head| (head.generation, head.order, head.ranked_to, head.cleared);
         if rest(now) != rest(before) {
             let order = now.order.map(EvictionOrder::name);
