@@ -105,6 +105,7 @@ impl Transaction<'_, '_> {
             rank: self.head.order.map_or(0, |order| order.rank(entry, self.head.age)),
             priority: f64::from(entry.priority),
             version,
+            expires_at: entry.validity.expires_at.map(Timestamp::as_nanos),
         };
         self.write(&row, old.as_ref(), entry)?;
         match &old {
@@ -136,7 +137,6 @@ impl Transaction<'_, '_> {
             row.version,
             row.accessed_at,
             row.hits,
-            entry.validity.expires_at.map(Timestamp::as_nanos),
             row.size,
             row.priority,
             row.rank,
@@ -144,11 +144,18 @@ impl Transaction<'_, '_> {
             row.blob.as_ref().map(|id| &id[..]),
             entry.to_stored(),
             (row.place == IN_ENTRIES).then_some(inline),
+            row.expires_at,
             generation_of(row.id),
             entry.key.as_str(),
         ];
-        // What is replaced keeps its generation and key, the last two.
-        write.execute(if old.is_some() { &columns[..12] } else { columns })?;
+        // What is replaced keeps its generation and key, the last two. The expiry time, before them, is written by
+        // itself, since most often it stays, and its index would be looked at.
+        write.execute(if old.is_some() { &columns[..11] } else { columns })?;
+        if let Some(old) = old
+            && old.expires_at != row.expires_at
+        {
+            self.session.statement(Sql::Expire)?.execute((row.id, row.expires_at))?;
+        }
         Ok(())
     }
 
@@ -214,10 +221,7 @@ impl Transaction<'_, '_> {
             return Ok(Outcome::skipped(previous));
         }
         let row = self.write_use(&row, now, 1)?;
-        let current: Option<i64> =
-            self.session.statement(Sql::ExpiresAt)?.query_row((row.id,), |row| row.get(0))?;
-        let current = current.map(Timestamp::from_nanos);
-        let expires_at = expiry.after(current).map(Timestamp::as_nanos);
+        let expires_at = expiry.after(row.expires_at.map(Timestamp::from_nanos)).map(Timestamp::as_nanos);
         self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
         if self.head.order == Some(EvictionOrder::Ttl) {
             self.set_rank(&row, expires_at.unwrap_or(i64::MAX))?;

@@ -29,7 +29,7 @@ macro_rules! stored {
 /// What `EntryRow` reads.
 macro_rules! row {
     () => {
-        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority, e.version"
+        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority, e.version, e.expires_at"
     };
 }
 
@@ -109,18 +109,17 @@ statements! {
     );
 
     Find: concat!("SELECT ", row!(), " FROM entries e WHERE e.generation = ?1 AND e.key = ?2");
-    InsertEntry: "INSERT INTO entries (id, version, accessed_at, hits, expires_at, stored_size, priority, rank, \
-                  place, blob_id, record, inline, generation, key) \
+    InsertEntry: "INSERT INTO entries (id, version, accessed_at, hits, stored_size, priority, rank, place, blob_id, \
+                  record, inline, expires_at, generation, key) \
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-    ReplaceEntry: "UPDATE entries SET version = ?2, accessed_at = ?3, hits = ?4, expires_at = ?5, stored_size = ?6, \
-                   priority = ?7, rank = ?8, place = ?9, blob_id = ?10, record = ?11, inline = ?12 WHERE id = ?1";
+    ReplaceEntry: "UPDATE entries SET version = ?2, accessed_at = ?3, hits = ?4, stored_size = ?5, priority = ?6, \
+                   rank = ?7, place = ?8, blob_id = ?9, record = ?10, inline = ?11 WHERE id = ?1";
     DeleteEntry: "DELETE FROM entries WHERE id = ?1";
     InsertInline: "INSERT OR REPLACE INTO inline_values (version, bytes) VALUES (?1, ?2)";
     DeleteInline: "DELETE FROM inline_values WHERE version = ?1";
     Use: "UPDATE entries SET accessed_at = ?2, hits = ?3, rank = ?4 WHERE id = ?1";
     SetRank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
     Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
-    ExpiresAt: "SELECT expires_at FROM entries WHERE id = ?1";
 
     InsertRank: "INSERT OR IGNORE INTO ranks (priority, rank, id) VALUES (?1, ?2, ?3)";
     MoveRank: "UPDATE OR IGNORE ranks SET priority = ?4, rank = ?5 WHERE priority = ?1 AND rank = ?2 AND id = ?3";

@@ -74,6 +74,7 @@ pub(super) struct EntryRow {
     pub(super) rank: i64,
     pub(super) priority: f64,
     pub(super) version: i64,
+    pub(super) expires_at: Option<i64>,
 }
 
 impl EntryRow {
@@ -91,6 +92,7 @@ impl EntryRow {
             rank: number(6)?,
             priority: row.get_ref(7)?.as_f64().unwrap_or(0.0),
             version: number(8)?.clamp(0, MAX_VERSION),
+            expires_at: row.get_ref(9)?.as_i64().ok(),
         })
     }
 
