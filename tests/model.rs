@@ -65,6 +65,7 @@ struct Kept {
     bytes: Vec<u8>,
     ttl: Option<Duration>,
     expires_at: Option<Timestamp>,
+    created_at: Timestamp,
 }
 
 /// One thread's part of the model. Its keys begin with the thread's number.
@@ -93,7 +94,7 @@ impl Model {
     fn put(&mut self, key: String, bytes: Vec<u8>, ttl: Option<Duration>, now: Timestamp) {
         self.puts += 1;
         self.written += bytes.len() as u64;
-        self.entries.insert(key, Kept { bytes, ttl, expires_at: ttl.map(|ttl| now + ttl) });
+        self.entries.insert(key, Kept { bytes, ttl, expires_at: ttl.map(|ttl| now + ttl), created_at: now });
     }
 
     fn apply(&mut self, cache: &Cache, thread: usize, step: &Step, now: Timestamp) {
@@ -169,6 +170,7 @@ fn compare(cache: &Cache, models: &[Model], now: Timestamp) {
     let sum = |count: fn(&Model) -> u64| models.iter().map(count).sum::<u64>();
     assert_eq!(stats.entries, all.len() as u64);
     assert_eq!(stats.stored_bytes, all.values().map(|kept| kept.bytes.len() as u64).sum::<u64>());
+    assert_eq!(stats.oldest_entry, all.values().map(|kept| kept.created_at).min());
     let counters = stats.counters;
     assert_eq!(counters.hits, sum(|model| model.hits), "hits");
     assert_eq!(counters.misses, sum(|model| model.misses), "misses");
@@ -230,8 +232,12 @@ fn run(build: impl Fn(&Path) -> CacheBuilder, persistent: bool, rounds: Vec<Roun
     Arc::new(cache).close().unwrap();
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 200, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn sqlite_and_filesystem_agree_with_a_map(rounds in rounds()) {
@@ -245,6 +251,22 @@ proptest! {
 
     #[test]
     fn memory_agrees_with_a_map(rounds in rounds()) {
+        run(|_| cacheness::Cache::builder(), false, rounds);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    #[ignore = "a thousand histories take minutes"]
+    fn sqlite_and_filesystem_agree_with_a_map_over_a_thousand_histories(rounds in rounds()) {
+        run(|folder| cacheness::Cache::builder().folder(folder), true, rounds);
+    }
+
+    #[test]
+    #[ignore = "a thousand histories take minutes"]
+    fn memory_agrees_with_a_map_over_a_thousand_histories(rounds in rounds()) {
         run(|_| cacheness::Cache::builder(), false, rounds);
     }
 }

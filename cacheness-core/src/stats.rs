@@ -68,7 +68,9 @@ pub struct Stats {
     /// Bytes of superseded blobs that are still to be deleted. Counted for the whole cache only; 0 in the
     /// statistics of a namespace.
     pub garbage_bytes: u64,
-    /// When the oldest entry was put.
+    /// When the oldest entry was put. A backend that does not keep all entries in this order may give an earlier time,
+    /// never a later one: `sqlite` is exact for up to 32 entries of a namespace, and beyond that early by about a
+    /// sixteenth of the time over which its entries were put, at the most.
     pub oldest_entry: Option<Timestamp>,
 }
 
