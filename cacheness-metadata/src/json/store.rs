@@ -73,8 +73,9 @@ impl View {
 impl Store {
     /// Opens the index in a file, and makes it where that may be done.
     pub(super) fn open(path: PathBuf, settings: &Settings, context: &OpenContext) -> Result<Self> {
-        // Whoever comes by another name of the same file must find the same lock beside it.
-        let path = fs_err::canonicalize(&path).unwrap_or(path);
+        // Whoever comes by another name of the same file must find the same lock beside it, and a process that goes
+        // to another folder must still find its own.
+        let path = fs_err::canonicalize(&path).or_else(|_| std::path::absolute(&path)).unwrap_or(path);
         if context.mode == OpenMode::Existing && !path.exists() {
             return Err(nothing_here(&path));
         }

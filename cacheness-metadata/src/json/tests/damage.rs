@@ -55,7 +55,7 @@ fn damage_of_either_file_is_an_error_that_names_it_and_says_what_to_do() {
         (index, |_| Vec::new()),
         (index, |bytes| bytes[..bytes.len() / 2].to_vec()),
         (index, |bytes| bytes[..bytes.len() - 3].to_vec()),
-        (index, |_| (0..5000_u32).map(|i| (i * 7919 >> 3) as u8).collect()),
+        (index, |_| (0..5000_u32).map(|i| ((i * 7919) >> 3) as u8).collect()),
         (index, |bytes| replaced(bytes, "vvvv", "vvvw")),
         (index, |bytes| replaced(bytes, "\"s01\"", "\"s00\"")),
         (index, |bytes| replaced(bytes, "vvvv", "vv%v")),

@@ -108,6 +108,7 @@ async fn every_put_that_returned_is_there_after_the_process_was_killed() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // From the first put on, so that each process is killed while it writes.
         let first = lines.by_ref().map(Result::unwrap).find(|line| line.contains("returned "));
+        assert!(first.is_some(), "the process of round {round} could not put");
         let killer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(round * round * 7919 % 60_000));
             child.kill().unwrap();
