@@ -134,3 +134,17 @@ fn another_index_in_the_same_place_is_not_overwritten() {
     }
     assert_eq!(open_rows(folder.path()).unwrap().read_known(|rows| rows.len()).unwrap(), 1);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_index_that_is_opened_by_a_link_is_the_same_index() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open_rows(folder.path()).unwrap();
+    let link = elsewhere.path().join("index.json");
+    fs_err::os::unix::fs::symlink(folder.path().join("index.json"), &link).unwrap();
+    let linked = open_rows(elsewhere.path()).unwrap();
+    let rows = write_until_replaced(&linked, folder.path(), 0, 1);
+    assert_eq!(count(&store), rows);
+    assert_eq!(names_in(elsewhere.path()), ["index.json"]);
+    assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
+}
