@@ -12,6 +12,8 @@ fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMetadataFactory)?;
     #[cfg(feature = "sqlite")]
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryMetadataFactory)?;
+    #[cfg(feature = "json-metadata")]
+    let registry = registry.with_metadata_backend(cacheness_metadata::json::JsonMetadataFactory)?;
     let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryBlobFactory)?;
     #[cfg(feature = "filesystem")]
     let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemBlobFactory)?;

@@ -27,6 +27,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | yes | metadata backends `sqlite` and `sqlite_memory` |
+//! | `json-metadata` | no | metadata backend `json`, for development and small caches |
 //! | `filesystem` | yes | blob backend `filesystem` |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |

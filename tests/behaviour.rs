@@ -15,6 +15,12 @@ cache_suite!(sqlite_memory_and_filesystem, |folder, env| {
 });
 #[cfg(feature = "sqlite")]
 cache_suite!(sqlite_memory_and_memory, |_, env| Cache::builder().metadata("sqlite_memory").env(env));
+#[cfg(feature = "json-metadata")]
+cache_suite!(json_and_filesystem, |folder, env| Cache::builder().folder(folder).metadata("json").env(env));
+#[cfg(feature = "json-metadata")]
+cache_suite!(json_and_memory, |folder, env| {
+    Cache::builder().folder(folder).metadata("json").blobs("memory").env(env)
+});
 cache_suite!(memory_and_filesystem, |folder, env| Cache::builder()
     .folder(folder)
     .metadata("memory")

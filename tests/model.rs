@@ -249,6 +249,12 @@ proptest! {
         run(|folder| cacheness::Cache::builder().folder(folder).metadata("sqlite_memory"), false, rounds);
     }
 
+    #[cfg(feature = "json-metadata")]
+    #[test]
+    fn json_and_filesystem_agree_with_a_map(rounds in rounds()) {
+        run(|folder| cacheness::Cache::builder().folder(folder).metadata("json"), true, rounds);
+    }
+
     #[test]
     fn memory_agrees_with_a_map(rounds in rounds()) {
         run(|_| cacheness::Cache::builder(), false, rounds);

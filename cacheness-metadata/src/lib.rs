@@ -4,10 +4,13 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
+//! | `json` | `json` | JSON files that one can read, for development and small caches |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
 //! key-value store, see [`kv`].
 
+#[cfg(feature = "json")]
+pub mod json;
 pub mod kv;
 pub mod memory;
 #[cfg(feature = "sqlite")]

@@ -1,0 +1,91 @@
+//! The factory of the backend `json`, and its options.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cacheness_core::{
+    ConfigOptions, MetadataBackend, MetadataFactory, OpenContext, OptionKind, OptionSpec, Result,
+};
+
+use super::backend::JsonStore;
+use super::store::Store;
+use crate::kv::KvMetadata;
+
+const NAME: &str = "json";
+
+/// The file in the cache's folder.
+const FILE: &str = "index.json";
+
+const OPTIONS: [OptionSpec; 2] = [
+    OptionSpec::new("path", OptionKind::Path, Some("index.json in the cache's folder"), "The index's file."),
+    OptionSpec::new(
+        "busy_timeout_ms",
+        OptionKind::Int { min: 0, max: 3_600_000 },
+        Some("60000"),
+        "How long a call waits for other processes that write, in milliseconds.",
+    ),
+];
+
+/// What the options say.
+pub(super) struct Settings {
+    pub(super) busy_timeout_ms: u64,
+}
+
+impl Settings {
+    fn new(options: &ConfigOptions) -> Self {
+        let timeout = options.int("busy_timeout_ms").unwrap_or(60_000);
+        Self { busy_timeout_ms: u64::try_from(timeout).unwrap_or(0) }
+    }
+}
+
+/// Makes a metadata backend in a JSON file, `index.json` in the cache's folder unless the option `path` names another
+/// one. Many processes may have it open at once, on a local file system. It is for development and for caches of up
+/// to ten thousand entries: see the [module](super).
+///
+/// ```
+/// use cacheness_core::Registry;
+/// use cacheness_metadata::json::JsonMetadataFactory;
+///
+/// let registry = Registry::empty().with_metadata_backend(JsonMetadataFactory::new())?;
+/// assert_eq!(registry.metadata_backend("json")?.options()[0].name, "path");
+/// # Ok::<(), cacheness_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonMetadataFactory;
+
+impl JsonMetadataFactory {
+    /// The factory. It has nothing to be set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl MetadataFactory for JsonMetadataFactory {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn description(&self) -> &str {
+        "Entries in a JSON file that one can read, for development and small caches."
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        &OPTIONS
+    }
+
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
+        let path = context.path(NAME, options.path("path"), FILE)?;
+        let settings = Settings::new(options);
+        let (env, opened) = (context.env.clone(), context.clone());
+        let shown = path.to_string_lossy().into_owned();
+        let store = env.unblock(move || Store::open(path, &settings, &opened)).await?;
+        let entries = KvMetadata::open(JsonStore::new(store, env), context).await;
+        Ok(Arc::new(entries.map_err(|error| error.with_context("path", shown))?))
+    }
+
+    fn needs_runtime(&self) -> bool {
+        false
+    }
+}
