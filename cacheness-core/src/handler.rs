@@ -122,6 +122,15 @@ pub trait BlobReader: Send {
     /// read.
     fn bytes(&mut self) -> Result<Bytes>;
 
+    /// As [`bytes`](Self::bytes), for a handler that reads nothing after it: the reader may give its bytes away, so
+    /// that they become a `Vec` without a copy, and have none left.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    fn take_bytes(&mut self) -> Result<Bytes> {
+        self.bytes()
+    }
+
     /// The bytes in `range`, which must lie inside the value. Only the 256 KiB chunks that the range touches are
     /// fetched and verified.
     ///

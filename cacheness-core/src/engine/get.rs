@@ -154,7 +154,7 @@ impl Engine {
     ) -> Result<Option<(Entry, BoxedValue, u64)>> {
         let mut next = looked_up?;
         loop {
-            let Some(entry) = next else { return Ok(None) };
+            let Some(mut entry) = next else { return Ok(None) };
             if self.state(&entry) != EntryState::Valid || !self.check_tag(&entry, options)? {
                 return Ok(None);
             }
@@ -162,7 +162,12 @@ impl Engine {
             if !call(handler.as_ref(), || Ok(handler.can_decode(&target)))? {
                 return Err(mismatch(&entry, target));
             }
-            let Some(stored) = self.open_stored(&entry, Some((handler.as_ref(), options))).await? else {
+            let stored = match &mut entry.location {
+                // Nobody else asks for them, and bytes with one owner can become the value.
+                Location::Inline(bytes) => Some(Stored::Local(std::mem::take(bytes))),
+                _ => self.open_stored(&entry, Some((handler.as_ref(), options))).await?,
+            };
+            let Some(stored) = stored else {
                 next = self.next_after_missing(tenant, key, &entry).await?;
                 continue;
             };

@@ -79,6 +79,13 @@ impl BlobReader for LocalReader {
         Ok(self.payload.clone())
     }
 
+    fn take_bytes(&mut self) -> Result<Bytes> {
+        self.verify(0..self.len())?;
+        self.taken += self.len();
+        // What is left is verified, too: nothing of it is unverified.
+        Ok(std::mem::take(&mut self.payload))
+    }
+
     fn read_at(&mut self, range: Range<u64>) -> Result<Bytes> {
         check_range(&range, self.len())?;
         self.verify(range.clone())?;

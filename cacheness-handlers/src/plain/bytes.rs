@@ -75,7 +75,7 @@ impl CacheHandler for BytesHandler {
         if !self.can_decode(target) {
             return Err(wrong_target("bytes", target));
         }
-        let bytes = reader.bytes()?;
+        let bytes = reader.take_bytes()?;
         Ok(if target.is::<Vec<u8>>() {
             Box::new(Vec::from(bytes))
         } else if target.is::<Bytes>() {

@@ -72,7 +72,7 @@ impl CacheHandler for TextHandler {
         if !self.can_decode(target) {
             return Err(wrong_target("text", target));
         }
-        let text = String::from_utf8(Vec::from(reader.bytes()?)).map_err(|error| {
+        let text = String::from_utf8(Vec::from(reader.take_bytes()?)).map_err(|error| {
             Error::new(ErrorKind::Decode, "the stored text is not UTF-8").with_source(error)
         })?;
         Ok(if target.is::<String>() { Box::new(text) } else { Box::new(text.into_boxed_str()) })
