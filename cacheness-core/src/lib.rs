@@ -45,7 +45,8 @@ pub use metadata::{
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use registry::{
-    BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, Registry, prepare_folder,
+    BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
+    Registry, prepare_folder,
 };
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
@@ -53,3 +54,9 @@ pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
 pub use value::{
     As, BoxedValue, CacheValue, PutValue, TypeTarget, ValueRef, ViaAs, ViaBytes, ViaSerde, ViaText,
 };
+
+/// What the macros of this crate refer to.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}
