@@ -29,7 +29,12 @@ pub use access::{AccessLog, PendingAccess};
 pub use blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource, StagedFile};
 pub use builder::CacheBuilder;
 pub use cache::Cache;
-pub use config::{ConfigOptions, ConfigValue, OptionKind, OptionSpec};
+pub use config::{
+    CACHE_OPTIONS, ConfigOptions, ConfigOrigin, ConfigValue, NAMESPACE_OPTIONS, OptionKind, OptionSpec,
+    Secret, UnknownOptions,
+};
+#[cfg(feature = "config")]
+pub use config::{Config, Variables};
 pub use engine::{
     EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, ValueReader,
 };
