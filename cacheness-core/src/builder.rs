@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 
 use crate::access::AccessLog;
 use crate::cache::Cache;
-use crate::config::{Chosen, ConfigOptions, ConfigOrigin, UnknownOptions};
+use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
 use crate::engine::{Engine, OnReadError, Owner, Settings};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -239,7 +239,8 @@ impl CacheBuilder {
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
         let limits = self.resolved_limits();
-        let engine = self.start().await?;
+        let parts = self.parts()?;
+        let engine = self.start(parts).await?;
         let owner = Owner::new(engine.clone());
         engine.set_limits(limits).await?;
         Ok(Cache::bind(engine, owner, &Namespace::default()))
@@ -255,8 +256,7 @@ impl CacheBuilder {
     }
 
     /// Opens the parts, and starts the engine over them.
-    async fn start(self) -> Result<Arc<Engine>> {
-        let (metadata, blobs) = (self.metadata_part()?, self.blob_part()?);
+    async fn start(self, (metadata, blobs): Parts) -> Result<Arc<Engine>> {
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -279,9 +279,9 @@ impl CacheBuilder {
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
         let (env, limits) = (self.env.clone(), self.resolved_limits());
-        let (metadata, blobs) = (self.metadata_part()?.factory, self.blob_part()?.factory);
-        let needs_runtime = metadata.needs_runtime() || blobs.needs_runtime();
-        let engine = env.block_on(needs_runtime, self.start())?;
+        let parts = self.parts()?;
+        let needs_runtime = parts.0.factory.needs_runtime() || parts.1.factory.needs_runtime();
+        let engine = env.block_on(needs_runtime, self.start(parts))?;
         let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.
         engine.block_on(engine.set_limits(limits))?;

@@ -91,6 +91,13 @@ fn a_path_that_stands_in_no_file_counts_from_the_folder_of_the_cache() {
 }
 
 #[test]
+fn a_printed_path_means_the_same_wherever_it_is_read() {
+    let builder = Cache::builder().folder("/tmp/x");
+    let builder = builder.blobs_with("filesystem", ConfigOptions::new().with("path", "values"));
+    assert!(builder.to_toml().unwrap().contains("path = \"/tmp/x/values\"\n"));
+}
+
+#[test]
 fn both_faces_open_what_a_file_describes() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("cache.json");

@@ -74,6 +74,16 @@ fn generated() -> String {
 }
 
 #[test]
+fn the_example_of_the_page_is_a_configuration() {
+    let page = fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let variables = [("BLOB_ROOT", "/blobs")];
+    let printed = super::with_variables(example, &variables).unwrap().to_toml().unwrap();
+    assert!(printed.contains("readers = 8\n") && printed.contains("/blobs/app"), "{printed}");
+}
+
+#[test]
 fn the_page_lists_every_option_as_the_program_has_it() {
     let page = fs_err::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
     let (by_hand, _) = page.split_once(MARK).expect("the page says where the written part begins");

@@ -32,6 +32,9 @@ pub(crate) struct Part<F: ?Sized> {
     pub(crate) options: ConfigOptions,
 }
 
+/// What a cache is opened with.
+pub(crate) type Parts = (Part<dyn MetadataFactory>, Part<dyn BlobFactory>);
+
 impl CacheBuilder {
     /// Checks everything that can be checked without opening anything: the names of the backends, their options, and
     /// what goes together. [`open`](Self::open) does so first.
@@ -47,12 +50,14 @@ impl CacheBuilder {
     /// # Errors
     /// [`ErrorKind::NotRegistered`] for a name that is unknown, [`ErrorKind::ConfigInvalid`] for all else.
     pub fn check(&self) -> Result<()> {
-        self.metadata_part()?;
-        self.blob_part()?;
-        Ok(())
+        self.parts().map(drop)
     }
 
-    pub(crate) fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {
+    pub(crate) fn parts(&self) -> Result<Parts> {
+        Ok((self.metadata_part()?, self.blob_part()?))
+    }
+
+    fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {
         let (name, origin) = self.metadata.resolve(self.folder.is_some(), "sqlite");
         let factory = self.registry.metadata_backend(&name);
         let factory = factory.map_err(|error| located(error, &origin, "metadata.backend"))?.clone();
@@ -63,7 +68,7 @@ impl CacheBuilder {
         Ok(Part { factory, options })
     }
 
-    pub(crate) fn blob_part(&self) -> Result<Part<dyn BlobFactory>> {
+    fn blob_part(&self) -> Result<Part<dyn BlobFactory>> {
         let (name, origin) = self.blobs.resolve(self.folder.is_some(), "filesystem");
         let factory = self.registry.blob_backend(&name);
         let factory = factory.map_err(|error| located(error, &origin, "blobs.backend"))?.clone();

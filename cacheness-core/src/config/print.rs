@@ -5,7 +5,7 @@ use super::options::ConfigOptions;
 use super::spec::{OptionKind, OptionSpec};
 use super::value::{ConfigOrigin, ConfigValue, Scalar, quoted};
 use crate::builder::CacheBuilder;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 impl CacheBuilder {
     /// The whole configuration as TOML, with every default filled in.
@@ -25,7 +25,13 @@ impl CacheBuilder {
     /// # Errors
     /// As [`check`](Self::check).
     pub fn to_toml(&self) -> Result<String> {
-        let (metadata, blobs) = (self.metadata_part()?, self.blob_part()?);
+        let (metadata, blobs) = self.parts()?;
+        if let Some(folder) = &self.folder
+            && folder.to_str().is_none()
+        {
+            let message = format!("the path {folder:?} is not UTF-8, so no file can name it");
+            return Err(Error::new(ErrorKind::ConfigInvalid, message));
+        }
         let mut toml = String::new();
         let mut table = "";
         for spec in &CACHE_OPTIONS {
@@ -36,8 +42,8 @@ impl CacheBuilder {
             }
             line(&mut toml, name, spec, get(self, spec.name).as_ref());
             match spec.name {
-                "metadata.backend" => options(&mut toml, metadata.factory.options(), &metadata.options),
-                "blobs.backend" => options(&mut toml, blobs.factory.options(), &blobs.options),
+                "metadata.backend" => self.print(&mut toml, metadata.factory.options(), &metadata.options),
+                "blobs.backend" => self.print(&mut toml, blobs.factory.options(), &blobs.options),
                 _ => {}
             }
         }
@@ -49,11 +55,17 @@ impl CacheBuilder {
         }
         Ok(toml)
     }
-}
 
-fn options(toml: &mut String, specs: &[OptionSpec], options: &ConfigOptions) {
-    for spec in specs {
-        line(toml, spec.name, spec, options.get(spec.name));
+    /// Adds the options of a backend. Paths become absolute, because the text may be put into a file anywhere.
+    fn print(&self, toml: &mut String, specs: &[OptionSpec], options: &ConfigOptions) {
+        for spec in specs {
+            let path = options.path(spec.name).filter(|_| spec.kind == OptionKind::Path && !spec.secret);
+            let absolute = path.and_then(|path| {
+                let path = self.folder.as_deref().map_or(path.clone(), |folder| folder.join(path));
+                std::path::absolute(path).ok()?.to_str().map(ConfigValue::from)
+            });
+            line(toml, spec.name, spec, absolute.as_ref().or(options.get(spec.name)));
+        }
     }
 }
 

@@ -193,6 +193,12 @@ impl From<i64> for ConfigValue {
     }
 }
 
+impl From<f64> for ConfigValue {
+    fn from(value: f64) -> Self {
+        Self::new(Scalar::Float(value), ConfigOrigin::Program)
+    }
+}
+
 impl From<&str> for ConfigValue {
     fn from(value: &str) -> Self {
         value.to_owned().into()

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::settings::set;
 use super::tree::{Node, Table};
 use super::{Config, Variables};
 use crate::builder::CacheBuilder;
-use crate::config::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions, set};
+use crate::config::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions};
 use crate::config::options::{ConfigOptions, THE_CACHE, invalid, path as join_path};
 use crate::config::spec::OptionSpec;
 use crate::config::spelling::{list, nearest};

@@ -44,9 +44,11 @@ fn filled(text: &str, path: &str, origin: &ConfigOrigin, variables: &Variables) 
         };
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !plain {
+            // The rest of the name is not shown: it may be a default, and that a secret.
+            let plain: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             let message = format!(
-                "`{path}` has `${{{name}}}`, which names no variable: a name is made of letters, digits and `_`; write \
-                 `$${{` for the two characters `${{`"
+                "`{path}` has `${{{plain}…}}`, which names no variable: between the braces stands a name of letters, \
+                 digits and `_`, and nothing else; write `$${{` for the two characters `${{`"
             );
             return Err(invalid(origin, message));
         }

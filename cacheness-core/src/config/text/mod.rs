@@ -3,6 +3,7 @@
 mod apply;
 mod fill_in;
 mod json;
+mod settings;
 mod toml;
 mod tree;
 mod variables;
