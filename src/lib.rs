@@ -30,6 +30,7 @@
 //! | `json-metadata` | no | metadata backend `json`, for development and small caches |
 //! | `filesystem` | yes | blob backend `filesystem` |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
+//! | `config` | yes | `Cache::from_config`: configuration files in TOML and JSON, and variables |
 //! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
@@ -55,6 +56,7 @@ mod pages {
         Readme => "../README.md",
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
+        Configuration => "../docs/configuration.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

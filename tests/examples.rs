@@ -106,3 +106,28 @@ fn quickstart_computes_a_file_once_and_again_only_when_it_changes() {
 fn touch_with(path: &Path, text: &str) {
     fs_err::write(path, text).unwrap();
 }
+
+// shows: rows 53, 57, 61
+#[test]
+fn compose_from_config_makes_three_caches_of_one_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, variables: &[(&str, &str)]| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/compose_from_config").join(name);
+        let mut command = example("compose_from_config");
+        command.arg(file).env("CACHE_FOLDER", folder.path()).envs(variables.iter().copied());
+        output(&mut command)
+    };
+    let holds = |text: &str, lines: &[&str]| {
+        for line in lines {
+            assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+        }
+    };
+    let memory = run("memory.toml", &[("CACHENESS_TTL", "90s")]);
+    holds(&memory, &["ttl = \"1m 30s\"", "order = \"lfu\"", "run 1 of this cache", "the same: true"]);
+    let disk = run("sqlite_and_files.toml", &[]);
+    holds(&disk, &["compression_level = 9", "/values\"", "run 1 of"]);
+    holds(&run("sqlite_and_files.toml", &[]), &["run 2 of this cache", "the same: true"]);
+    assert!(folder.path().join("values").is_dir() && folder.path().join("index.sqlite").is_file());
+    holds(&run("volatile_index.toml", &[]), &["backend = \"sqlite_memory\"", "run 1 of", "the same: true"]);
+    holds(&run("volatile_index.toml", &[]), &["run 1 of this cache"]);
+}

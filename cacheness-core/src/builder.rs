@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 
 use crate::access::AccessLog;
 use crate::cache::Cache;
-use crate::config::ConfigOptions;
+use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
 use crate::engine::{Engine, OnReadError, Owner, Settings};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,16 +37,25 @@ use crate::stage::Compression;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CacheBuilder {
-    registry: Registry,
-    folder: Option<PathBuf>,
-    mode: OpenMode,
-    metadata: Option<(String, ConfigOptions)>,
-    blobs: Option<(String, ConfigOptions)>,
-    durability: Durability,
-    limits: Option<Limits>,
-    access_interval: Duration,
-    env: Env,
-    settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) mode: OpenMode,
+    pub(crate) metadata: Chosen,
+    pub(crate) blobs: Chosen,
+    pub(crate) durability: Durability,
+    pub(crate) limits: GivenLimits,
+    pub(crate) access_interval: Duration,
+    pub(crate) unknown_options: UnknownOptions,
+    pub(crate) env: Env,
+    pub(crate) settings: Settings,
+}
+
+/// The limits that were given, each by itself: what was not given depends on the folder, which may be given later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenLimits {
+    pub(crate) max_entries: Option<Option<u64>>,
+    pub(crate) max_bytes: Option<Option<u64>>,
+    pub(crate) order: Option<EvictionOrder>,
 }
 
 /// The bytes that a cache in a folder holds at the most, unless told otherwise: 10 GiB.
@@ -60,11 +69,12 @@ impl CacheBuilder {
             registry,
             folder: None,
             mode: OpenMode::Create,
-            metadata: None,
-            blobs: None,
+            metadata: Chosen::default(),
+            blobs: Chosen::default(),
             durability: Durability::Process,
-            limits: None,
+            limits: GivenLimits::default(),
             access_interval: Duration::from_secs(60),
+            unknown_options: UnknownOptions::Error,
             env: Env::new(),
             settings: Settings {
                 ttl: None,
@@ -103,7 +113,7 @@ impl CacheBuilder {
     /// Names the metadata backend and gives its options.
     #[must_use]
     pub fn metadata_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
-        self.metadata = Some((name.into(), options));
+        self.metadata = Chosen { backend: Some((name.into(), ConfigOrigin::Program)), options };
         self
     }
 
@@ -116,7 +126,7 @@ impl CacheBuilder {
     /// Names the blob backend and gives its options.
     #[must_use]
     pub fn blobs_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
-        self.blobs = Some((name.into(), options));
+        self.blobs = Chosen { backend: Some((name.into(), ConfigOrigin::Program)), options };
         self
     }
 
@@ -130,7 +140,11 @@ impl CacheBuilder {
     /// Sets how much the cache may hold, and who is evicted first.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
+        self.limits = GivenLimits {
+            max_entries: Some(limits.max_entries),
+            max_bytes: Some(limits.max_bytes),
+            order: Some(limits.order),
+        };
         self
     }
 
@@ -144,7 +158,7 @@ impl CacheBuilder {
     /// Sets the TTL of values that are put into this namespace without one.
     #[must_use]
     pub fn namespace_ttl(mut self, namespace: Namespace, ttl: Duration) -> Self {
-        self.settings.namespace_ttls.insert(namespace, ttl);
+        self.settings.namespace_ttls.insert(namespace, Some(ttl));
         self
     }
 
@@ -202,6 +216,14 @@ impl CacheBuilder {
         self
     }
 
+    /// Says what is done about options that nobody knows: they are an error (the default), or are left out with a
+    /// warning.
+    #[must_use]
+    pub fn unknown_options(mut self, policy: UnknownOptions) -> Self {
+        self.unknown_options = policy;
+        self
+    }
+
     /// Sets where time and threads come from; for tests that turn the clock.
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
@@ -217,36 +239,24 @@ impl CacheBuilder {
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
         let limits = self.resolved_limits();
-        let engine = self.start().await?;
+        let parts = self.parts()?;
+        let engine = self.start(parts).await?;
         let owner = Owner::new(engine.clone());
         engine.set_limits(limits).await?;
         Ok(Cache::bind(engine, owner, &Namespace::default()))
     }
 
-    /// The metadata backend that was named, or else the one that goes with having a folder or none.
-    fn resolved_metadata(&self) -> (String, ConfigOptions) {
-        let default = if self.folder.is_some() { "sqlite" } else { "memory" };
-        self.metadata.clone().unwrap_or_else(|| (default.into(), ConfigOptions::new()))
-    }
-
-    fn resolved_blobs(&self) -> (String, ConfigOptions) {
-        let default = if self.folder.is_some() { "filesystem" } else { "memory" };
-        self.blobs.clone().unwrap_or_else(|| (default.into(), ConfigOptions::new()))
-    }
-
-    fn resolved_limits(&self) -> Limits {
-        let in_folder = || Limits::unbounded().max_bytes(DEFAULT_MAX_BYTES).order(EvictionOrder::Lru);
-        self.limits.unwrap_or_else(|| if self.folder.is_some() { in_folder() } else { Limits::unbounded() })
+    pub(crate) fn resolved_limits(&self) -> Limits {
+        let max_bytes = self.folder.is_some().then_some(DEFAULT_MAX_BYTES);
+        Limits {
+            max_entries: self.limits.max_entries.flatten(),
+            max_bytes: self.limits.max_bytes.unwrap_or(max_bytes),
+            order: self.limits.order.unwrap_or_default(),
+        }
     }
 
     /// Opens the parts, and starts the engine over them.
-    async fn start(self) -> Result<Arc<Engine>> {
-        let (metadata_name, metadata_options) = self.resolved_metadata();
-        let (blobs_name, blobs_options) = self.resolved_blobs();
-        let metadata = self.registry.metadata_backend(&metadata_name)?.clone();
-        let blobs = self.registry.blob_backend(&blobs_name)?.clone();
-        metadata_options.check(&metadata_name, metadata.options())?;
-        blobs_options.check(&blobs_name, blobs.options())?;
+    async fn start(self, (metadata, blobs): Parts) -> Result<Arc<Engine>> {
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -258,8 +268,8 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
-        let metadata = metadata.open(&metadata_options, &context).await?;
-        let blobs = blobs.open(&blobs_options, &context).await?;
+        let metadata = metadata.factory.open(&metadata.options, &context).await?;
+        let blobs = blobs.factory.open(&blobs.options, &context).await?;
         Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
     }
 
@@ -269,10 +279,9 @@ impl CacheBuilder {
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
         let (env, limits) = (self.env.clone(), self.resolved_limits());
-        let metadata = self.registry.metadata_backend(&self.resolved_metadata().0)?;
-        let blobs = self.registry.blob_backend(&self.resolved_blobs().0)?;
-        let needs_runtime = metadata.needs_runtime() || blobs.needs_runtime();
-        let engine = env.block_on(needs_runtime, self.start())?;
+        let parts = self.parts()?;
+        let needs_runtime = parts.0.factory.needs_runtime() || parts.1.factory.needs_runtime();
+        let engine = env.block_on(needs_runtime, self.start(parts))?;
         let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.
         engine.block_on(engine.set_limits(limits))?;

@@ -104,6 +104,16 @@ impl Cache {
         Self::builder().open().await
     }
 
+    /// Opens the cache that a configuration file describes, in TOML or JSON, with the variables of this process laid
+    /// over it. `docs/configuration.md` lists all options.
+    ///
+    /// # Errors
+    /// As [`CacheBuilder::from_file`], [`CacheBuilder::config`] and [`CacheBuilder::open`].
+    #[cfg(feature = "config")]
+    pub async fn from_config(path: impl AsRef<Path>) -> Result<Self> {
+        CacheBuilder::from_file(path)?.open().await
+    }
+
     /// Composes a cache of the parts that are built in.
     #[must_use]
     pub fn builder() -> CacheBuilder {

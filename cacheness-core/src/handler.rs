@@ -205,6 +205,11 @@ pub trait CacheHandler: Send + Sync + 'static {
     /// The name that is stored with each entry. It is chosen once and never changes.
     fn name(&self) -> &str;
 
+    /// What it stores and how, in one sentence, for listings.
+    fn description(&self) -> &str {
+        ""
+    }
+
     /// The class of the values that this handler stores.
     fn class(&self) -> TypeClass;
 

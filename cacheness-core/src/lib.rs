@@ -29,7 +29,12 @@ pub use access::{AccessLog, PendingAccess};
 pub use blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource, StagedFile};
 pub use builder::CacheBuilder;
 pub use cache::Cache;
-pub use config::{ConfigOptions, ConfigValue, OptionKind, OptionSpec};
+pub use config::{
+    CACHE_OPTIONS, ConfigOptions, ConfigOrigin, ConfigValue, NAMESPACE_OPTIONS, OptionKind, OptionSpec,
+    Secret, UnknownOptions,
+};
+#[cfg(feature = "config")]
+pub use config::{Config, Variables};
 pub use engine::{
     EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, ValueReader,
 };
@@ -45,7 +50,8 @@ pub use metadata::{
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use registry::{
-    BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, Registry, prepare_folder,
+    BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
+    Registry, prepare_folder,
 };
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
@@ -53,3 +59,9 @@ pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
 pub use value::{
     As, BoxedValue, CacheValue, PutValue, TypeTarget, ValueRef, ViaAs, ViaBytes, ViaSerde, ViaText,
 };
+
+/// What the macros of this crate refer to.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

@@ -12,9 +12,11 @@ const NAME: &str = "filesystem";
 const OPTIONS: [OptionSpec; 1] = [OptionSpec::new(
     "path",
     OptionKind::Path,
-    Some("`blobs` in the cache's folder"),
+    Some("blobs"),
     "The folder that holds the blobs; several caches may share it.",
-)];
+)
+.in_folder()
+.example("/var/cache/blobs")];
 
 /// Makes [`FilesystemBlobs`].
 ///
@@ -49,6 +51,10 @@ impl BlobFactory for FilesystemBlobFactory {
 
     fn options(&self) -> &[OptionSpec] {
         &OPTIONS
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &["a folder: the cache's, or one that `path` names"]
     }
 
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>> {

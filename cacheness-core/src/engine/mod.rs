@@ -44,7 +44,7 @@ use flusher::Flusher;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) ttl: Option<Duration>,
-    pub(crate) namespace_ttls: BTreeMap<Namespace, Duration>,
+    pub(crate) namespace_ttls: BTreeMap<Namespace, Option<Duration>>,
     pub(crate) compression: Compression,
     pub(crate) inline_limit: u64,
     pub(crate) on_read_error: OnReadError,

@@ -167,7 +167,7 @@ impl Engine {
             TtlOption::Never => None,
             TtlOption::After(ttl) => Some(ttl),
             TtlOption::Inherit => {
-                self.settings.namespace_ttls.get(&tenant.namespace).copied().or(self.settings.ttl)
+                self.settings.namespace_ttls.get(&tenant.namespace).copied().unwrap_or(self.settings.ttl)
             }
         }
     }

@@ -66,6 +66,10 @@ impl CacheHandler for ArrowIpcHandler {
         "arrow_ipc"
     }
 
+    fn description(&self) -> &str {
+        "Tables as Arrow IPC files: read back without copying, columns by ranges."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Table
     }

@@ -70,6 +70,10 @@ impl CacheHandler for ParquetHandler {
         "parquet"
     }
 
+    fn description(&self) -> &str {
+        "Tables as Parquet: small, columns and row groups read by ranges."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Table
     }

@@ -41,6 +41,10 @@ impl CacheHandler for BytesHandler {
         "bytes"
     }
 
+    fn description(&self) -> &str {
+        "Bytes, as they are."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Bytes
     }

@@ -41,6 +41,10 @@ impl CacheHandler for MsgpackHandler {
         "msgpack"
     }
 
+    fn description(&self) -> &str {
+        "Any serde value as MessagePack with field names."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Serde
     }

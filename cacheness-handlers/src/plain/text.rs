@@ -38,6 +38,10 @@ impl CacheHandler for TextHandler {
         "text"
     }
 
+    fn description(&self) -> &str {
+        "UTF-8 text, as it is."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Text
     }

@@ -1,6 +1,7 @@
 //! The factories of the backends `sqlite` and `sqlite_memory`, and their options.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness_core::{
@@ -17,25 +18,27 @@ const MEMORY_NAME: &str = "sqlite_memory";
 const FILE: &str = "index.sqlite";
 
 const CACHE_SIZE: OptionSpec = OptionSpec::new(
-    "cache_size_kib",
-    OptionKind::Int { min: 64, max: 16 << 20 },
-    Some("16384"),
-    "How much of the index each connection may keep in memory, in KiB.",
+    "cache_size",
+    OptionKind::Size { min: 64 << 10, max: 16 << 30 },
+    Some("16 MiB"),
+    "How much of the index each connection may keep in memory.",
 );
 
 const OPTIONS: [OptionSpec; 4] = [
     OptionSpec::new(
         "path",
         OptionKind::Path,
-        Some("index.sqlite in the cache's folder"),
-        "The database's file.",
-    ),
+        Some(FILE),
+        "The database's file, on a file system of this machine.",
+    )
+    .in_folder()
+    .example("/var/cache/index.sqlite"),
     OptionSpec::new("readers", OptionKind::Int { min: 1, max: 64 }, Some("4"), "Connections that read."),
     OptionSpec::new(
-        "busy_timeout_ms",
-        OptionKind::Int { min: 0, max: 3_600_000 },
-        Some("60000"),
-        "How long a call waits for other processes that write, in milliseconds.",
+        "busy_timeout",
+        OptionKind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
+        Some("1m"),
+        "How long a call waits for other processes that write.",
     ),
     CACHE_SIZE,
 ];
@@ -50,12 +53,16 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// The options have been checked; what another caller may have left out has its default.
     fn new(options: &ConfigOptions) -> Self {
-        let number = |name: &str, default: i64| options.int(name).unwrap_or(default);
+        let options = options.with_defaults(&OPTIONS);
+        let kib = options.size("cache_size").unwrap_or_default() >> 10;
         Self {
-            readers: usize::try_from(number("readers", 4)).map_or(4, |readers| readers.clamp(1, 64)),
-            busy_timeout_ms: u64::try_from(number("busy_timeout_ms", 60_000)).unwrap_or(0),
-            cache_size_kib: number("cache_size_kib", 16 << 10).clamp(64, 16 << 20),
+            readers: options.int("readers").and_then(|n| usize::try_from(n).ok()).unwrap_or(1).clamp(1, 64),
+            busy_timeout_ms: options
+                .duration("busy_timeout")
+                .map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            cache_size_kib: i64::try_from(kib).unwrap_or(i64::MAX).clamp(64, 16 << 20),
         }
     }
 }
@@ -94,6 +101,10 @@ impl MetadataFactory for SqliteMetadataFactory {
 
     fn options(&self) -> &[OptionSpec] {
         &OPTIONS
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &["a folder of this machine: the cache's, or the one of the file that `path` names"]
     }
 
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
@@ -150,5 +161,23 @@ impl MetadataFactory for SqliteMemoryMetadataFactory {
 
     fn needs_runtime(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_reaches_the_settings() {
+        let default = Settings::new(&ConfigOptions::new());
+        assert_eq!((default.readers, default.busy_timeout_ms, default.cache_size_kib), (4, 60_000, 16 << 10));
+        let options = ConfigOptions::new()
+            .with("readers", 7)
+            .with("busy_timeout", "1500ms")
+            .with("cache_size", "1 MiB");
+        options.check(NAME, &OPTIONS).unwrap();
+        let given = Settings::new(&options);
+        assert_eq!((given.readers, given.busy_timeout_ms, given.cache_size_kib), (7, 1500, 1024));
     }
 }

@@ -57,6 +57,14 @@ macro_rules! chaos_factory {
                 self.inner.options()
             }
 
+            fn needs(&self) -> &[&'static str] {
+                self.inner.needs()
+            }
+
+            fn check(&self, options: &ConfigOptions) -> Result<()> {
+                self.inner.check(options)
+            }
+
             async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn $backend>> {
                 let inner = self.inner.open(options, context).await?;
                 Ok(Arc::new($wrapper::new(inner, self.chaos.clone(), context.env.clone())))

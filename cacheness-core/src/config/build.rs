@@ -1,0 +1,110 @@
+//! From a builder's settings to parts that can be opened: names looked up, options checked.
+
+use std::sync::Arc;
+
+use super::options::{ConfigOptions, invalid};
+use super::spec::OptionSpec;
+use super::value::ConfigOrigin;
+use crate::builder::CacheBuilder;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::registry::{BlobFactory, MetadataFactory};
+
+/// Which backend was chosen, if one was, and the options given for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) backend: Option<(String, ConfigOrigin)>,
+    pub(crate) options: ConfigOptions,
+}
+
+impl Chosen {
+    /// The backend that was chosen, or else the one that goes with having a folder or none.
+    pub(crate) fn resolve(&self, folder: bool, in_folder: &str) -> (String, ConfigOrigin) {
+        let default = || ((if folder { in_folder } else { "memory" }).to_owned(), ConfigOrigin::Program);
+        self.backend.clone().unwrap_or_else(default)
+    }
+}
+
+/// A factory, and the options to open it with: checked, and with every default.
+pub(crate) struct Part<F: ?Sized> {
+    pub(crate) factory: Arc<F>,
+    pub(crate) options: ConfigOptions,
+}
+
+/// What a cache is opened with.
+pub(crate) type Parts = (Part<dyn MetadataFactory>, Part<dyn BlobFactory>);
+
+impl CacheBuilder {
+    /// Checks everything that can be checked without opening anything: the names of the backends, their options, and
+    /// what goes together. [`open`](Self::open) does so first.
+    ///
+    /// ```
+    /// use cacheness::{Cache, ConfigOptions};
+    ///
+    /// let wrong = Cache::builder().folder("x").metadata_with("sqlite", ConfigOptions::new().with("readers", 0));
+    /// let message = wrong.check().unwrap_err().to_string();
+    /// assert!(message.contains("`metadata.readers` takes a whole number from 1 to 64, but 0 was given"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`] for a name that is unknown, [`ErrorKind::ConfigInvalid`] for all else.
+    pub fn check(&self) -> Result<()> {
+        self.parts().map(drop)
+    }
+
+    pub(crate) fn parts(&self) -> Result<Parts> {
+        Ok((self.metadata_part()?, self.blob_part()?))
+    }
+
+    fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {
+        let (name, origin) = self.metadata.resolve(self.folder.is_some(), "sqlite");
+        let factory = self.registry.metadata_backend(&name);
+        let factory = factory.map_err(|error| located(error, &origin, "metadata.backend"))?.clone();
+        let owner = format!("the metadata backend `{name}`");
+        let options =
+            self.part_options(&owner, "metadata", &self.metadata.options, (factory.options(), &origin))?;
+        factory.check(&options).map_err(|error| located(error, &origin, "metadata"))?;
+        Ok(Part { factory, options })
+    }
+
+    fn blob_part(&self) -> Result<Part<dyn BlobFactory>> {
+        let (name, origin) = self.blobs.resolve(self.folder.is_some(), "filesystem");
+        let factory = self.registry.blob_backend(&name);
+        let factory = factory.map_err(|error| located(error, &origin, "blobs.backend"))?.clone();
+        let owner = format!("the blob backend `{name}`");
+        let options =
+            self.part_options(&owner, "blobs", &self.blobs.options, (factory.options(), &origin))?;
+        factory.check(&options).map_err(|error| located(error, &origin, "blobs"))?;
+        Ok(Part { factory, options })
+    }
+
+    fn part_options(
+        &self,
+        owner: &str,
+        table: &str,
+        given: &ConfigOptions,
+        (specs, origin): (&[OptionSpec], &ConfigOrigin),
+    ) -> Result<ConfigOptions> {
+        let options = given.checked(owner, table, specs, self.unknown_options)?;
+        options.complete(owner, table, specs, origin)?;
+        let homeless =
+            |spec: &&OptionSpec| spec.in_folder && self.folder.is_none() && options.get(spec.name).is_none();
+        if let Some(spec) = specs.iter().find(homeless) {
+            let message = format!(
+                "{owner} keeps files, and neither `folder` nor `{table}.{}` says where; give one of them",
+                spec.name
+            );
+            return Err(invalid(origin, message));
+        }
+        Ok(options.with_defaults(specs))
+    }
+}
+
+/// Adds where a backend was chosen.
+fn located(error: Error, origin: &ConfigOrigin, option: &'static str) -> Error {
+    match origin {
+        ConfigOrigin::Program => error,
+        origin => error.with_context("option", option).with_context("from", origin.to_string()),
+    }
+}

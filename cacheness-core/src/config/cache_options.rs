@@ -1,0 +1,222 @@
+//! The options of the cache itself, and what a builder says of each.
+
+use super::build::Chosen;
+use super::spec::{OptionKind, OptionSpec};
+use super::units::format_size;
+use super::value::ConfigValue;
+use crate::builder::CacheBuilder;
+use crate::engine::OnReadError;
+use crate::error::{Error, Result};
+use crate::registry::{Durability, OpenMode};
+use crate::stage::Compression;
+
+/// The options of the cache itself, in the order in which they are printed. A dot stands for a table.
+pub const CACHE_OPTIONS: [OptionSpec; 18] = [
+    OptionSpec::new("folder", OptionKind::Path, None, "The folder that holds the cache.")
+        .otherwise("without one, the cache is in memory unless backends say otherwise")
+        .example("./cache"),
+    OptionSpec::new(
+        "mode",
+        OptionKind::Choice(&["create", "existing"]),
+        Some("create"),
+        "Whether a cache that is not there is created, or an error.",
+    ),
+    OptionSpec::new(
+        "durability",
+        OptionKind::Choice(&["process", "power"]),
+        Some("process"),
+        "What a put that returned survives: the death of the process, or a loss of power.",
+    ),
+    OptionSpec::new(
+        "ttl",
+        OptionKind::ANY_DURATION,
+        Some(NEVER),
+        "The time after which values expire that are put without a TTL of their own.",
+    )
+    .or_word(NEVER)
+    .example("1h"),
+    OptionSpec::new(
+        "compression",
+        OptionKind::Choice(&["none", "lz4", "zstd"]),
+        Some("none"),
+        "How values are compressed that are put without a choice of their own.",
+    )
+    .example("zstd"),
+    OptionSpec::new(
+        "compression_level",
+        OptionKind::Int { min: 1, max: 22 },
+        None,
+        "How hard `zstd` tries: higher is smaller and slower.",
+    )
+    .otherwise("3 with `zstd`; the others have none")
+    .example("9"),
+    OptionSpec::new(
+        "inline_limit",
+        OptionKind::ANY_SIZE,
+        Some("32 KiB"),
+        "Up to which size a value is stored with its entry rather than as a blob; never more than the metadata backend \
+         allows.",
+    ),
+    OptionSpec::new(
+        "on_read_error",
+        OptionKind::Choice(&["miss", "error"]),
+        Some("miss"),
+        "What a get does where a backend fails.",
+    ),
+    OptionSpec::new(
+        "on_decode_error",
+        OptionKind::Choice(&["miss", "error"]),
+        Some("miss"),
+        "What a get does where a value does not decode as the type asked for.",
+    ),
+    OptionSpec::new(
+        "file_check_interval",
+        OptionKind::ANY_DURATION,
+        Some("0s"),
+        "For how long a source file that was looked at is taken to be unchanged.",
+    )
+    .example("1s"),
+    OptionSpec::new(
+        "access_interval",
+        OptionKind::ANY_DURATION,
+        Some("1m"),
+        "How old a stored access time may grow before it is renewed.",
+    ),
+    OptionSpec::new(
+        "mmap",
+        OptionKind::Bool,
+        Some("true"),
+        "Whether large blobs are mapped into memory or read.",
+    ),
+    OptionSpec::new(
+        "unknown_options",
+        OptionKind::Choice(&["error", "warn"]),
+        Some("error"),
+        "What is done about options that nobody knows: refuse them, or log a warning and go on.",
+    ),
+    OptionSpec::new(
+        "limits.max_entries",
+        OptionKind::Int { min: 0, max: i64::MAX },
+        Some(UNLIMITED),
+        "The most entries.",
+    )
+    .or_word(UNLIMITED)
+    .example("100000"),
+    OptionSpec::new("limits.max_bytes", OptionKind::ANY_SIZE, None, "The most bytes of stored values.")
+        .or_word(UNLIMITED)
+        .otherwise("10 GiB in a folder, otherwise unlimited")
+        .example("2 GiB"),
+    OptionSpec::new(
+        "limits.order",
+        OptionKind::Choice(&["lru", "lfu", "fifo", "ttl", "size"]),
+        Some("lru"),
+        "Who is evicted first when a limit is reached.",
+    ),
+    OptionSpec::new("metadata.backend", OptionKind::Text, None, "Where entries live.")
+        .otherwise("`sqlite` in a folder, otherwise `memory`")
+        .example("sqlite"),
+    OptionSpec::new("blobs.backend", OptionKind::Text, None, "Where blobs live.")
+        .otherwise("`filesystem` in a folder, otherwise `memory`")
+        .example("filesystem"),
+];
+
+/// The options of one namespace, in the table `namespaces.NAME`.
+pub const NAMESPACE_OPTIONS: [OptionSpec; 1] = [OptionSpec::new(
+    "ttl",
+    OptionKind::ANY_DURATION,
+    None,
+    "The time after which values of this namespace expire that are put without a TTL of their own.",
+)
+.or_word(NEVER)
+.otherwise("the cache's `ttl`")
+.example("10m")];
+
+const NEVER: &str = "never";
+const UNLIMITED: &str = "unlimited";
+
+/// What is done about options that nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum UnknownOptions {
+    /// They are an error.
+    #[default]
+    Error,
+    /// A warning is logged, and they are left out.
+    Warn,
+}
+
+impl UnknownOptions {
+    /// Does it.
+    pub(super) fn treat(self, error: Error) -> Result<()> {
+        match self {
+            Self::Error => Err(error),
+            Self::Warn => {
+                tracing::warn!(%error, "an option of the configuration is left out");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A setting as a value of the configuration; `None` for one that has no value.
+pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
+    let (settings, limits) = (&builder.settings, builder.resolved_limits());
+    let on_error = |policy| match policy {
+        OnReadError::Miss => "miss",
+        OnReadError::Error => "error",
+    };
+    let value: ConfigValue = match name {
+        "folder" => {
+            let folder = builder.folder.as_deref()?;
+            std::path::absolute(folder).unwrap_or_else(|_| folder.into()).to_str()?.into()
+        }
+        "mode" => match builder.mode {
+            OpenMode::Create => "create".into(),
+            OpenMode::Existing => "existing".into(),
+        },
+        "durability" => match builder.durability {
+            Durability::Process => "process".into(),
+            Durability::Power => "power".into(),
+        },
+        "ttl" => ttl_value(settings.ttl),
+        "compression" => match settings.compression {
+            Compression::None => "none".into(),
+            Compression::Lz4 => "lz4".into(),
+            Compression::Zstd(_) => "zstd".into(),
+        },
+        "compression_level" => match settings.compression {
+            Compression::Zstd(level) => i64::from(level).into(),
+            Compression::None | Compression::Lz4 => return None,
+        },
+        "inline_limit" => format_size(settings.inline_limit).into(),
+        "on_read_error" => on_error(settings.on_read_error).into(),
+        "on_decode_error" => on_error(settings.on_decode_error).into(),
+        "file_check_interval" => settings.file_check_interval.into(),
+        "access_interval" => builder.access_interval.into(),
+        "mmap" => settings.mmap.into(),
+        "unknown_options" => match builder.unknown_options {
+            UnknownOptions::Error => "error".into(),
+            UnknownOptions::Warn => "warn".into(),
+        },
+        "limits.max_entries" => match limits.max_entries {
+            // More than a whole number of a configuration holds is as good as no limit.
+            Some(most) => i64::try_from(most).map_or_else(|_| UNLIMITED.into(), Into::into),
+            None => UNLIMITED.into(),
+        },
+        "limits.max_bytes" => limits.max_bytes.map_or_else(|| UNLIMITED.to_owned(), format_size).into(),
+        "limits.order" => limits.order.name().into(),
+        "metadata.backend" => chosen(builder, &builder.metadata, "sqlite"),
+        "blobs.backend" => chosen(builder, &builder.blobs, "filesystem"),
+        _ => return None,
+    };
+    Some(value)
+}
+
+/// A TTL as a value of the configuration.
+pub(super) fn ttl_value(ttl: Option<std::time::Duration>) -> ConfigValue {
+    ttl.map_or_else(|| NEVER.into(), Into::into)
+}
+
+fn chosen(builder: &CacheBuilder, chosen: &Chosen, in_folder: &str) -> ConfigValue {
+    let (name, origin) = chosen.resolve(builder.folder.is_some(), in_folder);
+    ConfigValue { origin, ..name.into() }
+}

@@ -1,0 +1,101 @@
+//! A configuration as TOML, with every default filled in.
+
+use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, ttl_value};
+use super::options::ConfigOptions;
+use super::spec::{OptionKind, OptionSpec};
+use super::value::{ConfigOrigin, ConfigValue, Scalar, quoted};
+use crate::builder::CacheBuilder;
+use crate::error::{Error, ErrorKind, Result};
+
+impl CacheBuilder {
+    /// The whole configuration as TOML, with every default filled in.
+    ///
+    /// Read again, it gives the same configuration. Secrets are hidden: one that came from a variable is written as
+    /// `${NAME}`, and in place of any other stands a comment.
+    ///
+    /// ```
+    /// use cacheness::Cache;
+    ///
+    /// let printed = Cache::builder().to_toml()?;
+    /// assert!(printed.contains("ttl = \"never\"\n"));
+    /// assert!(printed.contains("[metadata]\nbackend = \"memory\"\n"));
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn to_toml(&self) -> Result<String> {
+        let (metadata, blobs) = self.parts()?;
+        if let Some(folder) = &self.folder
+            && folder.to_str().is_none()
+        {
+            let message = format!("the path {folder:?} is not UTF-8, so no file can name it");
+            return Err(Error::new(ErrorKind::ConfigInvalid, message));
+        }
+        let mut toml = String::new();
+        let mut table = "";
+        for spec in &CACHE_OPTIONS {
+            let (in_table, name) = spec.name.split_once('.').unwrap_or(("", spec.name));
+            if in_table != table {
+                table = in_table;
+                toml.push_str(&format!("\n[{table}]\n"));
+            }
+            line(&mut toml, name, spec, get(self, spec.name).as_ref());
+            match spec.name {
+                "metadata.backend" => self.print(&mut toml, metadata.factory.options(), &metadata.options),
+                "blobs.backend" => self.print(&mut toml, blobs.factory.options(), &blobs.options),
+                _ => {}
+            }
+        }
+        for (namespace, ttl) in &self.settings.namespace_ttls {
+            toml.push_str(&format!("\n[namespaces.{}]\n", quoted(namespace.as_str())));
+            for spec in &NAMESPACE_OPTIONS {
+                line(&mut toml, spec.name, spec, Some(&ttl_value(*ttl)));
+            }
+        }
+        Ok(toml)
+    }
+
+    /// Adds the options of a backend. Paths become absolute, because the text may be put into a file anywhere.
+    fn print(&self, toml: &mut String, specs: &[OptionSpec], options: &ConfigOptions) {
+        for spec in specs {
+            let path = options.path(spec.name).filter(|_| spec.kind == OptionKind::Path && !spec.secret);
+            let absolute = path.and_then(|path| {
+                let path = self.folder.as_deref().map_or(path.clone(), |folder| folder.join(path));
+                std::path::absolute(path).ok()?.to_str().map(ConfigValue::from)
+            });
+            line(toml, spec.name, spec, absolute.as_ref().or(options.get(spec.name)));
+        }
+    }
+}
+
+fn line(toml: &mut String, name: &str, spec: &OptionSpec, value: Option<&ConfigValue>) {
+    let line = match value.map(|value| (value, written(spec, value))) {
+        Some((_, Some(written))) => format!("{name} = {written}\n"),
+        Some((value, None)) => format!("# {name}: (hidden), {}\n", value.origin()),
+        None if spec.in_folder => {
+            format!("# {name}: `{}` in the cache's folder\n", spec.default.unwrap_or_default())
+        }
+        None => format!("# {name}: {}\n", spec.otherwise.unwrap_or("not set")),
+    };
+    toml.push_str(&line);
+}
+
+/// The value as it is written into a file; `None` where that would give a secret away.
+fn written(spec: &OptionSpec, value: &ConfigValue) -> Option<String> {
+    if let Some(template) = &value.template
+        && spec.kind != OptionKind::Path
+    {
+        return Some(quoted(template));
+    }
+    match (&value.scalar, &value.origin) {
+        (_, ConfigOrigin::Variable(name)) if spec.secret => Some(quoted(&format!("${{{name}}}"))),
+        _ if spec.secret => None,
+        (Scalar::Text(text), _) => match spec.value(text).scalar {
+            Scalar::Text(text) => Some(quoted(&text.replace("${", "$${"))),
+            // A variable's text becomes the number that it stands for.
+            _ => Some(spec.value(text).to_toml()),
+        },
+        _ => Some(value.to_toml()),
+    }
+}

@@ -1,0 +1,60 @@
+//! Which setting of the builder each option of the cache is.
+
+use crate::builder::CacheBuilder;
+use crate::config::UnknownOptions;
+use crate::config::options::invalid;
+use crate::config::value::ConfigValue;
+use crate::engine::OnReadError;
+use crate::error::Result;
+use crate::metadata::EvictionOrder;
+use crate::registry::{Durability, OpenMode};
+use crate::stage::Compression;
+
+/// Sets what the option of this name, of the cache's own, governs. The value has been checked.
+pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -> Result<()> {
+    let word = value.as_text().map_or("", str::trim);
+    let settings = &mut builder.settings;
+    let on_error = if word == "error" { OnReadError::Error } else { OnReadError::Miss };
+    match name {
+        "folder" => builder.folder = value.as_path(),
+        "mode" => builder.mode = if word == "existing" { OpenMode::Existing } else { OpenMode::Create },
+        "durability" => {
+            builder.durability = if word == "power" { Durability::Power } else { Durability::Process };
+        }
+        "ttl" => settings.ttl = value.as_duration(),
+        "compression" => {
+            settings.compression = match word {
+                "lz4" => Compression::Lz4,
+                "zstd" => Compression::Zstd(3),
+                _ => Compression::None,
+            }
+        }
+        "compression_level" => match (&mut settings.compression, value.as_int().map(i32::try_from)) {
+            (Compression::Zstd(level), Some(Ok(given))) => *level = given,
+            _ => {
+                let message = "`compression_level` goes with `compression = \"zstd\"` only; set that, or leave the level out";
+                return Err(invalid(value.origin(), message));
+            }
+        },
+        "inline_limit" => settings.inline_limit = value.as_size().unwrap_or(settings.inline_limit),
+        "on_read_error" => settings.on_read_error = on_error,
+        "on_decode_error" => settings.on_decode_error = on_error,
+        "file_check_interval" => settings.file_check_interval = value.as_duration().unwrap_or_default(),
+        "access_interval" => builder.access_interval = value.as_duration().unwrap_or_default(),
+        "mmap" => settings.mmap = value.as_bool().unwrap_or(true),
+        "unknown_options" => {
+            builder.unknown_options =
+                if word == "warn" { UnknownOptions::Warn } else { UnknownOptions::Error };
+        }
+        "limits.max_entries" => {
+            builder.limits.max_entries = Some(value.as_int().and_then(|most| u64::try_from(most).ok()));
+        }
+        "limits.max_bytes" => builder.limits.max_bytes = Some(value.as_size()),
+        "limits.order" => builder.limits.order = EvictionOrder::from_name(word),
+        "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
+        "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
+        // A test holds to that every option of the list is one of these.
+        _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
+    }
+    Ok(())
+}

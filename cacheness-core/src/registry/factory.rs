@@ -1,0 +1,97 @@
+//! Factories: how a registry makes a backend from its options.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::OpenContext;
+#[cfg(doc)]
+use super::OpenMode;
+use crate::blob::BlobBackend;
+use crate::config::{ConfigOptions, OptionSpec};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::metadata::MetadataBackend;
+
+/// Makes a metadata backend from its options.
+#[async_trait]
+pub trait MetadataFactory: Send + Sync + 'static {
+    /// The name by which configurations choose it.
+    fn name(&self) -> &str;
+
+    /// What it is, in one sentence.
+    fn description(&self) -> &str;
+
+    /// The options that it takes. What is given is checked against them before `open` is called.
+    fn options(&self) -> &[OptionSpec];
+
+    /// What must be there for it to work, in words, such as a folder or a server. For listings.
+    fn needs(&self) -> &[&'static str] {
+        &[]
+    }
+
+    /// Checks options that must go together; each by itself is checked already, and those not given have their
+    /// defaults. It must not touch the store.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid); the message names the options and says what would do.
+    fn check(&self, options: &ConfigOptions) -> Result<()> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// Opens the backend. Many processes may do so at once. The engine fills in the defaults of options that were not
+    /// given.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) where options do not go together or a folder is needed and
+    /// none was given; [`NotFound`](ErrorKind::NotFound) where [`OpenMode::Existing`] finds nothing; the
+    /// store's own error.
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>>;
+
+    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
+}
+
+/// Makes a blob backend from its options.
+#[async_trait]
+pub trait BlobFactory: Send + Sync + 'static {
+    /// The name by which configurations choose it.
+    fn name(&self) -> &str;
+
+    /// What it is, in one sentence.
+    fn description(&self) -> &str;
+
+    /// The options that it takes. What is given is checked against them before `open` is called.
+    fn options(&self) -> &[OptionSpec];
+
+    /// What must be there for it to work, in words, such as a folder or a server. For listings.
+    fn needs(&self) -> &[&'static str] {
+        &[]
+    }
+
+    /// Checks options that must go together; each by itself is checked already, and those not given have their
+    /// defaults. It must not touch the store.
+    ///
+    /// # Errors
+    /// [`ConfigInvalid`](ErrorKind::ConfigInvalid); the message names the options and says what would do.
+    fn check(&self, options: &ConfigOptions) -> Result<()> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// Opens the backend. Many processes may do so at once. The engine fills in the defaults of options that were not
+    /// given.
+    ///
+    /// # Errors
+    /// As [`MetadataFactory::open`].
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>>;
+
+    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
+}

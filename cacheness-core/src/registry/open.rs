@@ -1,0 +1,108 @@
+//! What a factory is told when a cache is opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::access::AccessLog;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a factory is told when a cache is opened.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct OpenContext {
+    /// The cache's folder, where it has one.
+    pub folder: Option<PathBuf>,
+    /// Whether something may be created.
+    pub mode: OpenMode,
+    /// What a put that returned survives.
+    pub durability: Durability,
+    /// Time, blocking work and the runtime.
+    pub env: Env,
+    /// The uses of entries that are not recorded yet, for a metadata backend to consult before it evicts.
+    pub accesses: Arc<AccessLog>,
+}
+
+impl OpenContext {
+    /// A context without a folder, that creates what is missing; for opening a backend by itself, in tests.
+    #[must_use]
+    pub fn new(env: Env) -> Self {
+        let accesses = Arc::new(AccessLog::new(std::time::Duration::from_secs(60)));
+        Self { folder: None, mode: OpenMode::Create, durability: Durability::Process, env, accesses }
+    }
+
+    /// Sets the cache's folder.
+    #[must_use]
+    pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Sets whether something may be created.
+    #[must_use]
+    pub fn with_mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets what a put that returned survives.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The path that an option gives, or else `name` in the cache's folder.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] where neither is given; the message names `backend`.
+    pub fn path(&self, backend: &str, given: Option<PathBuf>, name: &str) -> Result<PathBuf> {
+        match (&self.folder, given) {
+            (Some(folder), Some(path)) => Ok(folder.join(path)),
+            (Some(folder), None) => Ok(folder.join(name)),
+            (None, Some(path)) => Ok(path),
+            (None, None) => {
+                let message =
+                    format!("`{backend}` keeps files: give the cache a folder, or the option `path`");
+                Err(Error::new(ErrorKind::ConfigInvalid, message))
+            }
+        }
+    }
+}
+
+/// Whether opening a cache may create it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum OpenMode {
+    /// What is missing is created.
+    #[default]
+    Create,
+    /// A cache that is not there is an error, and nothing is created.
+    Existing,
+}
+
+/// What a put that returned survives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Durability {
+    /// The death of the process. After a loss of power the newest puts may be missing, and a value that was cut
+    /// short is a miss.
+    #[default]
+    Process,
+    /// A loss of power. Each put waits for the disk.
+    Power,
+}
+
+/// Makes a cache's folder where it may, and says what is wrong where it may not.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] where the folder is missing and may not be created; the operating system's error.
+pub fn prepare_folder(path: &Path, mode: OpenMode) -> Result<()> {
+    match mode {
+        OpenMode::Create => fs_err::create_dir_all(path)
+            .map_err(|error| Error::io(error, "the cache's folder cannot be created")),
+        OpenMode::Existing if path.is_dir() => Ok(()),
+        OpenMode::Existing => {
+            let message = "there is no cache here, and `open_existing` creates none";
+            Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()))
+        }
+    }
+}

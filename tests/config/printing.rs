@@ -1,0 +1,131 @@
+//! A configuration printed, and read again.
+
+use cacheness::*;
+
+use super::parts::registry;
+use super::toml;
+
+#[test]
+fn what_is_printed_gives_the_same_configuration_when_it_is_read() {
+    for text in [
+        "",
+        "folder = '/tmp/x'\n",
+        "folder = '/tmp/x'\nmode = 'existing'\nttl = '1h 30m'\ncompression = 'zstd'\ncompression_level = 9\n\
+         [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\norder = 'lfu'\n[metadata]\nreaders = 2\n\
+         busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\n",
+        "inline_limit = 1000\n[metadata]\nbackend = 'sqlite_memory'\ncache_size = 65536\n",
+    ] {
+        let printed = toml(text).unwrap().to_toml().unwrap();
+        let again = toml(&printed).unwrap_or_else(|error| panic!("{error} in {printed}")).to_toml().unwrap();
+        assert_eq!(again, printed, "from {text}");
+    }
+}
+
+#[test]
+fn every_default_is_filled_in() {
+    let printed = toml("folder = '/tmp/x'").unwrap().to_toml().unwrap();
+    let expected = "folder = \"/tmp/x\"
+mode = \"create\"
+durability = \"process\"
+ttl = \"never\"
+compression = \"none\"
+# compression_level: 3 with `zstd`; the others have none
+inline_limit = \"32 KiB\"
+on_read_error = \"miss\"
+on_decode_error = \"miss\"
+file_check_interval = \"0s\"
+access_interval = \"1m\"
+mmap = true
+unknown_options = \"error\"
+
+[limits]
+max_entries = \"unlimited\"
+max_bytes = \"10 GiB\"
+order = \"lru\"
+
+[metadata]
+backend = \"sqlite\"
+# path: `index.sqlite` in the cache's folder
+readers = 4
+busy_timeout = \"1m\"
+cache_size = \"16 MiB\"
+
+[blobs]
+backend = \"filesystem\"
+# path: `blobs` in the cache's folder
+";
+    assert_eq!(printed, expected);
+}
+
+/// A configuration with the secret given in `text`, printed.
+fn printed(text: &str, variables: &[(&str, &str)]) -> String {
+    let text = format!("[metadata]\nbackend = 'server'\nconnection_url = 'x'\nuser = 'u'\n{text}");
+    let config = Config::from_toml(&text, &variables.iter().copied().collect()).unwrap();
+    let builder = CacheBuilder::new(registry()).config(config).unwrap();
+    let (printed, debug) = (builder.to_toml().unwrap(), format!("{builder:?}"));
+    assert!(!printed.contains("hunter2") && !debug.contains("hunter2"), "{printed} {debug}");
+    printed
+}
+
+#[test]
+fn a_secret_is_not_printed_but_where_it_comes_from_is() {
+    assert!(printed("password = 'hunter2'", &[]).contains("# password: (hidden), line 5\n"));
+    let variables = [("PW", "hunter2")];
+    assert!(printed("password = '${PW}'", &variables).contains("password = \"${PW}\"\n"));
+    let variables = [("CACHENESS_METADATA__PASSWORD", "hunter2")];
+    assert!(printed("", &variables).contains("password = \"${CACHENESS_METADATA__PASSWORD}\"\n"));
+}
+
+#[test]
+fn what_a_variable_filled_in_is_printed_as_the_variable() {
+    let printed = printed("port = '${PORT}'", &[("PORT", "99")]);
+    assert!(printed.contains("port = \"${PORT}\"\n"), "{printed}");
+}
+
+#[test]
+fn every_option_of_the_cache_reaches_its_setting() {
+    for spec in CACHE_OPTIONS {
+        let value = match spec.name {
+            "mode" => "existing",
+            "durability" => "power",
+            "compression" => "lz4",
+            "compression_level" => "11",
+            "on_read_error" | "on_decode_error" => "error",
+            "inline_limit" => "3 KiB",
+            "access_interval" => "3s",
+            "mmap" => "false",
+            "unknown_options" => "warn",
+            "limits.order" => "size",
+            "folder" => "/tmp/somewhere",
+            "metadata.backend" | "blobs.backend" => "server",
+            name => spec.example.unwrap_or_else(|| panic!("`{name}` needs a value here")),
+        };
+        let (table, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
+        let before = if spec.name == "compression_level" { "compression = 'zstd'\n" } else { "" };
+        let after = if value == "server" { "connection_url = 'x'\n" } else { "" };
+        let table = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+        let text = format!("{table}{before}{name} = '{value}'\n{after}");
+        let config = Config::from_toml(&text, &Variables::none()).unwrap();
+        let printed = CacheBuilder::new(registry()).config(config).unwrap().to_toml().unwrap();
+        let unchanged = CacheBuilder::new(registry()).to_toml().unwrap();
+        let line = printed.lines().find(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = ")) && line.contains(value)
+        });
+        let line = line.unwrap_or_else(|| panic!("`{}` is not in {printed}", spec.name));
+        assert!(!unchanged.lines().any(|other| other == line), "`{}` is as before", spec.name);
+    }
+}
+
+#[test]
+fn every_default_and_example_is_a_value_that_its_option_takes() {
+    let registry = registry();
+    let backends = [registry.list_metadata_backends(), registry.list_blob_backends()].concat();
+    let own = CACHE_OPTIONS.iter().chain(&NAMESPACE_OPTIONS);
+    for spec in own.chain(backends.iter().flat_map(|part| &part.options)) {
+        for text in [spec.default, spec.example].into_iter().flatten() {
+            let takes = spec.kind.holds(&spec.value(text)) || spec.word == Some(text);
+            assert!(takes, "`{}` does not take {text}", spec.name);
+        }
+        assert!(!spec.help.is_empty());
+    }
+}
