@@ -30,6 +30,10 @@
 //! | `filesystem` | yes | blob backend `filesystem` |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |
+//! | `json` | no | handler `json` |
+//! | `bincode` | no | handler `bincode` |
+//! | `postcard` | no | handler `postcard` |
+//! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
 
@@ -54,6 +58,7 @@ mod pages {
         Readme => "../README.md",
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
+        Handlers => "../docs/handlers.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",
