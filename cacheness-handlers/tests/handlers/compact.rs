@@ -299,7 +299,8 @@ impl<'de> Deserialize<'de> for Careless {
 #[test]
 fn lengths_that_lie_reserve_nothing() {
     // A length of 2^62 in either format, and of 2^40, for which an allocation might succeed.
-    let lengths: [(Box<dyn CacheHandler>, [&[u8]; 2]); 2] = [
+    type Lengths = (Box<dyn CacheHandler>, [&'static [u8]; 2]);
+    let lengths: [Lengths; 2] = [
         (Box::new(BincodeHandler::new()), [b"\xfd\0\0\0\0\0\0\0\x40", b"\xfd\0\0\0\0\0\x01\0\0"]),
         (
             Box::new(PostcardHandler::new()),

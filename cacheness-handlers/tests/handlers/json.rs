@@ -39,7 +39,7 @@ fn types_that_describe_themselves_come_back() {
 #[test]
 fn floats_come_back_exactly() {
     let handler = JsonHandler::new();
-    let mut floats = vec![0.1, -0.0, f64::MIN_POSITIVE, f64::MAX, 5e-324, 1.0 / 3.0, 122.416294033786585];
+    let mut floats = vec![0.1, -0.0, f64::MIN_POSITIVE, f64::MAX, 5e-324, 1.0 / 3.0, 122.416_294_033_786_58];
     floats.extend((1..5_000_u64).map(|i| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))));
     floats.retain(|float| float.is_finite());
     let back: Vec<f64> = get(&handler, &put(&handler, &floats).unwrap()).unwrap();
