@@ -27,6 +27,15 @@ fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_handler(cacheness_handlers::TextHandler::new())?;
     #[cfg(feature = "serde-formats")]
     let registry = registry.with_handler(cacheness_handlers::MsgpackHandler::new())?;
+    #[cfg(feature = "npy")]
+    let registry = registry.with_handler(cacheness_handlers::NpyHandler::new())?;
+    // After `msgpack`, which takes all that they take: they are used where a put names them.
+    #[cfg(feature = "json")]
+    let registry = registry.with_handler(cacheness_handlers::JsonHandler::new())?;
+    #[cfg(feature = "bincode")]
+    let registry = registry.with_handler(cacheness_handlers::BincodeHandler::new())?;
+    #[cfg(feature = "postcard")]
+    let registry = registry.with_handler(cacheness_handlers::PostcardHandler::new())?;
     Ok(registry)
 }
 

@@ -32,6 +32,10 @@
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `config` | yes | `Cache::from_config`: configuration files in TOML and JSON, and variables |
 //! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |
+//! | `json` | no | handler `json` |
+//! | `bincode` | no | handler `bincode` |
+//! | `postcard` | no | handler `postcard` |
+//! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
 
@@ -57,6 +61,7 @@ mod pages {
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
         Configuration => "../docs/configuration.md",
+        Handlers => "../docs/handlers.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

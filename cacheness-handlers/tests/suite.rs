@@ -1,13 +1,23 @@
 //! Every handler passes the testkit's suite.
 
-#![cfg(all(feature = "serde-formats", feature = "arrow"))]
+#![cfg(all(
+    feature = "serde-formats",
+    feature = "arrow",
+    feature = "json",
+    feature = "bincode",
+    feature = "postcard",
+    feature = "npy"
+))]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch, StringArray};
-use cacheness_core::TypeClass;
-use cacheness_handlers::{ArrowIpcHandler, BytesHandler, MsgpackHandler, ParquetHandler, TextHandler};
+use cacheness_core::{CacheHandler, TypeClass};
+use cacheness_handlers::{
+    ArrowIpcHandler, BincodeHandler, BytesHandler, JsonHandler, MsgpackHandler, Npy, NpyHandler,
+    ParquetHandler, PostcardHandler, TextHandler,
+};
 use cacheness_testkit::handler::HandlerCase;
 
 fn table(rows: i64) -> RecordBatch {
@@ -67,4 +77,47 @@ fn parquet_passes_the_suite() {
         .accepts(&vec![table(3), table(5)])
         .rejects(&7)
         .decodes_no::<String, _>();
+}
+
+#[test]
+fn json_passes_the_suite() {
+    passes_as_serde(JsonHandler::new(), "json");
+}
+
+#[test]
+fn bincode_passes_the_suite() {
+    passes_as_serde(BincodeHandler::new(), "bincode");
+    passes_as_serde(BincodeHandler::new().prove_every_put(), "bincode");
+}
+
+#[test]
+fn postcard_passes_the_suite() {
+    passes_as_serde(PostcardHandler::new(), "postcard");
+    passes_as_serde(PostcardHandler::new().prove_every_put(), "postcard");
+}
+
+fn passes_as_serde(handler: impl CacheHandler, name: &str) {
+    HandlerCase::new(handler)
+        .is_named(name, TypeClass::Serde)
+        .accepts(&7_u64)
+        .accepts(&i128::MIN)
+        .accepts(&"ü☃ text".to_owned())
+        .accepts(&vec![Some('x'), None])
+        .accepts(&Some(BTreeMap::from([("a".to_owned(), vec![1.5, -0.0])])))
+        .rejects("borrowed text is for `text`")
+        .rejects(&table(1))
+        .decodes_no::<RecordBatch, _>();
+}
+
+#[test]
+fn npy_passes_the_suite() {
+    HandlerCase::new(NpyHandler::new())
+        .is_named("npy", TypeClass::Native)
+        .accepts(&Npy(ndarray::array![[1.5_f64, -0.0], [f64::INFINITY, 4.0]]))
+        .accepts(&Npy(ndarray::arr0(7_u8)))
+        .accepts(&Npy(ndarray::array![true, false, true]))
+        .accepts(&Npy(ndarray::ArrayD::<i16>::zeros(vec![2, 0, 3])))
+        .rejects(&7)
+        .rejects(&vec![1.5])
+        .decodes_no::<Vec<f64>, _>();
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::BoxedValue;
+use crate::value::{BoxedValue, CacheValue, ValueRef};
 
 /// What a serde value can do. Its methods are compiled for the value's type.
 pub(crate) trait SerdeValue: Send + Sync {
@@ -47,9 +47,10 @@ fn encode_error<T>(error: rmp_serde::encode::Error) -> Error {
 pub(crate) trait SerdeTarget: Send + Sync {
     fn msgpack(&self, bytes: &[u8]) -> Result<BoxedValue>;
     fn erased(&self, from: &mut dyn erased_serde::Deserializer<'_>) -> Result<BoxedValue>;
+    fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>>;
 }
 
-impl<T: DeserializeOwned + Any + Send + Sync> SerdeTarget for PhantomData<fn() -> T> {
+impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for PhantomData<fn() -> T> {
     fn msgpack(&self, bytes: &[u8]) -> Result<BoxedValue> {
         // The deserialiser itself bounds nesting, and serde bounds what is reserved by a stated length.
         let mut input = bytes;
@@ -67,6 +68,10 @@ impl<T: DeserializeOwned + Any + Send + Sync> SerdeTarget for PhantomData<fn() -
     fn erased(&self, from: &mut dyn erased_serde::Deserializer<'_>) -> Result<BoxedValue> {
         let value = erased_serde::deserialize::<T>(from).map_err(|error| decode_error::<T>(error))?;
         Ok(Box::new(value))
+    }
+
+    fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>> {
+        value.downcast_ref::<T>().map(CacheValue::value_ref)
     }
 }
 

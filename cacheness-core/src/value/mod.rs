@@ -83,6 +83,7 @@ where
             borrowed: Borrowed::No,
             type_name: std::any::type_name::<T>(),
             serde: Some(self),
+            target: Some(<T as CacheValue<ViaSerde>>::target),
         }
     }
 
@@ -157,24 +158,37 @@ pub struct ValueRef<'a> {
     borrowed: Borrowed<'a>,
     type_name: &'static str,
     serde: Option<&'a (dyn SerdeValue + 'a)>,
+    target: Option<fn() -> TypeTarget>,
 }
 
 impl<'a> ValueRef<'a> {
     /// A value that only a handler which knows its type can write.
     pub fn native<T: Any + Send + Sync>(value: &'a T) -> Self {
-        Self { any: value, borrowed: Borrowed::No, type_name: std::any::type_name::<T>(), serde: None }
+        Self {
+            any: value,
+            borrowed: Borrowed::No,
+            type_name: std::any::type_name::<T>(),
+            serde: None,
+            target: Some(TypeTarget::native::<T>),
+        }
     }
 
     pub(crate) fn text(text: &'a str) -> Self {
-        Self { any: &(), borrowed: Borrowed::Text(text), type_name: "str", serde: None }
+        Self { any: &(), borrowed: Borrowed::Text(text), type_name: "str", serde: None, target: None }
     }
 
     pub(crate) fn bytes(bytes: &'a [u8]) -> Self {
-        Self { any: &(), borrowed: Borrowed::Bytes(bytes), type_name: "[u8]", serde: None }
+        Self { any: &(), borrowed: Borrowed::Bytes(bytes), type_name: "[u8]", serde: None, target: None }
     }
 
     pub(crate) fn serialize_only<T: Serialize + Send + Sync>(value: &'a T) -> Self {
-        Self { any: &(), borrowed: Borrowed::No, type_name: std::any::type_name::<T>(), serde: Some(value) }
+        Self {
+            any: &(),
+            borrowed: Borrowed::No,
+            type_name: std::any::type_name::<T>(),
+            serde: Some(value),
+            target: None,
+        }
     }
 
     /// The value, for a handler that claims it by its type: `value.any().is::<Matrix>()`. Borrowed text, bytes
@@ -212,6 +226,20 @@ impl<'a> ValueRef<'a> {
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         self.type_name
+    }
+
+    /// The value's type as a target, for a handler that decodes what it has encoded to prove that it can. `None` for
+    /// borrowed text and bytes and for values put by `put_serialize`, which no type is known to come back from.
+    ///
+    /// ```
+    /// use cacheness_core::CacheValue;
+    ///
+    /// let target = 7_u32.value_ref().target().unwrap();
+    /// assert!(target.is::<u32>() && target.is_serde());
+    /// ```
+    #[must_use]
+    pub fn target(&self) -> Option<TypeTarget> {
+        self.target.map(|target| target())
     }
 
     /// True for a value that serde can serialise.
@@ -273,10 +301,37 @@ impl TypeTarget {
         self.id == TypeId::of::<T>()
     }
 
+    /// The type's identity in this process, for a handler that remembers something about a type. It is never stored.
+    ///
+    /// ```
+    /// use cacheness_core::CacheValue;
+    ///
+    /// assert_eq!(<u32 as CacheValue<_>>::target().id(), std::any::TypeId::of::<u32>());
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> TypeId {
+        self.id
+    }
+
     /// The type's name, for messages only; it is not stable and never compared.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         self.type_name
+    }
+
+    /// A decoded value of this type as handlers see it when they encode. `None` where it is of another type, or where
+    /// [`is_serde`](Self::is_serde) is false.
+    ///
+    /// ```
+    /// use cacheness_core::{BoxedValue, CacheValue};
+    ///
+    /// let decoded: BoxedValue = Box::new(7_u32);
+    /// assert!(<u32 as CacheValue<_>>::target().value_ref(&decoded).is_some());
+    /// assert!(<u64 as CacheValue<_>>::target().value_ref(&decoded).is_none());
+    /// ```
+    #[must_use]
+    pub fn value_ref<'a>(&self, value: &'a BoxedValue) -> Option<ValueRef<'a>> {
+        self.serde?.value_ref(value.as_ref())
     }
 
     /// True for a type that serde can deserialise.

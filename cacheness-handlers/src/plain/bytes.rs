@@ -6,7 +6,7 @@ use cacheness_core::{
     Result, TypeClass, TypeTarget, ValueRef,
 };
 
-use super::{not_claimed, refuse_partial, write_all, wrong_target};
+use crate::whole::{not_claimed, refuse_partial, write_all, wrong_target};
 
 /// Stores bytes as they are.
 ///

@@ -5,7 +5,7 @@ use cacheness_core::{
     TypeClass, TypeTarget, ValueRef,
 };
 
-use super::refuse_partial;
+use crate::whole::refuse_partial;
 
 /// Stores serde values as MessagePack, structs as maps from field names.
 ///

@@ -5,7 +5,7 @@ use cacheness_core::{
     ReadOptions, Result, TypeClass, TypeTarget, ValueRef,
 };
 
-use super::{not_claimed, refuse_partial, write_all, wrong_target};
+use crate::whole::{not_claimed, refuse_partial, write_all, wrong_target};
 
 /// Stores text as it is.
 ///

@@ -146,3 +146,8 @@ pub(crate) fn read<T: CacheValue<Via>, Via>(
     let boxed = handler.get(reader, &stored.meta, &T::target(), options)?;
     Ok(T::from_boxed(boxed).expect("the handler makes the type that was asked for"))
 }
+
+/// Bytes that no handler wrote.
+pub(crate) fn plain_stored(bytes: &[u8]) -> Stored {
+    Stored { bytes: aligned(bytes, 0), meta: FormatMeta::default() }
+}

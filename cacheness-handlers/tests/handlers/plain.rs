@@ -9,7 +9,7 @@ use cacheness_core::{
 use cacheness_handlers::{BytesHandler, MsgpackHandler, TextHandler};
 use serde::{Deserialize, Serialize};
 
-use crate::memory::{FullDisk, Reader, Stored, aligned, context, get, get_with, put};
+use crate::memory::{FullDisk, Reader, context, get, get_with, plain_stored as stored, put};
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct User {
@@ -26,10 +26,6 @@ fn user() -> User {
         score: None,
         by_day: BTreeMap::from([(1, -1), (2, i64::MAX)]),
     }
-}
-
-fn stored(bytes: &[u8]) -> Stored {
-    Stored { bytes: aligned(bytes, 0), meta: Default::default() }
 }
 
 #[test]

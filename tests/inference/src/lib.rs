@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow_array::{Int32Array, RecordBatch};
 use bytes::Bytes;
 use cacheness::blocking::Cache;
+use cacheness::handlers::Npy;
 use cacheness::{As, CacheValue, PutValue, Result, Stored, TypeTarget, ValueRef, ViaSerde};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,7 @@ fn values_are_put_and_got_without_annotations() {
     cache.put("tuple", &(1, "x".to_owned())).unwrap();
     cache.put("rc", &Arc::new(7)).unwrap();
     cache.put("ndarray", &ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]])).unwrap();
+    cache.put("npy", &Npy(ndarray::arr1(&[1_u8, 2]))).unwrap();
     cache.put("table", &table()).unwrap();
     cache.put("tables", &vec![table(), table()]).unwrap();
     cache.put("generic", &Wrapper { inner: BTreeMap::from([(1, user())]) }).unwrap();
@@ -67,6 +69,8 @@ fn values_are_put_and_got_without_annotations() {
     assert_eq!(rc, Some(Arc::new(7)));
     let matrix: Option<ndarray::Array2<f64>> = cache.get("ndarray").unwrap();
     assert_eq!(matrix, Some(ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]])));
+    let npy: Option<Npy<u8, ndarray::Ix1>> = cache.get("npy").unwrap();
+    assert_eq!(npy, Some(Npy(ndarray::arr1(&[1, 2]))));
     let back: Option<RecordBatch> = cache.get("table").unwrap();
     assert_eq!(back, Some(table()));
     let list: Option<Vec<RecordBatch>> = cache.get("tables").unwrap();

@@ -1,0 +1,125 @@
+//! postcard for every serde type.
+
+use std::io::Write;
+
+use cacheness_core::{
+    BlobReader, BlobWriter, BoxedValue, CacheHandler, FormatMeta, HandlerContext, ReadOptions, Result,
+    TypeClass, TypeTarget, ValueRef,
+};
+use serde::de::DeserializeSeed;
+use serde::ser::Serialize;
+
+use super::proof::Proofs;
+use crate::strict::{self, Format, FormatError, Rules};
+
+/// Stores serde values in the postcard format: values without field names.
+///
+/// - *Name* `postcard`, *class* serde.
+/// - *Claims* and *makes* every serde type, like `msgpack`, which comes before it: `PutOptions::handler("postcard")`
+///   chooses it.
+/// - *Format*: one value as the [postcard specification](https://postcard.jamesmunns.com) says.
+///   Fields are found by their position, so a type whose fields are added, removed or
+///   reordered no longer reads what was stored, or reads other values: give such a type a version with
+///   `PutOptions::type_tag`. Bytes left over after the value are an error.
+/// - *Refused* when it is put: a type that the format writes but cannot read, such as an untagged or internally tagged
+///   enum, a flattened struct or a `serde_json::Value`. The first value of each type is decoded back to find out, so a
+///   type is held to be readable by what its first value shows: where others of its values differ in that (an
+///   enum of which one variant is such a type), use [`prove_every_put`](PostcardHandler::prove_every_put). Fields that
+///   `skip_serializing_if` leaves out are refused at every put, and so is nesting deeper than 256 levels, counting all
+///   that holds another value. More than 65,536 elements that take no bytes, such as those of a `Vec<()>`, do not come
+///   back.
+///
+/// ```
+/// use cacheness_core::{CacheHandler, CacheValue, TypeClass};
+/// use cacheness_handlers::PostcardHandler;
+///
+/// let handler = PostcardHandler::new();
+/// assert_eq!((handler.name(), handler.class()), ("postcard", TypeClass::Serde));
+/// assert!(handler.can_handle(&(1_u8, "any serde type".to_owned()).value_ref()));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PostcardHandler {
+    proofs: Proofs,
+}
+
+impl PostcardHandler {
+    /// The handler. A clone of it knows the types that either has proved.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes every value back when it is put, not only the first of its type. A put then takes about as long as a put
+    /// and a get.
+    ///
+    /// ```
+    /// use cacheness_core::Registry;
+    /// use cacheness_handlers::PostcardHandler;
+    ///
+    /// let registry = Registry::empty().with_handler(PostcardHandler::new().prove_every_put())?;
+    /// assert!(registry.handler("postcard").is_ok());
+    /// # Ok::<(), cacheness_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn prove_every_put(self) -> Self {
+        Self { proofs: Proofs::at_every_put() }
+    }
+}
+
+impl CacheHandler for PostcardHandler {
+    fn name(&self) -> &str {
+        Postcard::NAME
+    }
+
+    fn class(&self) -> TypeClass {
+        TypeClass::Serde
+    }
+
+    fn can_handle(&self, value: &ValueRef<'_>) -> bool {
+        value.is_serde()
+    }
+
+    fn can_decode(&self, target: &TypeTarget) -> bool {
+        target.is_serde()
+    }
+
+    fn put(
+        &self,
+        value: &ValueRef<'_>,
+        writer: &mut dyn BlobWriter,
+        _: &HandlerContext,
+    ) -> Result<FormatMeta> {
+        super::put::<Postcard>(value, writer, &self.proofs)
+    }
+
+    fn get(
+        &self,
+        reader: &mut dyn BlobReader,
+        _: &FormatMeta,
+        target: &TypeTarget,
+        options: &ReadOptions,
+    ) -> Result<BoxedValue> {
+        strict::read::<Postcard>(reader, target, options)
+    }
+}
+
+struct Postcard;
+
+impl Format for Postcard {
+    const NAME: &'static str = "postcard";
+    const RULES: Rules = super::RULES;
+
+    fn encode<T: Serialize>(value: &T, writer: &mut dyn Write) -> Result<(), FormatError> {
+        ::postcard::to_io(value, writer)?;
+        Ok(())
+    }
+
+    fn decode<'de, S: DeserializeSeed<'de>>(
+        seed: S,
+        bytes: &'de [u8],
+    ) -> Result<(S::Value, usize), FormatError> {
+        let mut from = ::postcard::Deserializer::from_bytes(bytes);
+        let value = seed.deserialize(&mut from)?;
+        Ok((value, from.finalize()?.len()))
+    }
+}
