@@ -1,6 +1,7 @@
 //! The factory of the backend `json`, and its options.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness_core::{
@@ -17,24 +18,32 @@ const NAME: &str = "json";
 const FILE: &str = "index.json";
 
 const OPTIONS: [OptionSpec; 2] = [
-    OptionSpec::new("path", OptionKind::Path, Some("index.json in the cache's folder"), "The index's file."),
     OptionSpec::new(
-        "busy_timeout_ms",
-        OptionKind::Int { min: 0, max: 3_600_000 },
-        Some("60000"),
-        "How long a call waits for other processes that write, in milliseconds.",
+        "path",
+        OptionKind::Path,
+        Some(FILE),
+        "The index's file, on a file system of this machine.",
+    )
+    .in_folder()
+    .example("/var/cache/index.json"),
+    OptionSpec::new(
+        "busy_timeout",
+        OptionKind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
+        Some("1m"),
+        "How long a call waits for other processes that write.",
     ),
 ];
 
 /// What the options say.
 pub(super) struct Settings {
-    pub(super) busy_timeout_ms: u64,
+    pub(super) busy_timeout: Duration,
 }
 
 impl Settings {
+    /// The options have been checked; what another caller may have left out has its default.
     fn new(options: &ConfigOptions) -> Self {
-        let timeout = options.int("busy_timeout_ms").unwrap_or(60_000);
-        Self { busy_timeout_ms: u64::try_from(timeout).unwrap_or(0) }
+        let options = options.with_defaults(&OPTIONS);
+        Self { busy_timeout: options.duration("busy_timeout").unwrap_or_default() }
     }
 }
 
@@ -75,6 +84,10 @@ impl MetadataFactory for JsonMetadataFactory {
         &OPTIONS
     }
 
+    fn needs(&self) -> &[&'static str] {
+        &["a folder of this machine: the cache's, or the one of the file that `path` names"]
+    }
+
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
         let path = context.path(NAME, options.path("path"), FILE)?;
         let settings = Settings::new(options);
@@ -87,5 +100,18 @@ impl MetadataFactory for JsonMetadataFactory {
 
     fn needs_runtime(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_reaches_the_settings() {
+        assert_eq!(Settings::new(&ConfigOptions::new()).busy_timeout, Duration::from_secs(60));
+        let options = ConfigOptions::new().with("busy_timeout", "1500ms");
+        options.check(NAME, &OPTIONS).unwrap();
+        assert_eq!(Settings::new(&options).busy_timeout, Duration::from_millis(1500));
     }
 }

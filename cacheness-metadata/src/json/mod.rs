@@ -25,7 +25,7 @@
 //! - A write that was **interrupted** leaves a line that is not whole, at the end. It had not returned, and whoever
 //!   takes the lock next cuts it off. Other damage is an error that names the file.
 //!
-//! Waiting for the lock ends after the option `busy_timeout_ms`, with an error of kind
+//! Waiting for the lock ends after the option `busy_timeout`, with an error of kind
 //! [`Timeout`](cacheness_core::ErrorKind::Timeout). Values above 2 KiB are not stored with their entry but as blobs.
 
 mod backend;

@@ -83,7 +83,7 @@ impl Store {
             prepare_folder(folder, context.mode)?;
         }
         let files = Files::new(path);
-        let lock = Lock::open(&files, Duration::from_millis(settings.busy_timeout_ms))?;
+        let lock = Lock::open(&files, settings.busy_timeout)?;
         let store = Self {
             files,
             lock,

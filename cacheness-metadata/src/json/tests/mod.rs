@@ -30,7 +30,11 @@ fn context(folder: &Path) -> OpenContext {
 
 /// Opens the rows beneath a backend.
 fn open_rows(folder: &Path) -> Result<Store> {
-    Store::open(folder.join("index.json"), &Settings { busy_timeout_ms: 30_000 }, &context(folder))
+    Store::open(
+        folder.join("index.json"),
+        &Settings { busy_timeout: std::time::Duration::from_secs(30) },
+        &context(folder),
+    )
 }
 
 async fn open_in(folder: &Path, mode: OpenMode) -> Result<std::sync::Arc<dyn MetadataBackend>> {

@@ -11,7 +11,9 @@ use super::*;
 fn a_lock_that_another_keeps_ends_a_write_by_the_timeout_and_no_read_that_needs_nothing_new() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.json");
-    let store = Store::open(path, &Settings { busy_timeout_ms: 50 }, &context(folder.path())).unwrap();
+    let store =
+        Store::open(path, &Settings { busy_timeout: Duration::from_millis(50) }, &context(folder.path()))
+            .unwrap();
     store.write(setting("a", "1")).unwrap();
     let other = fs_err::File::open(folder.path().join("index.json.lock")).unwrap();
     other.file().lock().unwrap();
@@ -32,7 +34,12 @@ fn a_write_is_synced_at_once_where_it_must_survive_a_loss_of_power_and_within_a_
     let clock = TestClock::new();
     let open = |durability| {
         let context = OpenContext::new(clock.env()).with_durability(durability);
-        Store::open(folder.path().join("index.json"), &Settings { busy_timeout_ms: 1000 }, &context).unwrap()
+        Store::open(
+            folder.path().join("index.json"),
+            &Settings { busy_timeout: Duration::from_secs(1) },
+            &context,
+        )
+        .unwrap()
     };
     let store = open(Durability::Process);
     store.write(setting("a", "1")).unwrap();
