@@ -47,6 +47,10 @@ impl CacheHandler for JsonHandler {
         Json::NAME
     }
 
+    fn description(&self) -> &str {
+        "Any serde value as JSON, which other programs can read."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Serde
     }

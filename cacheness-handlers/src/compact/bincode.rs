@@ -71,6 +71,10 @@ impl CacheHandler for BincodeHandler {
         Bincode::NAME
     }
 
+    fn description(&self) -> &str {
+        "Any serde value as bincode: compact, read only by the very type that was put."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Serde
     }

@@ -71,6 +71,10 @@ impl CacheHandler for PostcardHandler {
         Postcard::NAME
     }
 
+    fn description(&self) -> &str {
+        "Any serde value as postcard: the most compact, read only by the very type that was put."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Serde
     }

@@ -53,6 +53,10 @@ impl CacheHandler for NpyHandler {
         "npy"
     }
 
+    fn description(&self) -> &str {
+        "Arrays of ndarray as NumPy .npy files."
+    }
+
     fn class(&self) -> TypeClass {
         TypeClass::Native
     }
