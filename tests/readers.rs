@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "sqlite")]
 use std::task::Poll;
 
 use async_trait::async_trait;
