@@ -186,14 +186,13 @@ impl Engine {
     /// Stores several values in one transaction: all of them, or none.
     pub(crate) async fn store_all(&self, tenant: &Tenant, values: Vec<Prepared>) -> Result<Vec<Stored>> {
         self.check_open()?;
-        let now = self.env.now();
         let mut blobs = Vec::new();
-        let mut changes = Vec::with_capacity(values.len());
+        let mut entries = Vec::with_capacity(values.len());
         for prepared in values {
-            match self.write_blob(prepared, now).await {
+            match self.write_blob(prepared).await {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
-                    changes.push(Change::Put { entry, condition: Condition::Always, now });
+                    entries.push(entry);
                 }
                 Err(error) => {
                     self.discard(&blobs).await;
@@ -201,6 +200,10 @@ impl Engine {
                 }
             }
         }
+        // Not before: a blob that takes long to write must not make those that it supersedes due at once.
+        let now = self.env.now();
+        let put = |entry| Change::Put { entry, condition: Condition::Always, now };
+        let changes: Vec<Change> = entries.into_iter().map(put).collect();
         let summaries: Vec<(Key, u64, u64)> = changes.iter().filter_map(summary).collect();
         let outcomes = match self.metadata.apply(changes).await {
             Ok(outcomes) => outcomes,
@@ -227,7 +230,7 @@ impl Engine {
     }
 
     /// Writes the value to where it will lie, and says so in its entry.
-    async fn write_blob(&self, prepared: Prepared, now: Timestamp) -> Result<Box<Entry>> {
+    async fn write_blob(&self, prepared: Prepared) -> Result<Box<Entry>> {
         let Prepared { mut entry, written, inline } = prepared;
         let most = self.metadata.capabilities().inline_limit;
         let wanted = match inline {
@@ -244,7 +247,7 @@ impl Engine {
             }
             payload => payload,
         };
-        let blob = BlobId::new(now);
+        let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
         self.blobs

@@ -66,7 +66,7 @@ impl Ages {
     /// Takes an entry away.
     pub(super) fn remove(&mut self, version: i64) {
         let Some(at) = self.0.partition_point(|slot| slot.first <= version).checked_sub(1) else { return };
-        self.0[at].entries -= 1;
+        self.0[at].entries = self.0[at].entries.saturating_sub(1);
         if self.0[at].entries <= 0 {
             self.0.remove(at);
         }
@@ -146,5 +146,9 @@ mod tests {
             damaged.add(version, version);
         }
         assert!(damaged.0.len() <= SLOTS);
+        let least: Vec<u8> = [1, 0, i64::MIN].into_iter().flat_map(i64::to_le_bytes).collect();
+        let mut damaged = Ages::from_bytes(&least);
+        damaged.remove(1);
+        assert_eq!(damaged, Ages::default());
     }
 }

@@ -6,6 +6,7 @@ mod limits;
 mod opening;
 mod order;
 mod reading;
+mod totals;
 
 use std::path::Path;
 use std::sync::Arc;
