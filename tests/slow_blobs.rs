@@ -24,15 +24,19 @@ async fn what_a_slow_put_supersedes_stays_for_those_who_read_it() {
     let chaos = Chaos::new().slow_by_clock(Duration::from_secs(90));
     let builtin = Registry::builtin();
     let blobs = builtin.blob_backend("memory").unwrap().clone();
-    let registry = builtin
-        .with_blob_backend(ChaosBlobFactory::wrap_shared(blobs, chaos.clone()).named("slow"))
-        .unwrap();
-    let cache = CacheBuilder::new(registry).metadata("memory").blobs("slow").env(clock.env()).open().await.unwrap();
+    let registry =
+        builtin.with_blob_backend(ChaosBlobFactory::wrap_shared(blobs, chaos.clone()).named("slow")).unwrap();
+    let cache =
+        CacheBuilder::new(registry).metadata("memory").blobs("slow").env(clock.env()).open().await.unwrap();
     let value = vec![7_u8; 300_000];
     for _ in 0..2 {
         while_the_clock_runs(&clock, cache.put("k", &value)).await.unwrap();
     }
     // What is done at the end must not wait for a clock that nobody turns.
     chaos.calm(true);
-    assert_eq!(chaos.calls_of("delete_many") + chaos.calls_of("delete"), 0, "the old blob was deleted at once");
+    assert_eq!(
+        chaos.calls_of("delete_many") + chaos.calls_of("delete"),
+        0,
+        "the old blob was deleted at once"
+    );
 }

@@ -47,7 +47,9 @@ fn check(db: &Connection, folder: &Path, what: &str) {
             .collect::<Result<_, _>>()
             .unwrap()
     };
-    let said = list("SELECT generation, entries, bytes, blob_bytes FROM totals WHERE generation > 0 AND entries > 0 ORDER BY 1");
+    let said = list(
+        "SELECT generation, entries, bytes, blob_bytes FROM totals WHERE generation > 0 AND entries > 0 ORDER BY 1",
+    );
     let are = list(
         "SELECT n.generation, count(*), sum(e.stored_size), sum(iif(e.blob_id IS NULL, 0, e.stored_size)) \
          FROM namespaces n CROSS JOIN entries e ON e.generation = n.generation GROUP BY 1 ORDER BY 1",
@@ -61,12 +63,20 @@ fn check(db: &Connection, folder: &Path, what: &str) {
          WHERE blob_id IS NOT NULL AND generation NOT IN (SELECT generation FROM namespaces))",
     );
     assert_eq!(head.2, garbage, "garbage after {what}");
-    let orphans = count("SELECT count(*) FROM inline_values WHERE version NOT IN (SELECT version FROM entries WHERE place = 2)");
-    let missing = count("SELECT count(*) FROM entries WHERE place = 2 AND version NOT IN (SELECT version FROM inline_values)");
+    let orphans = count(
+        "SELECT count(*) FROM inline_values WHERE version NOT IN (SELECT version FROM entries WHERE place = 2)",
+    );
+    let missing = count(
+        "SELECT count(*) FROM entries WHERE place = 2 AND version NOT IN (SELECT version FROM inline_values)",
+    );
     assert_eq!((orphans, missing), (0, 0), "inline values after {what}");
-    let missing = count("SELECT count(*) FROM entries WHERE id < ifnull((SELECT ranked_to FROM state), 0) \
-                         AND (priority, rank, id) NOT IN (SELECT priority, rank, id FROM ranks)");
-    let stale = count("SELECT count(*) FROM ranks WHERE (priority, rank, id) NOT IN (SELECT priority, rank, id FROM entries)");
+    let missing = count(
+        "SELECT count(*) FROM entries WHERE id < ifnull((SELECT ranked_to FROM state), 0) \
+                         AND (priority, rank, id) NOT IN (SELECT priority, rank, id FROM ranks)",
+    );
+    let stale = count(
+        "SELECT count(*) FROM ranks WHERE (priority, rank, id) NOT IN (SELECT priority, rank, id FROM entries)",
+    );
     assert_eq!((missing, stale), (0, 0), "ranks after {what}");
     let mut ages = db.prepare("SELECT entries, ages, generation FROM totals WHERE generation > 0").unwrap();
     let mut rows = ages.query(()).unwrap();
@@ -81,8 +91,10 @@ fn check(db: &Connection, folder: &Path, what: &str) {
     }
     let cleared = count("SELECT (SELECT cleared FROM state) - (SELECT count(*) FROM cleared)");
     assert_eq!(cleared, 0, "cleared after {what}");
-    let unnamed = count("SELECT count(*) FROM entries WHERE generation NOT IN (SELECT generation FROM namespaces) \
-                         AND generation NOT IN (SELECT generation FROM cleared)");
+    let unnamed = count(
+        "SELECT count(*) FROM entries WHERE generation NOT IN (SELECT generation FROM namespaces) \
+                         AND generation NOT IN (SELECT generation FROM cleared)",
+    );
     assert_eq!(unnamed, 0, "orphans after {what}");
 }
 
@@ -123,8 +135,11 @@ async fn run(seed: u64) -> (usize, usize) {
                     if random.below(2) == 0 {
                         (again.namespace, again.key) = (one.namespace.clone(), one.key.clone());
                     }
-                    let condition = [Condition::Always, Condition::Absent, Condition::Version(Version(random.below(2_000)))]
-                        [random.below(3) as usize];
+                    let condition = [
+                        Condition::Always,
+                        Condition::Absent,
+                        Condition::Version(Version(random.below(2_000))),
+                    ][random.below(3) as usize];
                     changes.push(Change::Put { entry: Box::new(again), condition, now });
                     if random.below(3) == 0 {
                         let (namespace, key) = (one.namespace.clone(), one.key.as_str().to_owned());
@@ -154,7 +169,8 @@ async fn run(seed: u64) -> (usize, usize) {
                         }
                         let (store, change) = (store.clone(), subject.putting(one));
                         tokio::task::spawn_blocking(move || {
-                            tokio::runtime::Handle::current().block_on(async move { store.apply(vec![change]).await.is_err() })
+                            tokio::runtime::Handle::current()
+                                .block_on(async move { store.apply(vec![change]).await.is_err() })
                         })
                     })
                     .collect();
@@ -171,7 +187,13 @@ async fn run(seed: u64) -> (usize, usize) {
             65..70 => {
                 let one = entry(&subject, &mut random);
                 if let Some(held) = store.get(one.namespace.as_str(), one.key.as_str()).await {
-                    subject.accesses().record(&held.namespace, held.key.as_str(), held.version, held.accessed_at, now);
+                    subject.accesses().record(
+                        &held.namespace,
+                        held.key.as_str(),
+                        held.version,
+                        held.accessed_at,
+                        now,
+                    );
                     store.used(held.namespace.as_str(), held.key.as_str(), held.version, now, 2).await;
                 }
                 "use"
@@ -180,7 +202,9 @@ async fn run(seed: u64) -> (usize, usize) {
                 let one = entry(&subject, &mut random);
                 let (namespace, key) = (one.namespace.clone(), one.key.as_str().to_owned());
                 let expiry = Expiry::Set((random.below(2) == 0).then(|| now + Duration::from_millis(50)));
-                store.change(Change::Touch { namespace, key, condition: Condition::Always, expiry, now }).await;
+                store
+                    .change(Change::Touch { namespace, key, condition: Condition::Always, expiry, now })
+                    .await;
                 "touch"
             }
             74..78 => {
@@ -224,7 +248,10 @@ async fn run(seed: u64) -> (usize, usize) {
             }
             97 => {
                 // A transaction of somebody else that is rolled back, and one that changes nothing.
-                db.execute_batch("BEGIN IMMEDIATE; UPDATE totals SET entries = 77; ROLLBACK; BEGIN IMMEDIATE; COMMIT;").unwrap();
+                db.execute_batch(
+                    "BEGIN IMMEDIATE; UPDATE totals SET entries = 77; ROLLBACK; BEGIN IMMEDIATE; COMMIT;",
+                )
+                .unwrap();
                 "stranger"
             }
             _ => {
