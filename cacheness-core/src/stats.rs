@@ -69,8 +69,8 @@ pub struct Stats {
     /// statistics of a namespace.
     pub garbage_bytes: u64,
     /// When the oldest entry was put. A backend that does not keep all entries in this order may give an earlier time,
-    /// never a later one: `sqlite` is exact for up to 32 entries of a namespace, and beyond that early by about a
-    /// sixteenth of the time over which its entries were put, at the most.
+    /// never a later one: `sqlite` is exact for up to 32 entries of a namespace, and beyond that early by up to about a
+    /// sixteenth of the time since the first put into it; by more where raw copies bring older times.
     pub oldest_entry: Option<Timestamp>,
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
 use crate::metadata::{Change, Condition, EvictionReason, Outcome};
-use crate::names::{BlobId, Timestamp, Version};
+use crate::names::{BlobId, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
 use crate::trailer;

@@ -4,7 +4,7 @@
 //! The entries are counted in slots, each of which stands for a range of versions and keeps the earliest time in it.
 //! When there are too many slots, two neighbours become one, those that then cover the shortest time. Up to [`SLOTS`]
 //! entries each has a slot of its own, and the oldest is known exactly; beyond that what is said is never too late, and
-//! too early by about a sixteenth of the time from the first to the last put at the most.
+//! too early by up to about a sixteenth of the time from the first put of all to the last.
 
 /// The most slots.
 pub(super) const SLOTS: usize = 32;

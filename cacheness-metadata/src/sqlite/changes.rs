@@ -21,7 +21,7 @@ pub(super) const IN_BLOB: i64 = 0;
 pub(super) const IN_ENTRIES: i64 = 1;
 pub(super) const IN_INLINE_VALUES: i64 = 2;
 
-/// How many rows of cleared generations each call takes back: more than it adds, so that the room does come back.
+/// How many rows of cleared generations each call takes back: more than most add, so that the room does come back.
 pub(super) const RECLAIMED_PER_CALL: usize = 16;
 
 impl Transaction<'_, '_> {
@@ -182,8 +182,8 @@ impl Transaction<'_, '_> {
         tenant.ages.remove(row.version);
         self.head.entries = (self.head.entries - 1).max(0);
         self.head.bytes = (self.head.bytes - row.size).max(0);
-        if row.version >= self.own_from {
-            self.own_entries -= 1;
+        if (self.own_from..=self.head.sequence).contains(&row.version) {
+            self.own_entries = (self.own_entries - 1).max(0);
             self.own_bytes = (self.own_bytes - row.size).max(0);
         }
     }

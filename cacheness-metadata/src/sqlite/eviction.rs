@@ -6,7 +6,8 @@ use cacheness_core::{
 };
 use rusqlite::Row;
 
-use super::failure::{Tried, damaged};
+use super::failure::{Failure, Tried, damaged};
+use super::maintenance::ENTRIES_PER_STEP;
 use super::schema::generation_of;
 use super::statements::Sql;
 use super::transaction::{EntryRow, Transaction, lenient};
@@ -58,7 +59,7 @@ impl Transaction<'_, '_> {
     /// Evicts `most` entries at most, until `room` more entries and bytes fit: first what has expired, then by the
     /// eviction order.
     pub(super) fn evict(&mut self, now: Timestamp, room: (i64, i64), most: usize) -> Tried<Vec<Evicted>> {
-        let mut evicted = Vec::new();
+        let (mut evicted, mut reclaimed) = (Vec::new(), 0);
         for reason in [EvictionReason::Expired, EvictionReason::Limit] {
             if reason == EvictionReason::Limit && self.is_over(room.0, room.1) {
                 self.rank_all()?;
@@ -75,6 +76,11 @@ impl Transaction<'_, '_> {
                     }
                     let Some(name) = candidate.namespace.clone() else {
                         self.reclaim_one(&candidate.row)?;
+                        reclaimed += 1;
+                        // Rows that no clearing left are damage, and no preparation would find them.
+                        if reclaimed > ENTRIES_PER_STEP && self.head.cleared > 0 {
+                            return Err(Failure::Unprepared);
+                        }
                         continue;
                     };
                     if reason == EvictionReason::Limit && self.spare(&name, &candidate)? {

@@ -5,10 +5,12 @@ use std::path::Path;
 use cacheness_core::{Error, ErrorKind};
 use rusqlite::ffi::ErrorCode;
 
-/// An error of SQLite, or one that is ready for the caller.
+/// An error of SQLite, one that is ready for the caller, or work that must wait for other work.
 pub(super) enum Failure {
     Sql(rusqlite::Error),
     Ready(Error),
+    /// An eviction found more entries unranked, or more left of cleared namespaces, than one transaction may see to.
+    Unprepared,
 }
 
 /// The result of work on a connection.
@@ -32,6 +34,8 @@ impl Failure {
         let error = match self {
             Self::Ready(error) => error,
             Self::Sql(error) => told(error),
+            // Whoever runs transactions prepares and tries again, so no caller is told.
+            Self::Unprepared => Error::new(ErrorKind::Unexpected, "an eviction was not prepared"),
         };
         match path {
             Some(path) => error.with_context("path", path.to_string_lossy()),

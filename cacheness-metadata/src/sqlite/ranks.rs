@@ -1,21 +1,22 @@
 //! The table `ranks`: entries in the order in which they are evicted.
 //!
 //! It is filled bit by bit once the cache comes near its limits, so that a cache that stays far from them does not pay
-//! for it, and no single put pays for all that went before. Until it is full, an eviction fills it.
+//! for it, and no single put pays for all that went before. An eviction by limit that finds it incomplete has it
+//! filled first, in transactions that are each short.
 
 use cacheness_core::{EvictionOrder, Namespace};
 
-use super::failure::Tried;
+use super::failure::{Failure, Tried};
 use super::maintenance::ENTRIES_PER_STEP;
 use super::reader;
 use super::statements::Sql;
 use super::transaction::{EntryRow, Transaction};
 
-/// How many entries each put ranks while they are to be ranked. A put is near the limits when a sixteenth of them is
-/// left, so with this all entries are ranked before the limits are reached, unless a few large values reach them.
+/// How many entries each put ranks while they are to be ranked. A put is near the limits when a sixteenth more than
+/// there is would be over them, so with this all entries are ranked before that, unless a few large values reach them.
 pub(super) const RANKED_PER_PUT: usize = 32;
 
-/// Which part of the limits is left when ranking begins.
+/// Which part of what there is would reach the limits when ranking begins.
 const NEAR: i64 = 16;
 
 /// All entries are ranked when they are so up to this id.
@@ -45,23 +46,24 @@ impl Transaction<'_, '_> {
     /// True where there are entries to be ranked, because the cache with so many more bytes in it is near its limits.
     pub(super) fn is_to_be_ranked(&self, bytes: i64) -> bool {
         let (entries, bytes) = (self.head.entries / NEAR + 1, (self.head.bytes / NEAR).saturating_add(bytes));
-        self.head.order.is_some() && self.head.ranked_to != Some(ALL) && self.is_over(entries, bytes)
+        self.limits.is_limited() && self.head.ranked_to != Some(ALL) && self.is_over(entries, bytes)
     }
 
     /// Ranks the next entries, `most` at the most, by the present order.
     pub(super) fn rank_some(&mut self, most: usize) -> Tried<()> {
-        let Some(order) = self.head.order else { return Ok(()) };
+        // None where another process has lifted its limits since this one set its own.
+        let order = self.head.order.unwrap_or(self.limits.order);
+        self.begin_ranking(order)?;
         let from = self.head.ranked_to.unwrap_or(0);
         let mut ranks = Vec::with_capacity(most);
         let mut rows = self.session.statement(Sql::Unranked)?.query((from, most as i64))?;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(7)?.as_str().ok().and_then(|name| Namespace::new(name).ok());
-            // What cannot be read is of no use and goes first; what was cleared needs no rank.
-            let rank = match name {
-                Some(name) => reader::entry_of(row, name, None)
-                    .map_or(i64::MIN, |entry| order.rank(&entry, self.head.age)),
-                None => 0,
-            };
+            // What was cleared needs no rank; what cannot be read is of no use and goes first.
+            let rank = name.map(|name| {
+                let entry = reader::entry_of(row, name, None);
+                entry.map_or(i64::MIN, |entry| order.rank(&entry, self.head.age))
+            });
             let before = row.get_ref(8)?.as_i64().unwrap_or(0);
             let priority = row.get_ref(9)?.as_f64().unwrap_or(0.0);
             ranks.push((row.get::<_, i64>(10)?, priority, before, rank));
@@ -72,6 +74,7 @@ impl Transaction<'_, '_> {
             _ => Some(ALL),
         };
         for (id, priority, before, rank) in ranks {
+            let Some(rank) = rank else { continue };
             if rank != before {
                 self.session.statement(Sql::SetRank)?.execute((id, rank))?;
             }
@@ -80,16 +83,25 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// Sees to it that `ranks` holds every entry.
+    /// Sees to it that `ranks` holds every entry, if few are missing.
+    ///
+    /// # Errors
+    /// `Unprepared` if more are.
     pub(super) fn rank_all(&mut self) -> Tried<()> {
-        if self.head.order.is_none() {
-            // Another process has lifted its limits since this one set its own.
-            self.begin_ranking(self.limits.order)?;
-        }
-        while self.head.ranked_to != Some(ALL) {
+        if self.head.ranked_to != Some(ALL) {
             self.rank_some(ENTRIES_PER_STEP)?;
         }
-        Ok(())
+        if self.head.ranked_to == Some(ALL) { Ok(()) } else { Err(Failure::Unprepared) }
+    }
+
+    /// Does a part of what an eviction needs done before it. True where there is more.
+    pub(super) fn prepare(&mut self) -> Tried<bool> {
+        if self.head.ranked_to == Some(ALL) {
+            self.reclaim(ENTRIES_PER_STEP)?;
+        } else {
+            self.rank_some(ENTRIES_PER_STEP)?;
+        }
+        Ok(self.head.ranked_to != Some(ALL) || self.head.cleared > 0)
     }
 
     /// Enters a new entry into `ranks` if it belongs there.

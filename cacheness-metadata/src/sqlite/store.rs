@@ -118,23 +118,38 @@ impl Store {
     }
 
     /// Runs `work` in a transaction.
-    pub(super) fn write<T>(&self, work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>) -> Result<T> {
+    pub(super) fn write<T>(&self, work: impl FnMut(&mut Transaction<'_, '_>) -> Tried<T>) -> Result<T> {
         let mut writer = self.lock_writer()?;
         let Some(writer) = writer.as_mut() else { return Err(closed()) };
         self.transact(writer, work)
     }
 
-    /// Runs `work` in a transaction, on the connection that the caller holds.
+    /// Runs `work` in a transaction, on the connection that the caller holds. What an eviction in it needs done
+    /// before is done in transactions of its own, each of which is short; then the work begins anew.
     pub(super) fn transact<T>(
         &self,
         writer: &mut Writer,
-        work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>,
+        mut work: impl FnMut(&mut Transaction<'_, '_>) -> Tried<T>,
     ) -> Result<T> {
+        loop {
+            match self.attempt(writer, &mut work) {
+                Err(Failure::Unprepared) => {
+                    let prepare = |transaction: &mut Transaction<'_, '_>| transaction.prepare();
+                    while self.attempt(writer, prepare).map_err(|failure| self.told(failure))? {}
+                }
+                result => return result.map_err(|failure| self.told(failure)),
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &self,
+        writer: &mut Writer,
+        work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>,
+    ) -> Tried<T> {
         self.transactions.fetch_add(1, Ordering::Relaxed);
         let Writer { database, limits, known } = writer;
-        let result =
-            database.session(|session| Transaction::run(session, *limits, &self.accesses, known, work));
-        result.map_err(|failure| self.told(failure))
+        database.session(|session| Transaction::run(session, *limits, &self.accesses, known, work))
     }
 
     pub(super) fn told(&self, failure: Failure) -> Error {

@@ -92,7 +92,11 @@ impl EntryRow {
             rank: number(6)?,
             priority: row.get_ref(7)?.as_f64().unwrap_or(0.0),
             version: number(8)?.clamp(0, MAX_VERSION),
-            expires_at: row.get_ref(9)?.as_i64().ok(),
+            // Damage is a time, so that it differs from having none and is overwritten.
+            expires_at: match row.get_ref(9)? {
+                ValueRef::Null => None,
+                value => Some(value.as_i64().unwrap_or(i64::MIN)),
+            },
         })
     }
 
@@ -183,7 +187,8 @@ impl<'s, 'c> Transaction<'s, 'c> {
         } else {
             let Self { head, mut tenants, .. } = transaction;
             tenants.iter_mut().for_each(Tenant::settle);
-            tenants.truncate(KNOWN_TENANTS);
+            // Those that came in last stand at the end.
+            tenants.drain(..tenants.len().saturating_sub(KNOWN_TENANTS));
             *known = Some(Known { data_version, head, tenants });
         }
         result

@@ -1,8 +1,11 @@
 //! Limits where several processes or pending uses are involved.
 
-use cacheness_core::{EvictionOrder, Limits};
+use std::sync::atomic::Ordering;
 
-use super::{stranger, subject};
+use cacheness_core::{EvictionOrder, Limits, Namespace};
+
+use super::{open_store, stranger, subject};
+use crate::sqlite::writer;
 
 #[tokio::test]
 async fn a_limit_holds_after_another_process_has_lifted_its_own() {
@@ -84,4 +87,49 @@ async fn what_an_eviction_or_a_purge_removes_as_expired_is_counted_so() {
     store.purge_all(subject.now()).await;
     let counters = store.stats_of("default").await.counters;
     assert_eq!((counters.evictions, counters.expirations), (0, 3));
+}
+
+#[test]
+fn a_put_that_finds_many_entries_unranked_has_them_ranked_in_short_transactions() {
+    let subject = subject();
+    let store = open_store(subject.folder()).unwrap();
+    let set = |limits| store.lock_writer().unwrap().as_mut().unwrap().limits = limits;
+    set(Limits::unbounded().max_bytes(1_000_000));
+    let put = |key: &str, size| {
+        let changes = vec![subject.putting(subject.entry_of_size("default", key, size))];
+        let before = store.transactions.load(Ordering::Relaxed);
+        let evicted = writer::apply(&store, changes).unwrap().remove(0).evicted;
+        let keys = evicted.into_iter().map(|one| one.key.as_str().to_owned()).collect::<Vec<_>>();
+        (keys, store.transactions.load(Ordering::Relaxed) - before)
+    };
+    for i in 0..2_000 {
+        subject.wait(std::time::Duration::from_millis(1));
+        assert_eq!(put(&format!("{i:04}"), 10), (Vec::new(), 1));
+    }
+    assert_eq!(put("large", 980_000), (Vec::new(), 1));
+    let (evicted, transactions) = put("one more", 10);
+    assert_eq!(evicted, ["0000"], "the least recently used goes");
+    assert!((4..8).contains(&transactions), "{transactions} transactions for 2,000 entries");
+    assert_eq!(put("another", 10), (vec!["0001".to_owned()], 1), "once is enough");
+}
+
+#[test]
+fn a_put_that_finds_much_left_of_a_cleared_namespace_has_it_taken_back_in_short_transactions() {
+    let subject = subject();
+    let store = open_store(subject.folder()).unwrap();
+    store.lock_writer().unwrap().as_mut().unwrap().limits = Limits::unbounded().max_entries(2_000);
+    let put = |namespace: &str, count: u64| {
+        let entry = |i| subject.putting(subject.entry(namespace, &format!("{i}")));
+        let outcomes = writer::apply(&store, (0..count).map(entry).collect()).unwrap();
+        outcomes.into_iter().flat_map(|outcome| outcome.evicted).count()
+    };
+    (0..2).for_each(|_| assert_eq!(put("cleared", 2_000), 0));
+    let (name, now) = (Namespace::new("cleared").unwrap(), subject.now());
+    assert_eq!(put("default", 1), 1);
+    store.write(|transaction| transaction.clear(&name, now, false)).unwrap();
+    assert_eq!(put("default", 2_000), 0);
+    let before = store.transactions.load(Ordering::Relaxed);
+    assert_eq!(put("other", 1), 1, "one goes for one that comes");
+    let transactions = store.transactions.load(Ordering::Relaxed) - before;
+    assert!((4..9).contains(&transactions), "{transactions} transactions for 2,000 rows");
 }

@@ -72,6 +72,7 @@ fn check(db: &Connection, folder: &Path, what: &str) {
     assert_eq!((orphans, missing), (0, 0), "inline values after {what}");
     let missing = count(
         "SELECT count(*) FROM entries WHERE id < ifnull((SELECT ranked_to FROM state), 0) \
+                         AND generation IN (SELECT generation FROM namespaces) \
                          AND (priority, rank, id) NOT IN (SELECT priority, rank, id FROM ranks)",
     );
     let stale = count(
