@@ -159,7 +159,9 @@ impl CacheHandler for FragileHandler {
     }
 
     fn can_handle(&self, value: &ValueRef<'_>) -> bool {
-        value.any().is::<Fragile>()
+        let fragile = value.any().downcast_ref::<Fragile>();
+        assert!(fragile.is_none_or(|fragile| fragile.0 != 5), "cannot look at this");
+        fragile.is_some()
     }
 
     fn can_decode(&self, target: &TypeTarget) -> bool {
@@ -203,6 +205,7 @@ fn a_handler_that_panics_or_misbehaves_is_an_error_and_the_cache_lives_on() {
         error.to_string().contains("fragile") && error.to_string().contains("cannot write this"),
         "{error}"
     );
+    assert_eq!(cache.put("k", &Fragile(5)).unwrap_err().kind(), ErrorKind::HandlerPanicked);
     assert_eq!(cache.put("k", &Fragile(2)).unwrap_err().kind(), ErrorKind::Encode);
     cache.put("k", &Fragile(3)).unwrap();
     assert_eq!(cache.get::<Fragile, _>("k").unwrap_err().kind(), ErrorKind::HandlerPanicked);

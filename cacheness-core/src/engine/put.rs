@@ -84,7 +84,7 @@ impl Engine {
                 }
                 handler.as_ref()
             }
-            None => self.registry.handlers().find(|handler| handler.can_handle(value)).ok_or_else(|| {
+            None => self.claiming(value)?.ok_or_else(|| {
                 let message = format!(
                     "no registered handler takes a `{}`; register one, or switch on the feature that brings it",
                     value.type_name()
@@ -108,6 +108,16 @@ impl Engine {
         }
         let format = Format::new(handler, meta, value.type_name());
         self.assemble(tenant, begun, format, writer.finish()?)
+    }
+
+    /// The first handler that takes a value.
+    fn claiming(&self, value: &ValueRef<'_>) -> Result<Option<&dyn CacheHandler>> {
+        for handler in self.registry.handlers() {
+            if call(handler, || Ok(handler.can_handle(value)))? {
+                return Ok(Some(handler));
+            }
+        }
+        Ok(None)
     }
 
     /// Checks what a put was given, and captures its source files before the value is looked at: a file that changes

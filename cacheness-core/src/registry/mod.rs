@@ -32,10 +32,15 @@ use named::Named;
 ///
 /// let mut registry = Registry::builtin();
 /// let cache = CacheBuilder::new(registry.clone()).open_blocking()?;
-/// assert!(registry.unregister_handler("msgpack"));
-/// assert!(!registry.unregister_handler("msgpack"));
-/// cache.put("answer", &42)?;
-/// assert!(CacheBuilder::new(registry).open_blocking()?.put("answer", &42).is_err());
+/// assert!(registry.unregister_handler("text"));
+/// assert!(!registry.unregister_handler("text"));
+/// cache.put("greeting", "hello")?;
+/// assert_eq!(cache.get_entry("greeting")?.unwrap().format.handler, "text");
+///
+/// // `msgpack` takes any serde value, so also this one.
+/// let without = CacheBuilder::new(registry).open_blocking()?;
+/// without.put("greeting", "hello")?;
+/// assert_eq!(without.get_entry("greeting")?.unwrap().format.handler, "msgpack");
 /// # Ok::<(), cacheness::Error>(())
 /// ```
 #[derive(Clone, Default)]
