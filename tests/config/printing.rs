@@ -72,6 +72,12 @@ fn a_secret_is_not_printed_but_where_it_comes_from_is() {
     assert!(printed("password = 'hunter2'", &[]).contains("# password: (hidden), line 5\n"));
     let variables = [("PW", "hunter2")];
     assert!(printed("password = '${PW}'", &variables).contains("password = \"${PW}\"\n"));
+    let variables = [("HOST", "h")];
+    assert!(
+        printed("password = 'app:hunter2@${HOST}'", &variables).contains("# password: (hidden), line 5\n")
+    );
+    assert!(printed("password = '${HOST}hunter2'", &variables).contains("# password: (hidden), line 5\n"));
+    assert!(printed("password = 'hunter2$${'", &[]).contains("# password: (hidden), line 5\n"));
     let variables = [("CACHENESS_METADATA__PASSWORD", "hunter2")];
     assert!(printed("", &variables).contains("password = \"${CACHENESS_METADATA__PASSWORD}\"\n"));
 }

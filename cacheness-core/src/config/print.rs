@@ -81,10 +81,17 @@ fn line(toml: &mut String, name: &str, spec: &OptionSpec, value: Option<&ConfigV
     toml.push_str(&line);
 }
 
+/// True for `${NAME}` and nothing else: what stands around a variable may be a part of the secret.
+fn is_one_variable(template: &str) -> bool {
+    let name = template.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| !name.contains(['$', '{', '}']))
+}
+
 /// The value as it is written into a file; `None` where that would give a secret away.
 fn written(spec: &OptionSpec, value: &ConfigValue) -> Option<String> {
     if let Some(template) = &value.template
         && spec.kind != OptionKind::Path
+        && (!spec.secret || is_one_variable(template))
     {
         return Some(quoted(template));
     }

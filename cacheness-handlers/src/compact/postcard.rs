@@ -24,8 +24,10 @@ use crate::strict::{self, Format, FormatError, Rules};
 /// - *Refused* when it is put: a type that the format writes but cannot read, such as an untagged or internally tagged
 ///   enum, a flattened struct or a `serde_json::Value`. The first value of each type is decoded back to find out, so a
 ///   type is held to be readable by what its first value shows: where others of its values differ in that (an
-///   enum of which one variant is such a type), use [`prove_every_put`](PostcardHandler::prove_every_put). Fields that
-///   `skip_serializing_if` leaves out are refused at every put, and so is nesting deeper than 256 levels, counting all
+///   enum of which one variant is such a type), use [`prove_every_put`](PostcardHandler::prove_every_put). Fields
+///   of structs that `skip_serializing_if` leaves out are refused at every put. In a tuple struct or a tuple variant
+///   only the first put of the type may notice it, and later values can come back as others: use `msgpack` for such
+///   types. Refused is also nesting deeper than 256 levels, counting all
 ///   that holds another value. More than 65,536 elements that take no bytes, such as those of a `Vec<()>`, do not come
 ///   back.
 ///

@@ -93,11 +93,12 @@ impl Store {
         };
         {
             let held = store.lock.hold()?;
-            store.files.remove_leftovers()?;
             if context.mode == OpenMode::Create {
                 store.create_missing()?;
             }
             store.load(&held)?;
+            // Not before it is known that the files are an index.
+            store.files.remove_leftovers()?;
         }
         Ok(store)
     }
