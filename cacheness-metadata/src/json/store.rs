@@ -260,7 +260,12 @@ impl Store {
         }
         let identity = snapshot.identity;
         let mut found = None;
-        if let Some(file) = self.files.open_journal()? {
+        let file = self.files.open_journal()?;
+        if file.is_none() && identity.generation > 1 {
+            // From the second on a journal takes the name of the one before, so no crash leaves none.
+            return Err(damaged(&self.files.index, "its journal is gone, and with it the last writes"));
+        }
+        if let Some(file) = file {
             let bytes = files::read_from(&file, 0)?;
             let (of, header) = journal::parse_first_line(path, &bytes)?;
             if of.id != identity.id || of.generation > identity.generation {

@@ -52,7 +52,7 @@ fn filled(text: &str, path: &str, origin: &ConfigOrigin, variables: &Variables) 
             );
             return Err(invalid(origin, message));
         }
-        let Some(value) = variables.get(name) else {
+        let Some(value) = variables.get(name)? else {
             let message = format!(
                 "`{path}` takes the variable {name}, which is not set; set it, or write the value in its place"
             );

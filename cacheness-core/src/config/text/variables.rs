@@ -1,12 +1,13 @@
 //! Variables of the environment: for `${NAME}` in texts, and laid over a configuration by their names.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 
 use super::tree::{Node, Table};
 use crate::config::options::{invalid, path as join_path};
 use crate::config::value::{ConfigOrigin, ConfigValue, Scalar};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Names and values, from the process or, in tests, from anywhere.
 ///
@@ -16,18 +17,19 @@ use crate::error::Result;
 ///
 /// `Debug` shows no values.
 #[derive(Clone, Default)]
-pub struct Variables(BTreeMap<String, String>);
+pub struct Variables(BTreeMap<String, Value>);
+
+/// The value of a variable; `None` where it is not UTF-8, which no option takes.
+type Value = Option<String>;
 
 const PREFIX: &str = "CACHENESS_";
 const NOT_OPTIONS: &str = "CACHENESS_TEST_";
 
 impl Variables {
-    /// The variables of this process. Those that are not UTF-8 are left out.
+    /// The variables of this process. One whose value is not UTF-8 is an error where it is asked for.
     #[must_use]
     pub fn process() -> Self {
-        let utf8 = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        utf8.collect()
+        Self::from_os(std::env::vars_os())
     }
 
     /// None.
@@ -36,8 +38,23 @@ impl Variables {
         Self::default()
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    fn from_os(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        // A name that is not UTF-8 still says whether it was meant for an option, which then names none.
+        let variables =
+            variables.map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string().ok()));
+        Self(variables.collect())
+    }
+
+    /// The value of a variable, if it is set.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` where it is not UTF-8.
+    pub(super) fn get(&self, name: &str) -> Result<Option<&str>> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => Err(unreadable(name)),
+        }
     }
 
     /// Puts those that are options into a configuration.
@@ -48,6 +65,7 @@ impl Variables {
                 continue;
             }
             let origin = ConfigOrigin::Variable(variable.clone());
+            let Some(value) = value else { return Err(unreadable(variable)) };
             let path: Vec<&str> = name.split("__").collect();
             if path.iter().any(|name| name.is_empty() || name.starts_with('_') || name.ends_with('_')) {
                 let message = "this names no option: after CACHENESS_ comes the option's path, with two underscores \
@@ -58,6 +76,11 @@ impl Variables {
         }
         Ok(())
     }
+}
+
+fn unreadable(variable: &str) -> Error {
+    let origin = ConfigOrigin::Variable(variable.to_owned());
+    invalid(&origin, "its value is not UTF-8, which no option takes; set it to a text")
 }
 
 fn insert(table: &mut Table, path: &[&str], above: &str, value: ConfigValue) -> Result<()> {
@@ -88,12 +111,32 @@ fn insert(table: &mut Table, path: &[&str], above: &str, value: ConfigValue) -> 
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(variables.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect())
     }
 }
 
 impl fmt::Debug for Variables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn not_utf8(name: &str) -> Variables {
+        Variables::from_os(std::iter::once((name.into(), OsString::from_vec(b"caf\xe9".to_vec()))))
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_an_error_where_it_is_asked_for() {
+        let error = not_utf8("CACHENESS_FOLDER").lay_over(&mut Table::default()).unwrap_err();
+        assert!(error.to_string().contains("not UTF-8"), "{error}");
+        let others = not_utf8("LANG_OF_SOMEBODY");
+        others.lay_over(&mut Table::default()).unwrap();
+        assert!(others.get("LANG_OF_SOMEBODY").unwrap_err().to_string().contains("LANG_OF_SOMEBODY"));
     }
 }

@@ -101,13 +101,19 @@ fn a_new_snapshot_beside_the_journal_before_it_is_read_and_begins_its_own() {
 }
 
 #[test]
-fn a_snapshot_without_a_journal_is_whole() {
+fn a_journal_that_is_gone_is_damage_where_no_crash_leaves_none() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_rows(folder.path()).unwrap();
-    let rows = write_until_replaced(&store, folder.path(), 0, 1);
+    let journal = folder.path().join("index.json.journal");
+    // As far as a process came that died while it made the index.
+    fs_err::remove_file(&journal).unwrap();
+    drop(store);
+    let store = open_rows(folder.path()).unwrap();
+    write_until_replaced(&store, folder.path(), 0, 1);
     store.close();
-    fs_err::remove_file(folder.path().join("index.json.journal")).unwrap();
-    assert_eq!(count(&open_rows(folder.path()).unwrap()), rows);
+    fs_err::remove_file(&journal).unwrap();
+    let error = open_rows(folder.path()).err().unwrap();
+    assert!(error.to_string().contains("journal is gone"), "{error}");
 }
 
 #[test]
