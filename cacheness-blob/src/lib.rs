@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `filesystem` | `filesystem` | files of this machine |
+//! | `object_store` | `object-store` | Google Cloud Storage, Azure, S3, WebDAV, by the crate `object_store` |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. A backend of your own implements
 //! [`BlobBackend`](cacheness_core::BlobBackend) and [`BlobFactory`](cacheness_core::BlobFactory) instead.
@@ -11,3 +12,7 @@
 #[cfg(feature = "filesystem")]
 pub mod filesystem;
 pub mod memory;
+#[cfg(feature = "object-store")]
+pub mod object_store;
+#[cfg(feature = "remote")]
+mod remote;

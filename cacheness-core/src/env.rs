@@ -104,6 +104,32 @@ impl Env {
         }
     }
 
+    /// Runs work that uses sockets or timers on the cache's own runtime, to its end also when the caller no longer
+    /// waits for it. Connections that are made and used here outlive the runtimes of callers, and serve the blocking
+    /// face as well, so a backend that does all its I/O here does not need a runtime from its callers.
+    ///
+    /// The work must end by itself: nothing stops it but the end of the cache.
+    ///
+    /// # Errors
+    /// The work's own; [`ErrorKind::Io`] where the runtime cannot be started; [`ErrorKind::Unexpected`] where the
+    /// work panics.
+    pub async fn on_io<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.own_handle()?.spawn(work).await {
+            Ok(result) => result,
+            Err(failed) if failed.is_panic() => {
+                Err(Error::new(ErrorKind::Unexpected, "a backend's call panicked").with_source(failed))
+            }
+            Err(failed) => {
+                let message = "the cache was dropped while one of its calls was under way";
+                Err(Error::new(ErrorKind::Unavailable, message).with_source(failed))
+            }
+        }
+    }
+
     /// The runtime that the caller is in; without one, the cache's own, which is started when first needed.
     ///
     /// # Errors

@@ -1,0 +1,284 @@
+//! The blob backend over a store of objects.
+
+use std::future::Future;
+use std::ops::Range;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use cacheness_core::{
+    Blob, BlobBackend, BlobCapabilities, BlobId, BlobKey, BlobPage, BlobSource, CacheId, Env, Error,
+    ErrorKind, OpenMode, Result,
+};
+use futures_util::future::{Either, select};
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use tokio::sync::Semaphore;
+
+use super::objects::{Objects, PART};
+
+/// How the requests to a store are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The backend's name, for messages.
+    pub(crate) backend: &'static str,
+    /// What stands before the names of all objects; empty, or without a `/` at either end.
+    pub(crate) prefix: String,
+    /// How long a request may take, its repetitions included.
+    pub(crate) timeout: Duration,
+    /// How many calls may be under way.
+    pub(crate) in_flight: usize,
+    /// Whether the store may be begun.
+    pub(crate) mode: OpenMode,
+}
+
+/// Blobs as objects under `PREFIX/CACHE/BLOB`.
+pub(crate) struct RemoteBlobs<O>(Arc<Shared<O>>);
+
+struct Shared<O> {
+    objects: O,
+    settings: Settings,
+    env: Env,
+    calls: Semaphore,
+    closed: AtomicBool,
+}
+
+/// The object that shows that a store is one of Cacheness's, and is there.
+const MARKER: &str = "cacheness-blobs";
+
+/// How many requests for the parts of one value are under way at once.
+const AT_ONCE: usize = 4;
+
+impl<O: Objects> RemoteBlobs<O> {
+    /// Opens the store, and begins it where that is allowed.
+    pub(crate) async fn open(objects: O, settings: Settings, env: Env) -> Result<Self> {
+        let calls = Semaphore::new(settings.in_flight);
+        let blobs = Self(Arc::new(Shared { objects, settings, env, calls, closed: AtomicBool::new(false) }));
+        blobs.call(|store| async move { store.begin().await }).await?;
+        Ok(blobs)
+    }
+
+    /// Makes one call: where there is room for it, on the cache's runtime, to its end.
+    async fn call<T, F>(&self, work: impl FnOnce(Arc<Shared<O>>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let work = work(self.0.clone());
+        let shared = self.0.clone();
+        self.0
+            .env
+            .on_io(async move {
+                if shared.closed.load(Ordering::Acquire) {
+                    let message = format!("the blob backend `{}` has been closed", shared.settings.backend);
+                    return Err(Error::new(ErrorKind::Closed, message));
+                }
+                let waiting = async { Ok(shared.calls.acquire().await.ok()) };
+                let _permit = shared.within(1, waiting).await?;
+                work.await
+            })
+            .await
+    }
+}
+
+impl<O: Objects> Shared<O> {
+    /// Bounds work of so many requests, one after the other.
+    async fn within<T>(&self, requests: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.settings.timeout.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+        match select(pin!(work), pin!(self.env.sleep(limit))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => {
+                let message = format!(
+                    "the store did not answer within {limit:?}; see whether it can be reached, or raise `timeout`"
+                );
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
+        .map_err(|error| error.with_context("backend", self.settings.backend))
+    }
+
+    fn path(&self, rest: &str) -> String {
+        match self.settings.prefix.as_str() {
+            "" => rest.to_owned(),
+            prefix => format!("{prefix}/{rest}"),
+        }
+    }
+
+    fn path_of(&self, key: &BlobKey) -> String {
+        self.path(&key.to_string())
+    }
+
+    /// Looks for the marker, and makes it where there is none and one may be made.
+    async fn begin(&self) -> Result<()> {
+        let marker = self.path(MARKER);
+        if self.within(1, self.objects.get(&marker, 0..1)).await?.is_some() {
+            return Ok(());
+        }
+        if self.settings.mode == OpenMode::Existing {
+            let message = "there are no blobs of a cache here, and `open_existing` begins no store";
+            return Err(Error::new(ErrorKind::NotFound, message).with_context("object", marker));
+        }
+        let text = "Blobs of Cacheness lie beside this object. Without it they count as unreachable.\n";
+        self.within(1, self.objects.put(&marker, Bytes::from_static(text.as_bytes()))).await
+    }
+
+    /// Says that an object is not there, once the marker shows that the store is.
+    async fn missing<T>(&self) -> Result<Option<T>> {
+        let marker = self.path(MARKER);
+        if self.within(1, self.objects.get(&marker, 0..1)).await?.is_some() {
+            return Ok(None);
+        }
+        let message = "the store's own marker object is gone, so nothing can be said about what is missing from it; see \
+                       whether the bucket is there";
+        Err(Error::new(ErrorKind::Unavailable, message).with_context("object", marker))
+    }
+
+    async fn part(&self, path: &str, range: Range<u64>) -> Result<Option<(Bytes, u64)>> {
+        self.within(1, self.objects.get(path, range)).await
+    }
+
+    /// The bytes in `range`, in parts. The object's length is learned from the first.
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        let first = range.start..range.end.min(range.start.saturating_add(PART));
+        let Some((first, len)) = self.part(path, first).await? else { return self.missing().await };
+        let end = range.end.min(len);
+        let begin = range.start.saturating_add(PART);
+        if begin >= end {
+            return Ok(Some(first));
+        }
+        let parts: Vec<Option<(Bytes, u64)>> = iter((begin..end).step_by(PART as usize))
+            .map(|start| self.part(path, start..end.min(start + PART)))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut bytes = BytesMut::from(&first[..]);
+        for part in parts {
+            // The blob was deleted while it was read.
+            let Some((part, _)) = part else { return self.missing().await };
+            bytes.extend_from_slice(&part);
+        }
+        Ok(Some(bytes.freeze()))
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool> {
+        if self.within(1, self.objects.head(path)).await? {
+            return Ok(true);
+        }
+        Ok(self.missing::<()>().await?.is_some())
+    }
+}
+
+#[async_trait]
+impl<O: Objects> BlobBackend for RemoteBlobs<O> {
+    fn capabilities(&self) -> BlobCapabilities {
+        BlobCapabilities::remote()
+    }
+
+    async fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
+        let key = *key;
+        self.call(move |store| async move {
+            let path = store.path_of(&key);
+            match source {
+                BlobSource::Bytes(bytes) if bytes.len() as u64 <= PART => {
+                    store.within(1, store.objects.put(&path, bytes)).await
+                }
+                BlobSource::Bytes(bytes) => {
+                    let len = bytes.len() as u64;
+                    let file = tokio::task::spawn_blocking(move || staged(&bytes)).await.map_err(|failed| {
+                        Error::new(ErrorKind::Unexpected, "staging the value failed").with_source(failed)
+                    })??;
+                    let file = Arc::new(cacheness_core::StagedFile::new(file, len));
+                    store.within(1 + len.div_ceil(PART), store.objects.put_file(&path, file)).await
+                }
+                BlobSource::File(file) => {
+                    let parts = 1 + file.len().div_ceil(PART);
+                    store.within(parts, store.objects.put_file(&path, Arc::new(file))).await
+                }
+            }
+        })
+        .await
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Option<Blob>> {
+        let key = *key;
+        let bytes = self
+            .call(move |store| async move { store.read(&store.path_of(&key), 0..u64::MAX).await })
+            .await?;
+        Ok(bytes.map(Blob::Bytes))
+    }
+
+    async fn get_range(&self, key: &BlobKey, range: Range<u64>) -> Result<Option<Bytes>> {
+        let key = *key;
+        self.call(move |store| async move {
+            let path = store.path_of(&key);
+            if range.is_empty() {
+                return Ok(store.exists(&path).await?.then(Bytes::new));
+            }
+            store.read(&path, range).await
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<bool> {
+        let key = *key;
+        self.call(move |store| async move {
+            let path = store.path_of(&key);
+            // To delete says nothing about what was there.
+            let was_there = store.exists(&path).await?;
+            store.within(1, store.objects.delete(vec![path])).await?;
+            Ok(was_there)
+        })
+        .await
+    }
+
+    async fn delete_many(&self, keys: &[BlobKey]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.call(move |store| async move {
+            for keys in keys.chunks(1_000) {
+                let paths = keys.iter().map(|key| store.path_of(key)).collect();
+                store.within(1, store.objects.delete(paths)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn exists(&self, key: &BlobKey) -> Result<bool> {
+        let key = *key;
+        self.call(move |store| async move { store.exists(&store.path_of(&key)).await }).await
+    }
+
+    async fn list_keys(&self, cache: CacheId, after: Option<&str>, limit: usize) -> Result<BlobPage> {
+        let after = after.map(str::to_owned);
+        self.call(move |store| async move {
+            let folder = store.path(&format!("{cache}/"));
+            let limit = limit.clamp(1, 1_000);
+            let listed = store.within(1, store.objects.list(&folder, after.as_deref(), limit)).await?;
+            let blobs = listed.names.iter().filter_map(|name| BlobId::parse(name)).collect();
+            let next = listed.names.last().filter(|_| listed.more).cloned();
+            Ok(BlobPage { blobs, next })
+        })
+        .await
+    }
+
+    fn staging_dir(&self) -> Option<&Path> {
+        None
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Writes a value that is too large for one request into a temporary file, from which it is sent in parts.
+fn staged(bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
+    use std::io::Write;
+    let io = |error| Error::io(error, "a large value cannot be staged");
+    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    Ok(file)
+}
