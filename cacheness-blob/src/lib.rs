@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `filesystem` | `filesystem` | files of this machine |
+//! | `s3` | `s3` | S3, by Amazon's client |
 //! | `object_store` | `object-store` | Google Cloud Storage, Azure, S3, WebDAV, by the crate `object_store` |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. A backend of your own implements
@@ -16,3 +17,5 @@ pub mod memory;
 pub mod object_store;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "s3")]
+pub mod s3;

@@ -103,6 +103,7 @@ impl BlobFactory for ObjectStoreBlobFactory {
             prefix,
             timeout: options.duration("timeout").unwrap_or(Duration::from_secs(30)),
             in_flight: options.int("in_flight").and_then(|calls| usize::try_from(calls).ok()).unwrap_or(64),
+            persistent: requests.persistent,
             mode: context.mode,
         };
         Ok(Arc::new(RemoteBlobs::open(requests, settings, context.env.clone()).await?))

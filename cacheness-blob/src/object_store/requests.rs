@@ -11,15 +11,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt, iter};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use crate::remote::{Listed, Objects, PART, read_part};
+use crate::remote::{Listed, Objects, PART, part_len, read_part};
 
 /// How many parts of one object are on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 
-/// A store, and whether its listings come in the order of names.
+/// A store, whether its listings come in the order of names, and whether it outlives the process.
 pub(super) struct Requests {
     pub(super) store: Box<dyn ObjectStore>,
     pub(super) lists_in_order: bool,
+    pub(super) persistent: bool,
 }
 
 #[async_trait]
@@ -63,11 +64,12 @@ impl Objects for Requests {
         let mut upload = self.store.put_multipart(&path).await.map_err(told)?;
         let sent = async {
             let mut parts = FuturesUnordered::new();
-            for start in (0..len).step_by(PART as usize) {
+            let part_len = part_len(len);
+            for start in (0..len.div_ceil(part_len)).map(|index| index * part_len) {
                 if parts.len() >= PARTS_AT_ONCE {
                     parts.try_next().await.map_err(told)?;
                 }
-                let bytes = read_part(file.clone(), start..len.min(start + PART)).await?;
+                let bytes = read_part(file.clone(), start..len.min(start + part_len)).await?;
                 parts.push(upload.put_part(bytes.into()));
             }
             parts.try_collect::<()>().await.map_err(told)?;

@@ -35,7 +35,7 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
     let pairs = options.iter().map(|(key, value)| (key, value));
     let (store, path) = object_store::parse_url_opts(&parsed, pairs).map_err(told)?;
     let lists_in_order = !matches!(scheme, ObjectStoreScheme::Local | ObjectStoreScheme::Http);
-    Ok((Requests { store, lists_in_order }, path.as_ref().trim_matches('/').to_owned()))
+    Ok((Requests { store, lists_in_order, persistent: scheme != ObjectStoreScheme::Memory }, path.as_ref().trim_matches('/').to_owned()))
 }
 
 /// True where stores of this scheme have such an option. The crate passes over what it does not know.

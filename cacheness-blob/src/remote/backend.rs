@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cacheness_core::{
     Blob, BlobBackend, BlobCapabilities, BlobId, BlobKey, BlobPage, BlobSource, CacheId, Env, Error,
-    ErrorKind, OpenMode, Result,
+    ErrorKind, OpenMode, Result, StagedFile,
 };
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// How many calls may be under way.
     pub(crate) in_flight: usize,
+    /// Whether blobs outlive the process.
+    pub(crate) persistent: bool,
     /// Whether the store may be begun.
     pub(crate) mode: OpenMode,
 }
@@ -174,30 +176,29 @@ impl<O: Objects> Shared<O> {
 #[async_trait]
 impl<O: Objects> BlobBackend for RemoteBlobs<O> {
     fn capabilities(&self) -> BlobCapabilities {
-        BlobCapabilities::remote()
+        let mut capabilities = BlobCapabilities::remote();
+        capabilities.persistent = self.0.settings.persistent;
+        capabilities
     }
 
     async fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
         let key = *key;
         self.call(move |store| async move {
             let path = store.path_of(&key);
-            match source {
-                BlobSource::Bytes(bytes) if bytes.len() as u64 <= PART => {
-                    store.within(1, store.objects.put(&path, bytes)).await
-                }
-                BlobSource::Bytes(bytes) => {
-                    let len = bytes.len() as u64;
-                    let file = tokio::task::spawn_blocking(move || staged(&bytes)).await.map_err(|failed| {
+            let file = match source {
+                BlobSource::File(file) => file,
+                source => {
+                    let bytes = source.into_bytes()?;
+                    if bytes.len() as u64 <= PART {
+                        return store.within(1, store.objects.put(&path, bytes)).await;
+                    }
+                    tokio::task::spawn_blocking(move || staged(&bytes)).await.map_err(|failed| {
                         Error::new(ErrorKind::Unexpected, "staging the value failed").with_source(failed)
-                    })??;
-                    let file = Arc::new(cacheness_core::StagedFile::new(file, len));
-                    store.within(1 + len.div_ceil(PART), store.objects.put_file(&path, file)).await
+                    })??
                 }
-                BlobSource::File(file) => {
-                    let parts = 1 + file.len().div_ceil(PART);
-                    store.within(parts, store.objects.put_file(&path, Arc::new(file))).await
-                }
-            }
+            };
+            let parts = 1 + file.len().div_ceil(PART);
+            store.within(parts, store.objects.put_file(&path, Arc::new(file))).await
         })
         .await
     }
@@ -259,7 +260,7 @@ impl<O: Objects> BlobBackend for RemoteBlobs<O> {
             let listed = store.within(1, store.objects.list(&folder, after.as_deref(), limit)).await?;
             let blobs = listed.names.iter().filter_map(|name| BlobId::parse(name)).collect();
             let next = listed.names.last().filter(|_| listed.more).cloned();
-            Ok(BlobPage { blobs, next })
+            Ok(BlobPage::new(blobs, next))
         })
         .await
     }
@@ -275,10 +276,10 @@ impl<O: Objects> BlobBackend for RemoteBlobs<O> {
 }
 
 /// Writes a value that is too large for one request into a temporary file, from which it is sent in parts.
-fn staged(bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
+fn staged(bytes: &[u8]) -> Result<StagedFile> {
     use std::io::Write;
     let io = |error| Error::io(error, "a large value cannot be staged");
     let mut file = tempfile::NamedTempFile::new().map_err(io)?;
     file.write_all(bytes).map_err(io)?;
-    Ok(file)
+    Ok(StagedFile::new(file, bytes.len() as u64))
 }

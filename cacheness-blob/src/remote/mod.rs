@@ -5,4 +5,4 @@ mod backend;
 mod objects;
 
 pub(crate) use backend::{RemoteBlobs, Settings};
-pub(crate) use objects::{Listed, Objects, PART, read_part};
+pub(crate) use objects::{Listed, Objects, PART, part_len, read_part};

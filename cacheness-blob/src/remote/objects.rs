@@ -11,6 +11,14 @@ use cacheness_core::{Error, Result, StagedFile};
 /// each request can be given a time.
 pub(crate) const PART: u64 = 8 * 1024 * 1024;
 
+/// The most parts that a store takes for one object.
+const PARTS: u64 = 10_000;
+
+/// The length of the parts in which an object of this length is sent: [`PART`], unless they were too many then.
+pub(crate) fn part_len(len: u64) -> u64 {
+    PART.max(len.div_ceil(PARTS))
+}
+
 /// A page of a listing: the last parts of names, and whether more follow.
 pub(crate) struct Listed {
     pub(crate) names: Vec<String>,
