@@ -12,7 +12,7 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use cacheness_core::{Error, ErrorKind, Result, StagedFile};
-use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use futures_util::stream::{TryStreamExt, iter};
 
 use crate::remote::{Listed, Objects, PART, part_len, read_part};
 
