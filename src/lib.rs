@@ -62,6 +62,7 @@ mod pages {
         Concepts => "../docs/concepts.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
+        Queries => "../docs/queries.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

@@ -268,9 +268,11 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
+        let name = metadata.factory.name().to_owned();
         let metadata = metadata.factory.open(&metadata.options, &context).await?;
         let blobs = blobs.factory.open(&blobs.options, &context).await?;
-        Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
+        let metadata = (metadata, name);
+        Engine::start(self.registry, self.env, self.settings, metadata, blobs, accesses, self.folder)
     }
 
     /// Opens the cache for the blocking face.

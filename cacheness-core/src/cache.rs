@@ -405,13 +405,42 @@ impl Cache {
         self.engine.touch(&self.tenant, key.as_ref(), extend).await
     }
 
-    /// Lists entries, valid or not, in the order of their keys. Each page is read for itself: what is put or
-    /// removed meanwhile may or may not be listed, everything else is, once.
+    /// Lists the entries that the options ask for, valid or not, by default in the order of their keys. Each page is
+    /// read for itself: what is put, removed or, in another order, used meanwhile may or may not be listed; everything
+    /// else is, once.
+    ///
+    /// A page may be short or even empty and yet have a `next`: one call looks at a million entries or so at the most.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000, a glob or a path to a custom field that
+    /// is malformed, or a cursor of a listing in another order; [`LimitExceeded`](ErrorKind::LimitExceeded) for a glob or
+    /// a path over 1,024 bytes; [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot answer a part
+    /// of the query.
     pub async fn list(&self, options: ListOptions) -> Result<EntryPage> {
         self.engine.list(&self.tenant, options).await
+    }
+
+    /// Counts the entries that the options ask for, on all pages: their limit, order and cursor have no say. It reads
+    /// every entry that may match; [`stats`](Self::stats) knows the number of all.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn count_matching(&self, options: ListOptions) -> Result<u64> {
+        self.engine.count_matching(&self.tenant, options).await
+    }
+
+    /// Removes the entries that the options ask for, on all pages, and returns how many there were: by prefix, pattern,
+    /// tag, age or whatever else can be listed. With a limit at most so many, the first ones in the order of the options.
+    ///
+    /// It goes on in small transactions: a failure leaves what it has not reached. An entry that is replaced meanwhile
+    /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    #[doc(alias = "invalidate_matching")]
+    #[doc(alias = "clear_matching")]
+    pub async fn remove_matching(&self, options: ListOptions) -> Result<u64> {
+        self.engine.remove_matching(&self.tenant, options).await
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.

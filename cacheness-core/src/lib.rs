@@ -44,8 +44,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, Expiry,
-    GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionOrder,
+    EvictionReason, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY,
+    Glob, Limits, ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

@@ -1,4 +1,4 @@
-//! Looking at entries without their values, and keeping house: list, touch, remove, purge, statistics.
+//! Looking at entries without their values, and keeping house: touch, remove, purge, statistics.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::Engine;
 use super::counting::{Tenant, add};
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Cursor, Evicted, Expiry, Limits, ListQuery};
+use crate::metadata::{Change, Condition, Evicted, Expiry, Limits, ListQuery};
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
@@ -62,68 +62,6 @@ pub enum EntryState {
     SourceMissing(PathBuf),
 }
 
-/// Which entries to list. By default all of the namespace, 1,000 a page.
-#[derive(Clone, Debug, Default)]
-pub struct ListOptions {
-    prefix: String,
-    valid: Option<bool>,
-    limit: Option<usize>,
-    after: Option<Cursor>,
-    all_namespaces: bool,
-}
-
-impl ListOptions {
-    /// All entries of the namespace.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Only keys that begin with this.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Only entries that may be served (`true`) or may not (`false`).
-    #[must_use]
-    pub fn valid(mut self, valid: bool) -> Self {
-        self.valid = Some(valid);
-        self
-    }
-
-    /// At most so many entries on the page, from 1 to 1,000.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// Goes on where the page before ended.
-    #[must_use]
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.after = Some(cursor);
-        self
-    }
-
-    /// The entries of all namespaces, in the order of namespace and key.
-    #[must_use]
-    pub fn all_namespaces(mut self) -> Self {
-        self.all_namespaces = true;
-        self
-    }
-}
-
-/// A part of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct EntryPage {
-    /// The entries, in the order of namespace and key.
-    pub entries: Vec<EntryInfo>,
-    /// Where the next page begins, for [`ListOptions::after`]; `None` at the end.
-    pub next: Option<Cursor>,
-}
-
 /// What a purge has removed.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -145,7 +83,7 @@ impl Engine {
     }
 
     /// Adds what is known only here: pending uses and the state of source files.
-    fn inspect(&self, mut entry: Entry) -> EntryInfo {
+    pub(super) fn inspect(&self, mut entry: Entry) -> EntryInfo {
         if let Some(pending) = self.accesses.pending(&entry.namespace, entry.key.as_str(), entry.version) {
             entry.hits = entry.hits.saturating_add(pending.hits);
             entry.accessed_at = entry.accessed_at.max(pending.accessed_at);
@@ -210,49 +148,6 @@ impl Engine {
             if outcomes.iter().any(|outcome| outcome.applied) {
                 return Ok(true);
             }
-        }
-    }
-
-    pub(crate) async fn list(&self, tenant: &Tenant, options: ListOptions) -> Result<EntryPage> {
-        self.check_open()?;
-        let limit = options.limit.unwrap_or(ListQuery::MAX_PAGE);
-        if !(1..=ListQuery::MAX_PAGE).contains(&limit) {
-            let message = format!("a page has 1 to {} entries; {limit} were asked for", ListQuery::MAX_PAGE);
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        let mut query = ListQuery::new();
-        query.namespace = (!options.all_namespaces).then(|| tenant.namespace.clone());
-        query.prefix = options.prefix;
-        // What has expired is not valid, but what has not may be invalid for another reason.
-        query.expired = options.valid.filter(|&valid| valid).map(|_| (false, self.env.now()));
-        query.after = options.after;
-        // What is filtered here is asked for by whole pages.
-        query.limit = if options.valid.is_some() { ListQuery::MAX_PAGE } else { limit };
-        let mut page = EntryPage::default();
-        loop {
-            let part = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
-            let mut entries = part.entries.into_iter();
-            for entry in entries.by_ref() {
-                let info = self.inspect(entry);
-                if options.valid.is_some_and(|valid| info.is_valid() != valid) {
-                    continue;
-                }
-                page.entries.push(info);
-                if page.entries.len() == limit {
-                    break;
-                }
-            }
-            if page.entries.len() == limit && (entries.len() > 0 || part.next.is_some()) {
-                page.next = page.entries.last().map(|info| Cursor {
-                    namespace: info.namespace.clone(),
-                    key: info.key.as_str().to_owned(),
-                });
-                return Ok(page);
-            }
-            if part.next.is_none() {
-                return Ok(page);
-            }
-            query.after = part.next;
         }
     }
 

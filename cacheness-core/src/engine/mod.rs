@@ -7,6 +7,7 @@ mod file_checks;
 mod flusher;
 mod get;
 mod inspect;
+mod listing;
 mod put;
 mod raw;
 mod reader;
@@ -30,7 +31,8 @@ use crate::stage::Compression;
 
 pub(crate) use counting::Tenant;
 pub use get::OnReadError;
-pub use inspect::{EntryInfo, EntryPage, EntryState, ListOptions, PurgeReport};
+pub use inspect::{EntryInfo, EntryState, PurgeReport};
+pub use listing::{EntryPage, ListOptions};
 pub use put::Stored;
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
@@ -58,6 +60,8 @@ pub(crate) struct Engine {
     env: Env,
     settings: Settings,
     metadata: Arc<dyn MetadataBackend>,
+    /// The name that the metadata backend is registered under, for messages.
+    metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
     cache_id: CacheId,
     needs_runtime: bool,
@@ -124,7 +128,8 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        (metadata, blobs): (Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>),
+        (metadata, metadata_name): (Arc<dyn MetadataBackend>, String),
+        blobs: Arc<dyn BlobBackend>,
         accesses: Arc<AccessLog>,
         folder: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
@@ -136,6 +141,7 @@ impl Engine {
             env,
             settings,
             metadata,
+            metadata_name,
             blobs,
             needs_runtime,
             folder,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cacheness_core::{
     AccessBatch, AccessLog, BlobId, CacheId, Change, Counters, Entry, Env, Error, ErrorKind, Evicted, Limits,
     ListQuery, MetadataBackend, MetadataCapabilities, Namespace, OpenContext, OpenMode, Outcome, Page,
-    Purged, Result, Stats, Timestamp,
+    Purged, QuerySupport, Result, Stats, Timestamp,
 };
 use tokio::sync::Mutex;
 
@@ -142,7 +142,7 @@ async fn rank_step(
 #[async_trait]
 impl MetadataBackend for KvMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        self.store.capabilities()
+        self.store.capabilities().with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod listing;
 pub mod names;
 pub mod namespaces;
+pub mod queries;
 pub mod sharing;
 pub mod statistics;
 
@@ -53,6 +54,16 @@ macro_rules! __metadata_cases {
             no_page_is_longer_than_the_longest_page,
             a_listing_can_tell_expired_entries_apart,
             a_listed_entry_is_the_one_that_was_put,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject queries [
+            a_glob_selects_by_the_whole_key,
+            all_tags_that_are_asked_for_must_be_there,
+            custom_fields_are_compared,
+            sizes_and_times_have_bounds,
+            a_filter_that_nothing_passes_ends,
+            a_listing_is_sorted_as_it_is_asked_for,
+            sorted_pages_neither_repeat_nor_skip_what_did_not_change,
+            listings_agree_with_a_plain_model,
         ]);
         $crate::__metadata_cases!(@tests one $subject names [
             hostile_names_and_keys_are_data,
