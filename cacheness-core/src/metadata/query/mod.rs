@@ -4,15 +4,17 @@ mod field;
 mod filter;
 mod glob;
 mod ordered;
+mod path;
 mod support;
 
 use crate::entry::Entry;
 use crate::names::{Namespace, Timestamp};
 
-pub use field::{Field, FieldComparison, FieldCondition, FieldPath, FieldStep, field};
+pub use field::{Field, FieldComparison, FieldCondition, field};
 pub use filter::EntryFilter;
 pub use glob::Glob;
 pub(crate) use ordered::yield_now;
+pub use path::{FieldPath, FieldStep};
 pub use support::QuerySupport;
 
 /// Which entries to list. [`new`](Self::new) is all of them by key, 1,000 a page; set the fields that narrow it.
@@ -146,6 +148,7 @@ pub enum Direction {
 
 /// A place in a listing: that of the entry with this namespace and key, as it was when it was listed. It stays good
 /// when that entry is changed or removed.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Cursor {
     /// The order of the listing.

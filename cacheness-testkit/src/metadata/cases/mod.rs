@@ -12,6 +12,7 @@ pub mod listing;
 pub mod names;
 pub mod namespaces;
 pub mod queries;
+mod query_model;
 pub mod sharing;
 pub mod statistics;
 
