@@ -462,8 +462,14 @@ impl Cache {
         self.inner.engine.block_on(self.inner.set_limits(limits))
     }
 
-    /// Closes the cache for all its handles: writes everything down and lets go of files and connections. The
-    /// last handle that is dropped does the same, but cannot report an error.
+    /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.inner.events_dropped()
+    }
+
+    /// Closes the cache for all its handles: writes everything down and lets go of files and connections, and waits
+    /// up to 5 s for the listeners. The last handle that is dropped does the same, but cannot report an error.
     ///
     /// # Errors
     /// The first error of a backend; everything else is closed all the same.

@@ -13,9 +13,11 @@ mod engine;
 mod entry;
 mod env;
 mod error;
+mod events;
 mod handler;
 mod key;
 mod metadata;
+mod metric;
 mod names;
 mod options;
 mod registry;
@@ -41,6 +43,7 @@ pub use engine::{
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, ExpireReason, MissReason};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{

@@ -9,8 +9,10 @@ use super::Engine;
 use super::counting::{Tenant, add};
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::events::ExpireReason;
 use crate::key::Key;
 use crate::metadata::{Change, Condition, Evicted, Expiry, Limits, ListQuery};
+use crate::metric;
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
@@ -79,7 +81,7 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         let entry = self.metadata.get_entry(&tenant.namespace, key).await;
-        Ok(self.count_error(tenant, entry)?.map(|entry| self.inspect(entry)))
+        Ok(self.count_failure(tenant, Some(key), "get_entry", entry)?.map(|entry| self.inspect(entry)))
     }
 
     /// Adds what is known only here: pending uses and the state of source files.
@@ -114,9 +116,14 @@ impl Engine {
             condition: Condition::Always,
             now,
         };
-        let outcomes = self.count_error(tenant, self.metadata.apply(keys.map(change).collect()).await)?;
-        let removed = outcomes.iter().filter(|outcome| outcome.applied).count() as u64;
-        add(&tenant.counts.removals, removed);
+        let keys: Vec<&str> = keys.collect();
+        let applied = self.metadata.apply(keys.iter().copied().map(change).collect()).await;
+        let outcomes = self.count_failure(tenant, keys.first().copied(), "remove", applied)?;
+        let mut removed = 0;
+        for (key, _) in keys.iter().zip(&outcomes).filter(|(_, outcome)| outcome.applied) {
+            removed += 1;
+            self.removed(tenant, key);
+        }
         self.flusher.mark();
         Ok(removed)
     }
@@ -131,7 +138,8 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         loop {
-            let found = self.count_error(tenant, self.metadata.get_entry(&tenant.namespace, key).await)?;
+            let found = self.metadata.get_entry(&tenant.namespace, key).await;
+            let found = self.count_failure(tenant, Some(key), "touch", found)?;
             let Some(entry) = found.filter(|entry| self.state(entry) == EntryState::Valid) else {
                 return Ok(false);
             };
@@ -143,7 +151,8 @@ impl Engine {
                 expiry: expiry(&entry, now),
                 now,
             };
-            let outcomes = self.count_error(tenant, self.metadata.apply(vec![change]).await)?;
+            let applied = self.metadata.apply(vec![change]).await;
+            let outcomes = self.count_failure(tenant, Some(key), "touch", applied)?;
             // Another write came in between: its entry is the one to touch.
             if outcomes.iter().any(|outcome| outcome.applied) {
                 return Ok(true);
@@ -156,6 +165,9 @@ impl Engine {
         let mut report = PurgeReport::default();
         loop {
             let purged = self.metadata.purge(self.env.now(), ListQuery::MAX_PAGE).await?;
+            for (namespace, key) in &purged.expired_keys {
+                self.expired(namespace, key.as_str(), ExpireReason::Ttl);
+            }
             report.expired += purged.expired;
             report.reclaimed += purged.reclaimed;
             if !purged.more {
@@ -164,6 +176,8 @@ impl Engine {
         }
         report.stale = self.purge_stale().await?;
         while self.collect_garbage(ListQuery::MAX_PAGE).await? {}
+        let PurgeReport { expired, stale, reclaimed } = report;
+        tracing::info!(target: super::observe::TARGET, expired, stale, reclaimed, "purged");
         Ok(report)
     }
 
@@ -185,10 +199,11 @@ impl Engine {
             });
             let changes: Vec<Change> = changes.collect();
             if !changes.is_empty() {
-                let namespaces: Vec<Namespace> = changes.iter().filter_map(namespace_of).collect();
-                for (namespace, outcome) in namespaces.iter().zip(self.metadata.apply(changes).await?) {
+                let places: Vec<(Namespace, String)> = changes.iter().filter_map(place_of).collect();
+                for ((namespace, key), outcome) in places.iter().zip(self.metadata.apply(changes).await?) {
                     if outcome.applied {
                         removed += 1;
+                        self.expired(namespace, key, ExpireReason::SourceChanged);
                         let tenant = self.tenants.get(namespace);
                         let expirations: &AtomicU64 = &tenant.counts.expirations;
                         add(expirations, 1);
@@ -205,14 +220,21 @@ impl Engine {
 
     pub(crate) async fn clear(&self, tenant: &Tenant) -> Result<u64> {
         self.check_open()?;
-        self.count_error(tenant, self.metadata.clear(&tenant.namespace).await)
+        let cleared = self.metadata.clear(&tenant.namespace).await;
+        let cleared = self.count_failure(tenant, None, "clear", cleared)?;
+        self.cleared(&tenant.namespace, cleared);
+        Ok(cleared)
     }
 
     /// The statistics of one namespace, or of all, with everything that is pending in this process.
     pub(crate) async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats> {
         self.check_open()?;
         self.flush(false).await?;
-        self.metadata.stats(namespace).await
+        let stats = self.metadata.stats(namespace).await?;
+        if let Some(namespace) = namespace {
+            metric::totals(namespace, &stats);
+        }
+        Ok(stats)
     }
 
     pub(crate) async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
@@ -234,18 +256,24 @@ impl Engine {
         self.check_open()?;
         let guard = self.flushing.lock().await;
         self.flush_guarded(true, &guard).await?;
-        self.metadata.drop_namespace(namespace).await
+        let dropped = self.metadata.drop_namespace(namespace).await?;
+        if let Some(entries) = dropped {
+            self.cleared(namespace, entries);
+        }
+        Ok(dropped)
     }
 
     pub(crate) async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
         self.check_open()?;
-        self.metadata.set_limits(limits, self.env.now()).await
+        let evicted = self.metadata.set_limits(limits, self.env.now()).await?;
+        self.evicted(&evicted);
+        Ok(evicted)
     }
 }
 
-fn namespace_of(change: &Change) -> Option<Namespace> {
+fn place_of(change: &Change) -> Option<(Namespace, String)> {
     match change {
-        Change::Remove { namespace, .. } => Some(namespace.clone()),
+        Change::Remove { namespace, key, .. } => Some((namespace.clone(), key.clone())),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
 
 use super::Engine;
-use super::counting::{Tenant, add};
+use super::counting::Tenant;
 use super::inspect::EntryInfo;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -236,7 +236,8 @@ impl Engine {
         for _ in 0..READS_PER_PAGE {
             // What is filtered here is asked for by whole pages.
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { limit - page.entries.len() };
-            let part = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
+            let part = self.metadata.list_entries(&query).await;
+            let part = self.count_failure(tenant, None, "list", part)?;
             let mut entries = part.entries.into_iter();
             while let Some(entry) = entries.next() {
                 // Before pending uses are added: the backend knows the place by what it has stored.
@@ -271,7 +272,8 @@ impl Engine {
         let mut query = self.query(tenant, options).await?;
         let mut count = 0;
         loop {
-            let page = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
+            let page = self.metadata.list_entries(&query).await;
+            let page = self.count_failure(tenant, None, "list", page)?;
             let matching = page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid));
             count += matching.count() as u64;
             query.after = page.next;
@@ -296,7 +298,8 @@ impl Engine {
         let (mut left, mut removed) = (limit.unwrap_or(usize::MAX), 0);
         loop {
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { left.min(ListQuery::MAX_PAGE) };
-            let page = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
+            let page = self.metadata.list_entries(&query).await;
+            let page = self.count_failure(tenant, None, "list", page)?;
             let mut entries: Vec<Entry> =
                 page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid)).collect();
             while left > 0 && !entries.is_empty() {
@@ -324,12 +327,13 @@ impl Engine {
             now,
         };
         let changes = entries.iter().map(change).collect();
-        let outcomes = self.count_error(tenant, self.metadata.apply(changes).await)?;
+        let applied = self.metadata.apply(changes).await;
+        let outcomes = self.count_failure(tenant, None, "remove", applied)?;
         let mut removed = 0;
         for (entry, outcome) in entries.iter().zip(outcomes) {
             if outcome.applied {
                 removed += 1;
-                add(&self.tenants.get(&entry.namespace).counts.removals, 1);
+                self.removed(&self.tenants.get(&entry.namespace), entry.key.as_str());
             }
         }
         self.flusher.mark();

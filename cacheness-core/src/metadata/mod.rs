@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
@@ -105,7 +106,8 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// where there was no such namespace.
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>>;
 
-    /// Removes entries that have expired at `now`, and what cleared namespaces left behind, `limit` at most.
+    /// Removes entries that have expired at `now`, and what cleared namespaces left behind, `limit` at most. Says which
+    /// entries had expired.
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged>;
 
     /// Up to `limit` blobs whose garbage delay is over at `now`. Only those whose superseding write is durable.
@@ -343,10 +345,12 @@ impl EntryAccess {
 
 /// What [`MetadataBackend::purge`] did.
 #[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Purged {
     /// Entries removed because they had expired.
     pub expired: u64,
+    /// Which entries these are, for those who listen to what the cache does. One whose key is damaged is left out.
+    pub expired_keys: Vec<(Namespace, Key)>,
     /// Entries of cleared namespaces whose room was taken back.
     pub reclaimed: u64,
     /// True where there is more to do.
@@ -357,6 +361,13 @@ impl Purged {
     /// What was removed, and whether more is left.
     #[must_use]
     pub fn new(expired: u64, reclaimed: u64, more: bool) -> Self {
-        Self { expired, reclaimed, more }
+        Self { expired, expired_keys: Vec::new(), reclaimed, more }
+    }
+
+    /// Says which entries had expired.
+    #[must_use]
+    pub fn with_expired_keys(mut self, keys: Vec<(Namespace, Key)>) -> Self {
+        self.expired_keys = keys;
+        self
     }
 }

@@ -112,15 +112,16 @@ impl MetadataBackend for SqliteMetadata {
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
         self.blocking(move |store| {
-            let (mut expired, mut reclaimed, mut left) = (0, 0, limit);
+            let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
             loop {
                 let step = left.min(ENTRIES_PER_STEP);
                 let (gone, back, more) = store.write(|transaction| transaction.purge(now, step))?;
-                expired += gone as u64;
+                expired += gone.entries as u64;
+                keys.extend(gone.keys);
                 reclaimed += back as u64;
-                left -= (gone + back).min(left);
-                if left == 0 || !more || gone + back == 0 {
-                    return Ok(Purged::new(expired, reclaimed, more));
+                left -= (gone.entries + back).min(left);
+                if left == 0 || !more || gone.entries + back == 0 {
+                    return Ok(Purged::new(expired, reclaimed, more).with_expired_keys(keys));
                 }
             }
         })

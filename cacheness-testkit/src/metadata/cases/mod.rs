@@ -102,6 +102,7 @@ macro_rules! __metadata_cases {
             an_expired_entry_stays_until_it_is_purged,
             purge_removes_only_what_has_expired,
             purge_is_bounded_and_says_whether_there_is_more,
+            purge_tells_which_entries_had_expired,
             a_touched_entry_is_purged_by_its_new_expiry,
         ]);
         $crate::__metadata_cases!(@tests one $subject garbage [
