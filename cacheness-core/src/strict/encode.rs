@@ -31,7 +31,7 @@ enum Mode<'s> {
 
 #[derive(Debug)]
 struct Learning {
-    shapes: RefCell<Shapes>,
+    shapes: Option<RefCell<Shapes>>,
     trace: Trace,
 }
 
@@ -51,8 +51,14 @@ impl<'s> Encoding<'s> {
     /// For a value that is decoded back afterwards. Its shapes are added to these.
     #[must_use]
     pub fn learning(rules: Rules, shapes: Shapes) -> Self {
-        let learning = Learning { shapes: RefCell::new(shapes), trace: Trace::default() };
+        let learning = Learning { shapes: Some(RefCell::new(shapes)), trace: Trace::default() };
         Self::new(rules, Mode::Learning(Box::new(learning)))
+    }
+
+    /// As [`learning`](Self::learning), without shapes.
+    #[must_use]
+    pub fn tracing(rules: Rules) -> Self {
+        Self::new(rules, Mode::Learning(Box::new(Learning { shapes: None, trace: Trace::default() })))
     }
 
     fn new(rules: Rules, mode: Mode<'s>) -> Self {
@@ -79,7 +85,9 @@ impl<'s> Encoding<'s> {
     #[must_use]
     pub fn into_learned(self) -> (Shapes, Trace) {
         match self.mode {
-            Mode::Learning(learning) => (learning.shapes.into_inner(), learning.trace),
+            Mode::Learning(learning) => {
+                (learning.shapes.map(RefCell::into_inner).unwrap_or_default(), learning.trace)
+            }
             Mode::OneWay | Mode::Known(_) => (Shapes::default(), Trace::default()),
         }
     }
@@ -101,7 +109,7 @@ impl<'s> Encoding<'s> {
                 call
             }
             Mode::Learning(learning) => {
-                place.and_then(|place| learning.shapes.borrow_mut().learn(place, step))
+                learning.shapes.as_ref()?.borrow_mut().learn(place?, step)
             }
         }
     }
@@ -111,7 +119,7 @@ impl<'s> Encoding<'s> {
         match &self.mode {
             Mode::OneWay => None,
             Mode::Known(shapes) => shapes.below(call?, slot),
-            Mode::Learning(learning) => learning.shapes.borrow_mut().learn_below(call?, slot),
+            Mode::Learning(learning) => learning.shapes.as_ref()?.borrow_mut().learn_below(call?, slot),
         }
     }
 

@@ -88,16 +88,16 @@ pub(super) fn put<F: Format>(
             let encoding = Encoding::known(F::RULES, &shapes);
             format::encode::<F>(value, &encoding, &mut writer)?;
             if !encoding.is_known() {
-                let (_, learned) = prove::<F>(value, &target, (*shapes).clone())?;
+                let (_, learned) = prove::<F>(value, &target, Some((*shapes).clone()))?;
                 proofs.remember(&target, learned);
             }
         }
         Known::Nothing => {
-            let (bytes, learned) = prove::<F>(value, &target, Default::default())?;
+            let (bytes, learned) = prove::<F>(value, &target, Some(Default::default()))?;
             proofs.remember(&target, learned);
             write_all(writer, &bytes)?;
         }
-        Known::Unsteady => write_all(writer, &prove::<F>(value, &target, Default::default())?.0)?,
+        Known::Unsteady => write_all(writer, &prove::<F>(value, &target, None)?.0)?,
     }
     Ok(FormatMeta::default())
 }

@@ -54,11 +54,11 @@ impl Proofs {
     }
 }
 
-/// Encodes a value, decodes it, and compares.
+/// Encodes a value, decodes it, and compares. Its shapes are added to those that are given.
 pub(super) fn prove<F: Format>(
     value: &ValueRef<'_>,
     target: &TypeTarget,
-    shapes: Shapes,
+    shapes: Option<Shapes>,
 ) -> Result<(Vec<u8>, Known)> {
     let failed = |why: &str| {
         let (name, type_name) = (F::NAME, target.type_name());
@@ -66,7 +66,10 @@ pub(super) fn prove<F: Format>(
         Error::new(ErrorKind::Encode, message)
     };
     let mut bytes = Vec::new();
-    let encoding = Encoding::learning(F::RULES, shapes);
+    let encoding = match shapes {
+        Some(shapes) => Encoding::learning(F::RULES, shapes),
+        None => Encoding::tracing(F::RULES),
+    };
     format::encode::<F>(value, &encoding, &mut bytes)?;
     let (shapes, written) = encoding.into_learned();
 
@@ -89,7 +92,7 @@ pub(super) fn prove<F: Format>(
     let again = target.value_ref(&decoded).ok_or_else(|| failed("comes back as another type from"))?;
     let (mut first, mut second) = (ByteCounts::default(), ByteCounts::default());
     first.add(&bytes);
-    let encoding = Encoding::learning(F::RULES, Shapes::default());
+    let encoding = Encoding::tracing(F::RULES);
     format::encode::<F>(&again, &encoding, &mut second)?;
     if first != second || !encoding.into_learned().1.is_same_in_any_order(&written) {
         return Err(failed("comes back as another value from"));
