@@ -123,13 +123,15 @@ pub struct MetadataCapabilities {
     pub inline_limit: u64,
     /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
     pub needs_runtime: bool,
+    /// Other machines may have the same entries.
+    pub shared: bool,
 }
 
 impl MetadataCapabilities {
     /// A backend in the process's memory: nothing persists, up to 32 KiB go inline, no runtime is needed.
     #[must_use]
     pub fn volatile() -> Self {
-        Self { persistent: false, inline_limit: 32 * 1024, needs_runtime: false }
+        Self { persistent: false, inline_limit: 32 * 1024, needs_runtime: false, shared: false }
     }
 
     /// A backend whose entries outlive the process; otherwise as [`volatile`](Self::volatile).
@@ -142,6 +144,13 @@ impl MetadataCapabilities {
     #[must_use]
     pub fn with_inline_limit(mut self, bytes: u64) -> Self {
         self.inline_limit = bytes;
+        self
+    }
+
+    /// Says that other machines may have the same entries.
+    #[must_use]
+    pub fn with_shared(mut self) -> Self {
+        self.shared = true;
         self
     }
 

@@ -108,9 +108,7 @@ impl<'s> Encoding<'s> {
                 }
                 call
             }
-            Mode::Learning(learning) => {
-                learning.shapes.as_ref()?.borrow_mut().learn(place?, step)
-            }
+            Mode::Learning(learning) => learning.shapes.as_ref()?.borrow_mut().learn(place?, step),
         }
     }
 
