@@ -80,25 +80,34 @@ pub struct BlobCapabilities {
     pub persistent: bool,
     /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
     pub needs_runtime: bool,
+    /// Other machines may have the same blobs.
+    pub shared: bool,
 }
 
 impl BlobCapabilities {
     /// Blobs in the process's memory.
     #[must_use]
     pub fn memory() -> Self {
-        Self { local: true, persistent: false, needs_runtime: false }
+        Self { local: true, persistent: false, needs_runtime: false, shared: false }
     }
 
     /// Blobs in files of this machine.
     #[must_use]
     pub fn files() -> Self {
-        Self { local: true, persistent: true, needs_runtime: false }
+        Self { local: true, persistent: true, needs_runtime: false, shared: false }
     }
 
-    /// Blobs on another machine.
+    /// Blobs on another machine, which others may use as well.
     #[must_use]
     pub fn remote() -> Self {
-        Self { local: false, persistent: true, needs_runtime: true }
+        Self { local: false, persistent: true, needs_runtime: true, shared: true }
+    }
+
+    /// Says whether other machines may have the same blobs.
+    #[must_use]
+    pub fn with_shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
     }
 }
 

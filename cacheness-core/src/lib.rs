@@ -23,6 +23,9 @@ mod options;
 mod registry;
 mod stage;
 mod stats;
+#[cfg(feature = "strict")]
+#[doc(hidden)]
+pub mod strict;
 pub mod trailer;
 mod validity;
 mod value;

@@ -25,6 +25,7 @@ fn an_existing_cache_is_not_created() {
     open_in(&path, "mode = 'existing'").unwrap();
 }
 
+// shows: row 79
 #[test]
 fn the_ttls_of_the_cache_and_of_namespaces_hold() {
     let clock = TestClock::new();

@@ -135,3 +135,30 @@ fn every_default_and_example_is_a_value_that_its_option_takes() {
         assert!(!spec.help.is_empty());
     }
 }
+
+#[test]
+fn what_a_program_gives_as_a_secret_is_hidden_in_any_option() {
+    let server = |name: &str, value: Secret| {
+        let options = ConfigOptions::new().with("connection_url", "x").with(name, value);
+        CacheBuilder::new(registry()).metadata_with("server", options)
+    };
+    let printed = server("user", Secret::new("hunter2")).to_toml().unwrap();
+    assert!(printed.contains("# user: (hidden), set by the program\n"), "{printed}");
+    let error = server("port", Secret::new("hunter2")).check().unwrap_err().to_string();
+    assert!(error.contains("`metadata.port` takes a whole number") && !error.contains("hunter2"), "{error}");
+    assert!(!format!("{:?}", ConfigValue::from(Secret::new("hunter2"))).contains("hunter2"));
+}
+
+#[test]
+fn a_password_without_its_quotes_is_not_shown() {
+    for text in ["password = 12345678901234567890123", "user = 12345678901234567890123"] {
+        let text = format!("[metadata]\nbackend = 'server'\nconnection_url = 'x'\n{text}\n");
+        let config = Config::from_toml(&text, &Variables::none()).unwrap();
+        let error = CacheBuilder::new(registry()).config(config).unwrap().check().unwrap_err().to_string();
+        assert!(
+            error.contains("line 4") && error.contains("write it in quotes") || error.contains("(hidden)"),
+            "{error}"
+        );
+        assert!(!error.contains("1234567890"), "{error}");
+    }
+}

@@ -150,6 +150,13 @@ impl Engine {
         crate::metric::describe();
         let events = if listeners.is_empty() { None } else { Some(Delivery::start(listeners)?) };
         let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
+        if blobs.capabilities().shared && !metadata.capabilities().shared {
+            tracing::warn!(
+                "the entries are kept on this machine and the blobs where other machines can reach them: no other \
+                 machine sees any of these entries, and when they are lost here, nobody knows the blobs; for a cache \
+                 that machines share, choose a metadata backend that they share"
+            );
+        }
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),

@@ -140,6 +140,8 @@ pub struct MetadataCapabilities {
     pub needs_runtime: bool,
     /// Which parts of a query [`list_entries`](MetadataBackend::list_entries) answers.
     pub queries: QuerySupport,
+    /// Other machines may have the same entries.
+    pub shared: bool,
 }
 
 impl MetadataCapabilities {
@@ -152,6 +154,7 @@ impl MetadataCapabilities {
             inline_limit: 32 * 1024,
             needs_runtime: false,
             queries: QuerySupport::none(),
+            shared: false,
         }
     }
 

@@ -23,9 +23,11 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         }
         "ttl" => settings.ttl = value.as_duration(),
         "compression" => {
-            settings.compression = match word {
-                "lz4" => Compression::Lz4,
-                "zstd" => Compression::Zstd(3),
+            settings.compression = match (word, settings.compression) {
+                ("lz4", _) => Compression::Lz4,
+                // A level that was given before stays, as everything does that is not mentioned.
+                ("zstd", Compression::Zstd(level)) => Compression::Zstd(level),
+                ("zstd", _) => Compression::Zstd(3),
                 _ => Compression::None,
             }
         }
