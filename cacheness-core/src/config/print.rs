@@ -34,7 +34,7 @@ impl CacheBuilder {
         }
         let mut toml = String::new();
         let mut table = "";
-        for spec in &CACHE_OPTIONS {
+        for spec in CACHE_OPTIONS {
             let (in_table, name) = spec.name.split_once('.').unwrap_or(("", spec.name));
             if in_table != table {
                 table = in_table;
@@ -49,7 +49,7 @@ impl CacheBuilder {
         }
         for (namespace, ttl) in &self.settings.namespace_ttls {
             toml.push_str(&format!("\n[namespaces.{}]\n", quoted(namespace.as_str())));
-            for spec in &NAMESPACE_OPTIONS {
+            for spec in NAMESPACE_OPTIONS {
                 line(&mut toml, spec.name, spec, Some(&ttl_value(*ttl)));
             }
         }

@@ -125,7 +125,7 @@ impl CacheBuilder {
         let namespace =
             Namespace::new(name).map_err(|error| invalid(&origin, format!("`{path}`: {error}")))?;
         let options = values(table, &path)?;
-        let options = options.checked("a namespace", &path, &NAMESPACE_OPTIONS, unknown)?;
+        let options = options.checked("a namespace", &path, NAMESPACE_OPTIONS, unknown)?;
         if let Some(ttl) = options.get("ttl") {
             self.settings.namespace_ttls.insert(namespace, ttl.as_duration());
         }
