@@ -35,6 +35,7 @@
 //! | `json` | no | handler `json` |
 //! | `bincode` | no | handler `bincode` |
 //! | `postcard` | no | handler `postcard` |
+//! | `metrics` | no | counters and times through the facade `metrics` |
 //! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
@@ -67,6 +68,8 @@ mod pages {
         WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",
         WritingABlobBackend => "../docs/writing-a-blob-backend.md",
         ComingFrom => "../docs/coming-from.md",
+        Queries => "../docs/queries.md",
+        Observability => "../docs/observability.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

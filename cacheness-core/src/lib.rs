@@ -13,9 +13,11 @@ mod engine;
 mod entry;
 mod env;
 mod error;
+mod events;
 mod handler;
 mod key;
 mod metadata;
+mod metric;
 mod names;
 mod options;
 mod registry;
@@ -41,11 +43,14 @@ pub use engine::{
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, ExpireReason, MissReason};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, Expiry,
-    GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionOrder,
+    EvictionReason, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY,
+    Glob, Limits, ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

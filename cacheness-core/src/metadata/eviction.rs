@@ -179,3 +179,14 @@ pub enum EvictionReason {
     /// A limit was reached and the entry came first in the eviction order.
     Limit,
 }
+
+impl EvictionReason {
+    /// The reason in logs and metrics, such as `"limit"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Limit => "limit",
+        }
+    }
+}
