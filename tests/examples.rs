@@ -3,6 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+// Examples that bring a part of their own, for the suites in their own tests.
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_blob_backend.rs"]
+mod custom_blob_backend;
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_handler.rs"]
+mod custom_handler;
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_metadata_backend.rs"]
+mod custom_metadata_backend;
+
 /// Examples are built beside the tests.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows where it lies");
@@ -130,6 +141,65 @@ fn compose_from_config_makes_three_caches_of_one_program() {
     assert!(folder.path().join("values").is_dir() && folder.path().join("index.sqlite").is_file());
     holds(&run("volatile_index.toml", &[]), &["backend = \"sqlite_memory\"", "run 1 of", "the same: true"]);
     holds(&run("volatile_index.toml", &[]), &["run 1 of this cache"]);
+}
+
+// shows: row 46
+#[test]
+fn custom_handler_goes_before_the_built_in_one() {
+    let text = output(&mut example("custom_handler"));
+    for line in [
+        "stored by `columns`: ",
+        "header: {\"row_count\":86400,\"columns\":[[\"pressure\",",
+        "the same comes back: true",
+        "one column alone: [\"pressure\"]",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    let stored = text.split_once("`columns`: ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    assert!(stored.is_some_and(|bytes: u64| bytes < 2 * 8 * 86_400 / 10), "compressed: {text}");
+}
+
+// shows: row 53
+#[test]
+fn custom_metadata_backend_keeps_its_entries_over_two_opens() {
+    let text = output(&mut example("custom_metadata_backend"));
+    assert!(text.contains("opened 1 times, counted 1; 1 entries in `redb`"), "{text}");
+    assert!(text.contains("opened 2 times, counted 2; 1 entries in `redb`"), "{text}");
+}
+
+// shows: rows 57, 59
+#[test]
+fn custom_blob_backend_puts_objects_under_its_prefix() {
+    let text = output(&mut example("custom_blob_backend"));
+    assert!(text.contains("come back the same: true; objects under cache/v1: 1"), "{text}");
+}
+
+/// The code of an example that a page of the guide shows.
+fn shown(example: &str) -> &str {
+    let (_, code) = example.split_once("\n\nuse ").expect("it begins with what it uses");
+    let (code, _) = code.split_once("\nfn main()").expect("it is a program");
+    code.trim_end()
+}
+
+#[test]
+fn the_guides_show_the_code_of_the_examples() {
+    for (page, text, example) in [
+        (
+            "writing-a-metadata-backend.md",
+            include_str!("../docs/writing-a-metadata-backend.md"),
+            include_str!("../examples/custom_metadata_backend.rs"),
+        ),
+        (
+            "writing-a-blob-backend.md",
+            include_str!("../docs/writing-a-blob-backend.md"),
+            include_str!("../examples/custom_blob_backend.rs"),
+        ),
+    ] {
+        let listing = shown(example);
+        assert!(text.contains(listing), "docs/{page} shows other code than its example; copy it anew");
+        let lines = listing.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines < 150, "docs/{page} promises a backend in less than 150 lines; it has {lines}");
+    }
 }
 
 // shows: rows 66, 109

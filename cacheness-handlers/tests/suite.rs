@@ -26,6 +26,7 @@ fn table(rows: i64) -> RecordBatch {
     RecordBatch::try_from_iter([("n", Arc::new(numbers) as _), ("name", Arc::new(names) as _)]).unwrap()
 }
 
+// shows: row 67
 #[test]
 fn bytes_passes_the_suite() {
     HandlerCase::new(BytesHandler::new())
