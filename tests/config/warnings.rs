@@ -49,8 +49,7 @@ impl Subscriber for Warnings {
 fn warnings(work: impl FnOnce()) -> String {
     let warnings = Warnings::default();
     tracing::subscriber::with_default(warnings.clone(), work);
-    let warnings = warnings.0.lock().unwrap().clone();
-    warnings
+    std::mem::take(&mut *warnings.0.lock().unwrap())
 }
 
 /// Blobs that other machines see, or so they say.

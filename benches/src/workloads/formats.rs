@@ -41,11 +41,14 @@ enum Role {
     Writer { teams: Vec<u32> },
 }
 
+/// What a bare crate gives back.
+type Bared<T> = Result<T, Box<dyn Error>>;
+
 /// A format: the name of its handler, and what its crate does by itself.
 struct Bare<T> {
     name: &'static str,
-    encode: fn(&T) -> Result<Vec<u8>, Box<dyn Error>>,
-    decode: fn(&[u8]) -> Result<T, Box<dyn Error>>,
+    encode: fn(&T) -> Bared<Vec<u8>>,
+    decode: fn(&[u8]) -> Bared<T>,
 }
 
 fn formats<T: Serialize + DeserializeOwned>() -> [Bare<T>; 3] {
