@@ -13,6 +13,7 @@ mod engine;
 mod entry;
 mod env;
 mod error;
+mod eviction;
 mod handler;
 mod key;
 mod metadata;
@@ -41,11 +42,15 @@ pub use engine::{
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use eviction::{
+    EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
+    Size, Ttl,
+};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, Expiry,
-    GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionReason, Evictions, Expiry,
+    GARBAGE_DELAY, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

@@ -10,7 +10,7 @@ use super::counting::{Tenant, add};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Cursor, Evicted, Expiry, Limits, ListQuery};
+use crate::metadata::{Change, Condition, Cursor, Expiry, ListQuery};
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
@@ -340,11 +340,6 @@ impl Engine {
         let guard = self.flushing.lock().await;
         self.flush_guarded(true, &guard).await?;
         self.metadata.drop_namespace(namespace).await
-    }
-
-    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        self.check_open()?;
-        self.metadata.set_limits(limits, self.env.now()).await
     }
 }
 

@@ -7,6 +7,7 @@ mod file_checks;
 mod flusher;
 mod get;
 mod inspect;
+mod limits;
 mod put;
 mod raw;
 mod reader;

@@ -14,7 +14,7 @@ use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
-use crate::metadata::{Change, Condition, EvictionReason, Outcome};
+use crate::metadata::{Change, Condition, Evicted, EvictionReason};
 use crate::names::{BlobId, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
@@ -230,7 +230,7 @@ impl Engine {
         for ((key, size, stored_size), outcome) in summaries.into_iter().zip(outcomes) {
             add(&tenant.counts.puts, 1);
             add(&tenant.counts.bytes_in, stored_size);
-            log_evictions(&outcome);
+            log_evictions(&outcome.evicted);
             let version = outcome.version.unwrap_or_default();
             stored.push(Stored { key, version, size, stored_size, evicted: outcome.evicted.len() });
         }
@@ -319,8 +319,8 @@ fn summary(change: &Change) -> Option<(Key, u64, u64)> {
     }
 }
 
-fn log_evictions(outcome: &Outcome) {
-    for evicted in &outcome.evicted {
+pub(super) fn log_evictions(evicted: &[Evicted]) {
+    for evicted in evicted {
         let expired = evicted.reason == EvictionReason::Expired;
         tracing::debug!(namespace = %evicted.namespace, key = %evicted.key.as_str(), expired, "evicted");
     }
