@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::{Workload, fill, open};
-use crate::items::{Item, Random};
+use crate::items::{Item, Random, VALUE_LEN};
 use crate::measure::{Plan, Scale, Side, in_turns};
 use crate::report::Report;
 use crate::yardsticks::{Map, RawSqlite};
@@ -41,7 +41,21 @@ fn run(scale: Scale, report: &mut Report<'_>) -> Result<(), Box<dyn Error>> {
         (0..size).map(|_| Item::rewritten(random.below(entries), time)).collect()
     };
     let times = in_turns(Plan::new(scale), known, sides(&cache, &raw)?)?;
-    Ok(report.compare(&format!("put over known keys, {entries} of them"), &times, Some(BOUND))?)
+    report.compare(&format!("put over known keys, {entries} of them"), &times, Some(BOUND))?;
+
+    // Values of another length change the totals, which is a page more.
+    let (mut random, mut time) = (Random::new(!entries), 0);
+    let other = |size: usize| -> Vec<Item> {
+        time += 1;
+        let item = |random: &mut Random| {
+            let mut item = Item::rewritten(random.below(entries), !time);
+            item.value.truncate(VALUE_LEN - random.below(64) as usize);
+            item
+        };
+        (0..size).map(|_| item(&mut random)).collect()
+    };
+    let times = in_turns(Plan::new(scale), other, sides(&cache, &raw)?)?;
+    Ok(report.compare("put over known keys, of 961 to 1,024 bytes", &times, None)?)
 }
 
 fn sides<'a>(

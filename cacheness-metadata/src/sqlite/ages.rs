@@ -63,12 +63,28 @@ impl Ages {
         }
     }
 
+    /// True where what came in later was also put later.
+    pub(super) fn are_in_order(&self) -> bool {
+        self.0.is_sorted_by_key(|slot| slot.created_at)
+    }
+
     /// Takes an entry away.
     pub(super) fn remove(&mut self, version: i64) {
         let Some(at) = self.0.partition_point(|slot| slot.first <= version).checked_sub(1) else { return };
         self.0[at].entries = self.0[at].entries.saturating_sub(1);
-        if self.0[at].entries <= 0 {
-            self.0.remove(at);
+        if self.0[at].entries > 0 {
+            return;
+        }
+        let gone = self.0.remove(at);
+        // Some of its entries may be counted in the slots before it, if what replaced theirs was not written down.
+        if let Some(before) = at.checked_sub(1).and_then(|before| self.0.get_mut(before))
+            && gone.created_at < before.created_at
+        {
+            let created_at = gone.created_at.min(before.created_at);
+            let entries = self.0.iter().fold(0_i64, |sum, slot| sum.saturating_add(slot.entries));
+            if entries > SLOTS as i64 {
+                self.0[at - 1].created_at = created_at;
+            }
         }
     }
 
@@ -133,6 +149,49 @@ mod tests {
         assert!(said <= oldest && oldest - said <= span / 8, "{said} for {oldest}");
         assert!(ages.0.len() <= SLOTS);
         assert_eq!(ages.0.iter().map(|slot| slot.entries).sum::<i64>(), count);
+    }
+
+    #[test]
+    fn what_was_not_written_down_makes_nothing_younger() {
+        let mut state = 1_u64;
+        let mut below = |end: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % end) as usize
+        };
+        for _ in 0..200 {
+            let (mut ages, mut entries) = (Ages::default(), Vec::new());
+            let mut stored = ages.clone();
+            let mut version = 0;
+            for _ in 0..600 {
+                version += 1;
+                let created_at = version - below(20) as i64 / 19 * below(200) as i64;
+                let many = entries.len() > SLOTS;
+                if many && below(3) > 0 {
+                    // What is not stored is lost now and then, and then only puts over known keys are.
+                    let at = below(entries.len() as u64);
+                    let (old, _) = std::mem::replace(&mut entries[at], (version, created_at));
+                    ages.remove(old);
+                    ages.add(version, created_at);
+                    if !ages.are_in_order() || below(4) == 0 {
+                        stored = ages.clone();
+                    } else if below(10) == 0 {
+                        ages = stored.clone();
+                    }
+                } else if entries.is_empty() || below(2) == 0 && entries.len() < 100 {
+                    ages.add(version, created_at);
+                    entries.push((version, created_at));
+                    stored = ages.clone();
+                } else {
+                    let (old, _) = entries.swap_remove(below(entries.len() as u64));
+                    ages.remove(old);
+                    stored = ages.clone();
+                }
+                let oldest = entries.iter().map(|(_, created_at)| *created_at).min();
+                if entries.len() > SLOTS {
+                    assert!(ages.oldest() <= oldest, "{:?} is later than {oldest:?}", ages.oldest());
+                }
+            }
+        }
     }
 
     #[test]

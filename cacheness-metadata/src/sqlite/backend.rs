@@ -66,6 +66,7 @@ impl MetadataBackend for SqliteMetadata {
         self.blocking(move |store| {
             let (first, rest) = batch.accesses.split_at(batch.accesses.len().min(ENTRIES_PER_STEP));
             store.write(|transaction| {
+                transaction.settling = true;
                 transaction.count(&batch)?;
                 transaction.record(first)
             })?;
@@ -174,7 +175,7 @@ fn set_limits(store: &Store, limits: Limits, now: Timestamp) -> Result<Vec<Evict
         more = store.write(|transaction| {
             transaction.rank_some(ENTRIES_PER_STEP)?;
             // Where another process has chosen another order meanwhile, that one goes on with it.
-            Ok(transaction.is_to_be_ranked(0) && transaction.head.order == Some(limits.order))
+            Ok(transaction.is_to_be_ranked(0) && transaction.totals.head.order == Some(limits.order))
         })?;
     }
     let mut evicted = Vec::new();

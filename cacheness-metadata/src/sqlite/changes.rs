@@ -44,7 +44,7 @@ impl Transaction<'_, '_> {
                 }
             });
         }
-        if self.head.cleared > 0 {
+        if self.totals.head.cleared > 0 {
             self.reclaim(RECLAIMED_PER_CALL)?;
         }
         Ok(outcomes)
@@ -102,7 +102,7 @@ impl Transaction<'_, '_> {
             },
             accessed_at: entry.accessed_at.as_nanos(),
             hits: i64::try_from(entry.hits).unwrap_or(i64::MAX),
-            rank: self.head.order.map_or(0, |order| order.rank(entry, self.head.age)),
+            rank: self.totals.head.order.map_or(0, |order| order.rank(entry, self.totals.head.age)),
             priority: f64::from(entry.priority),
             version,
             expires_at: entry.validity.expires_at.map(Timestamp::as_nanos),
@@ -167,8 +167,8 @@ impl Transaction<'_, '_> {
         tenant.bytes = tenant.bytes.saturating_add(size);
         tenant.blob_bytes = tenant.blob_bytes.saturating_add(blob_bytes);
         tenant.ages.add(version, entry.created_at.as_nanos());
-        self.head.entries = self.head.entries.saturating_add(1);
-        self.head.bytes = self.head.bytes.saturating_add(size);
+        self.totals.head.entries = self.totals.head.entries.saturating_add(1);
+        self.totals.head.bytes = self.totals.head.bytes.saturating_add(size);
         self.own_entries += 1;
         self.own_bytes = self.own_bytes.saturating_add(size);
     }
@@ -180,9 +180,9 @@ impl Transaction<'_, '_> {
         tenant.bytes = (tenant.bytes - row.size).max(0);
         tenant.blob_bytes = (tenant.blob_bytes - row.blob_bytes()).max(0);
         tenant.ages.remove(row.version);
-        self.head.entries = (self.head.entries - 1).max(0);
-        self.head.bytes = (self.head.bytes - row.size).max(0);
-        if (self.own_from..=self.head.sequence).contains(&row.version) {
+        self.totals.head.entries = (self.totals.head.entries - 1).max(0);
+        self.totals.head.bytes = (self.totals.head.bytes - row.size).max(0);
+        if (self.own_from..=self.totals.head.sequence).contains(&row.version) {
             self.own_entries = (self.own_entries - 1).max(0);
             self.own_bytes = (self.own_bytes - row.size).max(0);
         }
@@ -223,7 +223,7 @@ impl Transaction<'_, '_> {
         let row = self.write_use(&row, now, 1)?;
         let expires_at = expiry.after(row.expires_at.map(Timestamp::from_nanos)).map(Timestamp::as_nanos);
         self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
-        if self.head.order == Some(EvictionOrder::Ttl) {
+        if self.totals.head.order == Some(EvictionOrder::Ttl) {
             self.set_rank(&row, expires_at.unwrap_or(i64::MAX))?;
         }
         Ok(Outcome::applied(previous, None))
@@ -257,7 +257,8 @@ impl Transaction<'_, '_> {
     pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<EntryRow> {
         let accessed_at = row.accessed_at.max(at.as_nanos());
         let sum = row.hits.saturating_add(i64::try_from(hits).unwrap_or(i64::MAX));
-        let rank = self.head.order.map_or(row.rank, |order| order.rank_after_access(row.rank, at, hits));
+        let rank =
+            self.totals.head.order.map_or(row.rank, |order| order.rank_after_access(row.rank, at, hits));
         self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum, rank))?;
         self.move_rank(row, row.priority, rank)?;
         Ok(EntryRow { accessed_at, hits: sum, rank, ..*row })
@@ -287,7 +288,7 @@ impl Transaction<'_, '_> {
     /// Makes the blob of an entry garbage, and counts it as such.
     pub(super) fn discard_blob(&mut self, row: &EntryRow, since: Timestamp) -> Tried<()> {
         if row.blob.is_some() {
-            self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(row.size);
+            self.totals.head.garbage_bytes = self.totals.head.garbage_bytes.saturating_add(row.size);
         }
         self.list_garbage(row, since)
     }

@@ -52,8 +52,8 @@ impl Transaction<'_, '_> {
 
     /// True where the cache would be over its limits with this much more in it.
     pub(super) fn is_over(&self, entries: i64, bytes: i64) -> bool {
-        let entries = self.head.entries.saturating_add(entries).unsigned_abs();
-        self.limits.exceeded_by(entries, self.head.bytes.saturating_add(bytes).unsigned_abs())
+        let entries = self.totals.head.entries.saturating_add(entries).unsigned_abs();
+        self.limits.exceeded_by(entries, self.totals.head.bytes.saturating_add(bytes).unsigned_abs())
     }
 
     /// Evicts `most` entries at most, until `room` more entries and bytes fit: first what has expired, then by the
@@ -78,7 +78,7 @@ impl Transaction<'_, '_> {
                         self.reclaim_one(&candidate.row)?;
                         reclaimed += 1;
                         // Rows that no clearing left are damage, and no preparation would find them.
-                        if reclaimed > ENTRIES_PER_STEP && self.head.cleared > 0 {
+                        if reclaimed > ENTRIES_PER_STEP && self.totals.head.cleared > 0 {
                             return Err(Failure::Unprepared);
                         }
                         continue;
@@ -121,7 +121,7 @@ impl Transaction<'_, '_> {
 
     /// Ranks a candidate anew where this process has used it since its rank was written.
     fn spare(&mut self, name: &Namespace, candidate: &Candidate) -> Tried<bool> {
-        let Some(order) = self.head.order else { return Ok(false) };
+        let Some(order) = self.totals.head.order else { return Ok(false) };
         if !matches!(order, EvictionOrder::Lru | EvictionOrder::Lfu) {
             return Ok(false);
         }
@@ -152,7 +152,7 @@ impl Transaction<'_, '_> {
             tenant.expirations += 1;
         } else {
             tenant.evictions += 1;
-            self.head.age = self.head.age.max(candidate.row.rank);
+            self.totals.head.age = self.totals.head.age.max(candidate.row.rank);
         }
         // A key that is none is the key of a damaged row, which is gone now and has nothing to be told.
         Ok(Key::new(&candidate.key).ok().map(|key| Evicted { namespace: name, key, reason }))
@@ -176,14 +176,14 @@ impl Transaction<'_, '_> {
         }
         reclaimed += self.reclaim(limit.saturating_sub(expired + reclaimed))?;
         let left = self.session.statement(Sql::AnyExpired)?;
-        let more = self.head.cleared > 0 || left.query_row((now.as_nanos(),), |row| row.get(0))?;
+        let more = self.totals.head.cleared > 0 || left.query_row((now.as_nanos(),), |row| row.get(0))?;
         Ok((expired, reclaimed, more))
     }
 
     /// Takes back up to `limit` entries of cleared generations.
     pub(super) fn reclaim(&mut self, limit: usize) -> Tried<usize> {
         let mut left = limit;
-        while left > 0 && self.head.cleared > 0 {
+        while left > 0 && self.totals.head.cleared > 0 {
             let mut rows = self.session.statement(Sql::FirstCleared)?.query(())?;
             let first = rows
                 .next()?
@@ -191,7 +191,7 @@ impl Transaction<'_, '_> {
             let first = first.transpose()?;
             drop(rows);
             let Some((generation, cleared_at)) = first else {
-                self.head.cleared = 0;
+                self.totals.head.cleared = 0;
                 break;
             };
             let of = self.session.statement(Sql::OfGeneration)?;
@@ -200,7 +200,7 @@ impl Transaction<'_, '_> {
                 .collect::<rusqlite::Result<_>>()?;
             if found.len() <= left {
                 self.session.statement(Sql::DeleteCleared)?.execute((generation,))?;
-                self.head.cleared -= 1;
+                self.totals.head.cleared -= 1;
             }
             for row in found.iter().take(left) {
                 self.delete_row(row)?;

@@ -58,7 +58,7 @@ impl Transaction<'_, '_> {
             drop(rows);
             if let Some((not_before, size)) = found {
                 self.session.statement(Sql::DeleteGarbage)?.execute((not_before, blob))?;
-                self.head.garbage_bytes = (self.head.garbage_bytes - size.max(0)).max(0);
+                self.totals.head.garbage_bytes = (self.totals.head.garbage_bytes - size.max(0)).max(0);
             }
         }
         Ok(())

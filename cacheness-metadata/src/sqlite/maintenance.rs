@@ -21,12 +21,12 @@ impl Transaction<'_, '_> {
         let (bytes, blob_bytes) = (tenant.bytes, tenant.blob_bytes);
         (tenant.entries, tenant.bytes, tenant.blob_bytes) = (0, 0, 0);
         tenant.ages = Ages::default();
-        self.head.entries = (self.head.entries - removed).max(0);
-        self.head.bytes = (self.head.bytes - bytes).max(0);
-        self.head.garbage_bytes = self.head.garbage_bytes.saturating_add(blob_bytes);
+        self.totals.head.entries = (self.totals.head.entries - removed).max(0);
+        self.totals.head.bytes = (self.totals.head.bytes - bytes).max(0);
+        self.totals.head.garbage_bytes = self.totals.head.garbage_bytes.saturating_add(blob_bytes);
         if removed > 0 {
             self.session.statement(Sql::InsertCleared)?.execute((old, now.as_nanos()))?;
-            self.head.cleared += 1;
+            self.totals.head.cleared += 1;
         }
         if drop || removed > 0 {
             self.session.statement(Sql::ForgetTotals)?.execute((old,))?;

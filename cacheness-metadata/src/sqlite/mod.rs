@@ -19,6 +19,7 @@ mod reader;
 mod schema;
 mod statements;
 mod store;
+mod totals;
 mod transaction;
 mod writer;
 

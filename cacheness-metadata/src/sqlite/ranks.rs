@@ -25,36 +25,37 @@ const ALL: i64 = i64::MAX;
 impl Transaction<'_, '_> {
     /// Makes `order` the one by which entries are ranked. What was ranked by another is forgotten.
     pub(super) fn begin_ranking(&mut self, order: EvictionOrder) -> Tried<()> {
-        if self.head.order != Some(order) {
+        if self.totals.head.order != Some(order) {
             self.end_ranking()?;
-            self.head.order = Some(order);
+            self.totals.head.order = Some(order);
         }
         Ok(())
     }
 
     /// Empties `ranks`, which nobody needs without a limit.
     pub(super) fn end_ranking(&mut self) -> Tried<()> {
-        if self.head.ranked_to.is_some() {
+        if self.totals.head.ranked_to.is_some() {
             self.session.connection.execute_batch("DELETE FROM ranks")?;
         }
-        self.head.order = None;
-        self.head.ranked_to = None;
-        self.head.age = 0;
+        self.totals.head.order = None;
+        self.totals.head.ranked_to = None;
+        self.totals.head.age = 0;
         Ok(())
     }
 
     /// True where there are entries to be ranked, because the cache with so many more bytes in it is near its limits.
     pub(super) fn is_to_be_ranked(&self, bytes: i64) -> bool {
-        let (entries, bytes) = (self.head.entries / NEAR + 1, (self.head.bytes / NEAR).saturating_add(bytes));
-        self.limits.is_limited() && self.head.ranked_to != Some(ALL) && self.is_over(entries, bytes)
+        let (entries, bytes) =
+            (self.totals.head.entries / NEAR + 1, (self.totals.head.bytes / NEAR).saturating_add(bytes));
+        self.limits.is_limited() && self.totals.head.ranked_to != Some(ALL) && self.is_over(entries, bytes)
     }
 
     /// Ranks the next entries, `most` at the most, by the present order.
     pub(super) fn rank_some(&mut self, most: usize) -> Tried<()> {
         // None where another process has lifted its limits since this one set its own.
-        let order = self.head.order.unwrap_or(self.limits.order);
+        let order = self.totals.head.order.unwrap_or(self.limits.order);
         self.begin_ranking(order)?;
-        let from = self.head.ranked_to.unwrap_or(0);
+        let from = self.totals.head.ranked_to.unwrap_or(0);
         let mut ranks = Vec::with_capacity(most);
         let mut rows = self.session.statement(Sql::Unranked)?.query((from, most as i64))?;
         while let Some(row) = rows.next()? {
@@ -62,14 +63,14 @@ impl Transaction<'_, '_> {
             // What was cleared needs no rank; what cannot be read is of no use and goes first.
             let rank = name.map(|name| {
                 let entry = reader::entry_of(row, name, None);
-                entry.map_or(i64::MIN, |entry| order.rank(&entry, self.head.age))
+                entry.map_or(i64::MIN, |entry| order.rank(&entry, self.totals.head.age))
             });
             let before = row.get_ref(8)?.as_i64().unwrap_or(0);
             let priority = row.get_ref(9)?.as_f64().unwrap_or(0.0);
             ranks.push((row.get::<_, i64>(10)?, priority, before, rank));
         }
         drop(rows);
-        self.head.ranked_to = match ranks.last() {
+        self.totals.head.ranked_to = match ranks.last() {
             Some((last, ..)) if ranks.len() == most => Some(last.saturating_add(1)),
             _ => Some(ALL),
         };
@@ -88,20 +89,20 @@ impl Transaction<'_, '_> {
     /// # Errors
     /// `Unprepared` if more are.
     pub(super) fn rank_all(&mut self) -> Tried<()> {
-        if self.head.ranked_to != Some(ALL) {
+        if self.totals.head.ranked_to != Some(ALL) {
             self.rank_some(ENTRIES_PER_STEP)?;
         }
-        if self.head.ranked_to == Some(ALL) { Ok(()) } else { Err(Failure::Unprepared) }
+        if self.totals.head.ranked_to == Some(ALL) { Ok(()) } else { Err(Failure::Unprepared) }
     }
 
     /// Does a part of what an eviction needs done before it. True where there is more.
     pub(super) fn prepare(&mut self) -> Tried<bool> {
-        if self.head.ranked_to == Some(ALL) {
+        if self.totals.head.ranked_to == Some(ALL) {
             self.reclaim(ENTRIES_PER_STEP)?;
         } else {
             self.rank_some(ENTRIES_PER_STEP)?;
         }
-        Ok(self.head.ranked_to != Some(ALL) || self.head.cleared > 0)
+        Ok(self.totals.head.ranked_to != Some(ALL) || self.totals.head.cleared > 0)
     }
 
     /// Enters a new entry into `ranks` if it belongs there.
@@ -139,6 +140,6 @@ impl Transaction<'_, '_> {
     }
 
     fn is_ranked(&self, row: &EntryRow) -> bool {
-        self.head.ranked_to.is_some_and(|to| row.id < to)
+        self.totals.head.ranked_to.is_some_and(|to| row.id < to)
     }
 }

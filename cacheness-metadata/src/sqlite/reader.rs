@@ -13,7 +13,8 @@ use super::connection::Session;
 use super::failure::{Failure, Tried, damaged};
 use super::schema::MAX_VERSION;
 use super::statements::Sql;
-use super::transaction::{ages, lenient};
+use super::totals::ages;
+use super::transaction::lenient;
 
 /// How much of stored records and keys a page has at most, unless one entry alone has more.
 const PAGE_BYTES: usize = 4 << 20;

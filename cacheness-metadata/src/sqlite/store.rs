@@ -8,7 +8,8 @@ use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Limits, Result};
 
 use super::connection::{Database, Session};
 use super::failure::{Failure, Tried};
-use super::transaction::{Known, Transaction};
+use super::totals::Totals;
+use super::transaction::Transaction;
 use super::writer::Queue;
 
 /// An open index.
@@ -38,7 +39,7 @@ thread_local! {
 pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) limits: Limits,
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<Totals>,
 }
 
 /// What a store is made of.
@@ -161,6 +162,15 @@ impl Store {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for reader in &self.readers {
             reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        if let Some(writer) = writer.as_mut()
+            && writer.known.as_ref().is_some_and(Totals::is_behind)
+        {
+            // Where this fails, some versions are never issued, and the oldest entry is said to be older than it is.
+            let _ = self.attempt(writer, |transaction| {
+                transaction.settling = true;
+                Ok(())
+            });
         }
         if let Some(mut writer) = writer.take()
             && self.path.is_some()
