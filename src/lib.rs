@@ -60,6 +60,7 @@ mod pages {
         Readme => "../README.md",
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
+        EvictionPolicies => "../docs/eviction-policy.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
         Architecture => "../docs/architecture.md",

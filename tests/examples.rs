@@ -131,3 +131,19 @@ fn compose_from_config_makes_three_caches_of_one_program() {
     holds(&run("volatile_index.toml", &[]), &["backend = \"sqlite_memory\"", "run 1 of", "the same: true"]);
     holds(&run("volatile_index.toml", &[]), &["run 1 of this cache"]);
 }
+
+// shows: rows 94, U47
+#[test]
+fn custom_policy_evicts_by_its_own_ranks() {
+    let text = output(&mut example("custom_policy"));
+    for line in [
+        "worth (ours): The one that took",
+        "by worth, there are left: monthly, weekly, yearly\n",
+        "first in, first out, there are left: extra, monthly, weekly\n",
+        "another program: ",
+        "`worth`, which is not registered",
+        "opened again by worth\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}

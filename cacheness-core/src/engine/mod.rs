@@ -263,8 +263,13 @@ impl Engine {
         if !mine {
             return;
         }
-        if let Err(error) = self.collect_garbage(COLLECTION_BATCH).await {
-            tracing::warn!(%error, "superseded blobs could not be deleted; they are kept for the next time");
+        match self.collect_garbage(COLLECTION_BATCH).await {
+            // Where puts make garbage faster than it would go otherwise, the next one goes on.
+            Ok(true) => self.next_collection.store(now.as_nanos(), Ordering::Relaxed),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "superseded blobs could not be deleted; they are kept for the next time");
+            }
         }
     }
 

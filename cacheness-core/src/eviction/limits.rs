@@ -55,6 +55,12 @@ impl Limits {
         self
     }
 
+    /// The name of the policy, or that of a new cache where none is named.
+    #[must_use]
+    pub fn policy_name(&self) -> &str {
+        self.policy.as_deref().unwrap_or(Self::DEFAULT_POLICY)
+    }
+
     /// True where there is a limit at all.
     #[must_use]
     pub fn is_limited(&self) -> bool {

@@ -75,7 +75,7 @@ pub trait EvictionPolicy: Send + Sync + 'static {
     }
 
     /// True for a policy that evicts nothing but what has expired: a put past a limit is then an error of kind
-    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded). Its ranks are never asked for.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded). Its ranks mean nothing.
     fn refuses(&self) -> bool {
         false
     }

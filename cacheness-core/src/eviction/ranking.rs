@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::{EntryUse, EvictionPolicy, Fifo, Lfu, Limits, Lru, NoEviction, Size, Ttl};
+use super::{EntryUse, EvictionPolicy, Fifo, Lfu, Lru, NoEviction, Size, Ttl};
 use crate::config::{list, nearest};
 use crate::entry::Entry;
 use crate::env::foreign;
@@ -34,12 +34,11 @@ impl EvictionPolicies {
         Self(Arc::new(parts.map(|(name, part)| (name.clone(), Ranking::new(name, part))).collect()))
     }
 
-    /// The policy that a cache's limits name.
+    /// The policy of this name, that a cache's limits have.
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`]; the message lists the names that are known, and the nearest, and says what to do.
-    pub fn of(&self, limits: &Limits) -> Result<Ranking> {
-        let name = limits.policy.as_deref().unwrap_or(Limits::DEFAULT_POLICY);
+    pub fn get(&self, name: &str) -> Result<Ranking> {
         self.0.get(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
             let hint = if known.is_empty() {
@@ -168,8 +167,8 @@ mod tests {
     #[test]
     fn an_unknown_policy_is_an_error_that_says_what_to_do() {
         let policies = EvictionPolicies::builtin();
-        assert_eq!(policies.of(&Limits::unbounded()).unwrap().name(), "lru");
-        let error = policies.of(&Limits::unbounded().policy("lfuu")).unwrap_err();
+        assert_eq!(policies.get("lru").unwrap().name(), "lru");
+        let error = policies.get("lfuu").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotRegistered);
         let message = error.to_string();
         assert!(message.contains("did you mean `lfu`?") && message.contains("name another"), "{message}");

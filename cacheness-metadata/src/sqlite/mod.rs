@@ -12,6 +12,7 @@ mod connection;
 mod eviction;
 mod failure;
 mod garbage;
+mod limits;
 mod maintenance;
 mod open;
 mod ranks;

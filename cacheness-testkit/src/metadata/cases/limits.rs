@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Condition, ErrorKind, EvictionOrder, EvictionReason, Limits};
+use cacheness_core::{Condition, ErrorKind, EvictionReason, Limits};
 
+use super::POLICIES;
 use crate::metadata::MetadataSubject;
 
 pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_entries(20).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_entries(20).policy(order), subject.now()).await;
         let mut gone = 0;
         for i in 0..300_u64 {
             let key = format!("{i}");
@@ -33,9 +34,9 @@ pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubjec
 }
 
 pub async fn the_limit_of_bytes_holds_after_every_put(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_bytes(10_000).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_bytes(10_000).policy(order), subject.now()).await;
         for i in 0..300_u64 {
             let (size, key) = (1 + i * 7919 % 3000, format!("{}", i % 170));
             store.put(subject.entry_of_size("default", &key, size)).await;
@@ -108,8 +109,8 @@ pub async fn a_value_over_the_whole_limit_is_refused_and_evicts_nothing(subject:
 
 pub async fn what_is_being_put_is_never_the_victim(subject: &MetadataSubject) {
     let store = subject.open().await;
-    for order in EvictionOrder::ALL {
-        store.limit(Limits::unbounded().max_entries(1).order(order), subject.now()).await;
+    for order in POLICIES {
+        store.limit(Limits::unbounded().max_entries(1).policy(order), subject.now()).await;
         for i in 0..10_u64 {
             // By every order this would be the first to go: the lowest priority, expired, and the largest.
             let key = format!("{order}-{i}");
