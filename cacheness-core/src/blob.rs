@@ -103,6 +103,7 @@ impl BlobCapabilities {
 }
 
 /// The bytes of a blob that is to be stored.
+#[non_exhaustive]
 #[derive(Debug)]
 pub enum BlobSource {
     /// Bytes in memory.
@@ -200,6 +201,7 @@ impl StagedFile {
 }
 
 /// A blob that was found.
+#[non_exhaustive]
 #[derive(Debug)]
 pub enum Blob {
     /// Its bytes.
@@ -209,10 +211,19 @@ pub enum Blob {
 }
 
 /// A part of a listing of blobs.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default)]
 pub struct BlobPage {
     /// The blobs.
     pub blobs: Vec<BlobId>,
     /// Where the next page begins, for `list_keys`; `None` at the end.
     pub next: Option<String>,
+}
+
+impl BlobPage {
+    /// These blobs, and where the next page begins; `None` at the end.
+    #[must_use]
+    pub fn new(blobs: Vec<BlobId>, next: Option<String>) -> Self {
+        Self { blobs, next }
+    }
 }

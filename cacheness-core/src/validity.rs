@@ -125,6 +125,7 @@ pub(crate) fn hash_file(path: &Path) -> std::io::Result<[u8; 32]> {
 }
 
 /// The conditions under which an entry may be served. All of them must hold.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Validity {
     /// From this moment on the entry is expired.

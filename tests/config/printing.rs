@@ -126,7 +126,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
 fn every_default_and_example_is_a_value_that_its_option_takes() {
     let registry = registry();
     let backends = [registry.list_metadata_backends(), registry.list_blob_backends()].concat();
-    let own = CACHE_OPTIONS.iter().chain(&NAMESPACE_OPTIONS);
+    let own = CACHE_OPTIONS.iter().chain(NAMESPACE_OPTIONS);
     for spec in own.chain(backends.iter().flat_map(|part| &part.options)) {
         for text in [spec.default, spec.example].into_iter().flatten() {
             let takes = spec.kind.holds(&spec.value(text)) || spec.word == Some(text);

@@ -65,9 +65,9 @@ fn generated() -> String {
     let mut text = String::from(
         "\n## The cache\n\nA dot stands for a table: `limits.policy` is `policy` in `[limits]`.\n\n",
     );
-    text.push_str(&table(&CACHE_OPTIONS));
+    text.push_str(&table(CACHE_OPTIONS));
     text.push_str("\n## One namespace: `[namespaces.NAME]`\n\n");
-    text.push_str(&table(&NAMESPACE_OPTIONS));
+    text.push_str(&table(NAMESPACE_OPTIONS));
     text.push_str(&backends("Metadata backends", "metadata", &registry.list_metadata_backends()));
     text.push_str(&backends("Blob backends", "blobs", &registry.list_blob_backends()));
     text

@@ -24,7 +24,8 @@ const CLEANED_AT_OPEN: usize = 1_000;
 pub(super) struct Folder {
     pub(super) root: PathBuf,
     pub(super) staging: PathBuf,
-    durability: Durability,
+    /// Each put waits for the disk.
+    syncs: bool,
 }
 
 impl Folder {
@@ -35,7 +36,15 @@ impl Folder {
         now: Timestamp,
     ) -> Result<Self> {
         let staging = root.join("staging");
-        let folder = Self { root, staging, durability };
+        let syncs = match durability {
+            Durability::Process => false,
+            Durability::Power => true,
+            durability => {
+                let message = format!("`filesystem` cannot promise the durability {durability:?}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        };
+        let folder = Self { root, staging, syncs };
         match folder.read_marker() {
             Ok(()) => {}
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -118,7 +127,7 @@ impl Folder {
         match source {
             BlobSource::Bytes(bytes) => self.put_from(&mut &bytes[..], &to)?,
             BlobSource::File(file) if file.path().parent() == Some(&self.staging) => {
-                if self.durability == Durability::Power {
+                if self.syncs {
                     file.as_file()
                         .sync_all()
                         .map_err(|error| at(error, "syncing a staged value", file.path()))?;
@@ -137,6 +146,10 @@ impl Folder {
                     .map_err(|error| Error::io(error, "the staged value cannot be read"))?;
                 self.put_from(&mut from, &to)?;
             }
+            source => {
+                let message = format!("`filesystem` cannot store a blob from {source:?}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         }
         self.sync_folders(&to)
     }
@@ -152,10 +165,7 @@ impl Folder {
             file => file?,
         };
         std::io::copy(from, file.as_file_mut())
-            .and_then(|_| match self.durability {
-                Durability::Power => file.as_file().sync_all(),
-                Durability::Process => Ok(()),
-            })
+            .and_then(|_| if self.syncs { file.as_file().sync_all() } else { Ok(()) })
             .map_err(|error| at(error, "a blob cannot be written", file.path()))?;
         let file = match file.persist_noclobber(to) {
             Ok(_) => return Ok(()),
@@ -186,7 +196,7 @@ impl Folder {
     /// Makes the way to a blob durable. Another thread may have made any of its folders and not synced it yet, so
     /// all are synced; for those that are durable already that costs next to nothing.
     fn sync_folders(&self, blob: &Path) -> Result<()> {
-        if self.durability == Durability::Process {
+        if !self.syncs {
             return Ok(());
         }
         let folders = blob.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
@@ -195,7 +205,7 @@ impl Folder {
 
     fn sync_folder(&self, folder: &Path) -> Result<()> {
         // Only on Unix can a folder be opened and synced; elsewhere the file system sees to it by itself.
-        if cfg!(unix) && self.durability == Durability::Power {
+        if cfg!(unix) && self.syncs {
             return fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .map_err(|error| Error::io(error, "a folder of the blobs cannot be synced"));

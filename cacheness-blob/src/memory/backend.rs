@@ -56,7 +56,7 @@ impl BlobBackend for MemoryBlobs {
     async fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
         let bytes = match source {
             BlobSource::Bytes(bytes) => bytes,
-            BlobSource::File(file) => self.env.unblock(move || BlobSource::File(file).into_bytes()).await?,
+            source => self.env.unblock(move || source.into_bytes()).await?,
         };
         self.write()?.insert(*key, bytes);
         Ok(())
@@ -99,7 +99,7 @@ impl BlobBackend for MemoryBlobs {
         let mut ids = blobs.range((start, Bound::Included(last))).map(|(key, _)| key.blob);
         let page: Vec<BlobId> = ids.by_ref().take(limit).collect();
         let next = if ids.next().is_some() { page.last().map(ToString::to_string) } else { None };
-        Ok(BlobPage { blobs: page, next })
+        Ok(BlobPage::new(page, next))
     }
 
     fn staging_dir(&self) -> Option<&Path> {

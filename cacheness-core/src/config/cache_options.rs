@@ -14,7 +14,7 @@ use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
 
 /// The options of the cache itself, in the order in which they are printed. A dot stands for a table.
-pub const CACHE_OPTIONS: [OptionSpec; 18] = [
+pub const CACHE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("folder", OptionKind::Path, None, "The folder that holds the cache.")
         .otherwise("without one, the cache is in memory unless backends say otherwise")
         .example("./cache"),
@@ -128,7 +128,7 @@ pub const CACHE_OPTIONS: [OptionSpec; 18] = [
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
-pub const NAMESPACE_OPTIONS: [OptionSpec; 3] = [
+pub const NAMESPACE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "ttl",
         OptionKind::ANY_DURATION,
@@ -162,6 +162,7 @@ const NEVER: &str = "never";
 const UNLIMITED: &str = "unlimited";
 
 /// What is done about options that nobody knows.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum UnknownOptions {
     /// They are an error.

@@ -36,7 +36,7 @@ impl CacheBuilder {
         }
         let mut toml = String::new();
         let mut table = "";
-        for spec in &CACHE_OPTIONS {
+        for spec in CACHE_OPTIONS {
             let (in_table, name) = spec.name.split_once('.').unwrap_or(("", spec.name));
             if in_table != table {
                 table = in_table;
@@ -52,7 +52,7 @@ impl CacheBuilder {
         let namespaces = self.settings.namespace_ttls.keys().chain(self.namespace_limits.keys());
         for namespace in namespaces.collect::<BTreeSet<_>>() {
             toml.push_str(&format!("\n[namespaces.{}]\n", quoted(namespace.as_str())));
-            for spec in &NAMESPACE_OPTIONS {
+            for spec in NAMESPACE_OPTIONS {
                 line(&mut toml, spec.name, spec, get_of_namespace(self, namespace, spec.name).as_ref());
             }
         }

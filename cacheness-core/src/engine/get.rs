@@ -20,6 +20,7 @@ use crate::stage::{Checksums, decompress};
 use crate::value::{BoxedValue, TypeTarget};
 
 /// What a get does where a value cannot be had.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum OnReadError {
     /// It is a miss, counted as an error and logged.

@@ -53,6 +53,7 @@ pub struct Entry {
 }
 
 /// How a value was turned into the bytes that are stored.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Format {
     /// The name of the handler that wrote the value and will read it.
@@ -74,6 +75,7 @@ pub struct Format {
 }
 
 /// Where the bytes of a value lie.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Location {
     /// With the entry itself.
@@ -148,15 +150,23 @@ impl Format {
     /// The format of values that `handler` wrote as they are: no tag, no stages.
     #[must_use]
     pub fn new(handler: &dyn CacheHandler, meta: FormatMeta, type_name: impl Into<String>) -> Self {
+        let (type_name, access) = (type_name.into(), handler.preferred_access());
+        Self { type_name, meta, access, ..Self::named(handler.name(), handler.class()) }
+    }
+
+    /// The format of a handler of this name and class that is not at hand, as in tests of a backend: its values are
+    /// read as a whole, and their type has no name. The fields in which it differs are to be set.
+    #[must_use]
+    pub fn named(handler: impl Into<String>, class: TypeClass) -> Self {
         Self {
-            handler: handler.name().to_owned(),
-            class: handler.class(),
+            handler: handler.into(),
+            class,
             type_tag: None,
             type_version: None,
-            type_name: type_name.into(),
-            meta,
+            type_name: String::new(),
+            meta: FormatMeta::default(),
             stages: Vec::new(),
-            access: handler.preferred_access(),
+            access: Access::Whole,
         }
     }
 }

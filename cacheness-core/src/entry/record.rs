@@ -90,6 +90,7 @@ struct SourceRecord {
 ///
 /// A backend stores [`Entry::to_stored`] as it is and keeps beside it, in whatever form suits its queries, these
 /// fields. It gives both back to [`decode`](Self::decode).
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct StoredEntry<'a> {
     /// What [`Entry::to_stored`] gave.
@@ -112,7 +113,21 @@ pub struct StoredEntry<'a> {
     pub inline_omitted: bool,
 }
 
-impl StoredEntry<'_> {
+impl<'a> StoredEntry<'a> {
+    /// What was stored under this key: never used, without expiry, its value in a blob. The fields in which it differs
+    /// are to be set.
+    #[must_use]
+    pub fn new(
+        record: &'a [u8],
+        namespace: Namespace,
+        key: &'a str,
+        version: Version,
+        accessed_at: Timestamp,
+    ) -> Self {
+        let (hits, expires_at, inline, inline_omitted) = (0, None, None, false);
+        Self { record, namespace, key, version, accessed_at, hits, expires_at, inline, inline_omitted }
+    }
+
     /// Puts the entry together.
     ///
     /// # Errors

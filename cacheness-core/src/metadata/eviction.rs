@@ -4,6 +4,7 @@ use crate::key::Key;
 use crate::names::Namespace;
 
 /// An entry that was evicted.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evicted {
     /// Its namespace.
@@ -12,6 +13,14 @@ pub struct Evicted {
     pub key: Key,
     /// Why it went.
     pub reason: EvictionReason,
+}
+
+impl Evicted {
+    /// The entry under this key, and why it went.
+    #[must_use]
+    pub fn new(namespace: Namespace, key: Key, reason: EvictionReason) -> Self {
+        Self { namespace, key, reason }
+    }
 }
 
 /// Why an entry was evicted.

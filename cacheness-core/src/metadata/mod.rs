@@ -230,6 +230,7 @@ impl Expiry {
 }
 
 /// What must hold of the entry under a key for a change to be made.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Condition {
     /// Nothing.
@@ -297,6 +298,7 @@ pub struct AccessBatch {
 }
 
 /// The uses of one entry since they were last recorded.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EntryAccess {
     /// The entry's namespace.
@@ -309,6 +311,20 @@ pub struct EntryAccess {
     pub accessed_at: Timestamp,
     /// How often it was read.
     pub hits: u64,
+}
+
+impl EntryAccess {
+    /// `hits` uses of the entry of this version, the last of them at `accessed_at`.
+    #[must_use]
+    pub fn new(
+        namespace: Namespace,
+        key: impl Into<String>,
+        version: Version,
+        accessed_at: Timestamp,
+        hits: u64,
+    ) -> Self {
+        Self { namespace, key: key.into(), version, accessed_at, hits }
+    }
 }
 
 /// What [`MetadataBackend::purge`] did.

@@ -281,14 +281,16 @@ impl Registry {
         self.handlers.iter().map(|slot| slot.part.as_ref())
     }
 
-    /// The factories of metadata backends, sorted by name.
-    pub fn metadata_backends(&self) -> impl Iterator<Item = &dyn MetadataFactory> {
-        self.metadata.values().map(|slot| slot.part.as_ref())
+    /// The names under which metadata backends are registered, sorted, and their factories. A factory may know itself
+    /// by another name.
+    pub fn metadata_backends(&self) -> impl Iterator<Item = (&str, &dyn MetadataFactory)> {
+        self.metadata.iter().map(|(name, slot)| (name.as_str(), slot.part.as_ref()))
     }
 
-    /// The factories of blob backends, sorted by name.
-    pub fn blob_backends(&self) -> impl Iterator<Item = &dyn BlobFactory> {
-        self.blobs.values().map(|slot| slot.part.as_ref())
+    /// The names under which blob backends are registered, sorted, and their factories, as
+    /// [`metadata_backends`](Self::metadata_backends) gives them.
+    pub fn blob_backends(&self) -> impl Iterator<Item = (&str, &dyn BlobFactory)> {
+        self.blobs.iter().map(|(name, slot)| (name.as_str(), slot.part.as_ref()))
     }
 
     /// The eviction policies, sorted by name.

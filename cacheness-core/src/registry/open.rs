@@ -88,6 +88,7 @@ impl OpenContext {
 }
 
 /// Whether opening a cache may create it.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum OpenMode {
     /// What is missing is created.
@@ -98,6 +99,7 @@ pub enum OpenMode {
 }
 
 /// What a put that returned survives.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Durability {
     /// The death of the process. After a loss of power the newest puts may be missing, and a value that was cut

@@ -159,6 +159,8 @@ fn a_part_goes_by_the_name_that_it_was_registered_under() {
     assert_eq!(registry.list_metadata_backends()[0].name, "other");
     assert_eq!(registry.list_metadata_backends()[0].needs, ["a server"]);
     assert_eq!(registry.list_blob_backends()[0].name, "other");
+    assert_eq!(registry.metadata_backends().next().unwrap().0, "other");
+    assert_eq!(registry.blob_backends().next().unwrap().0, "other");
     let unnamed = registry.register_handler(Part(""), Register::new());
     assert_eq!(unnamed.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

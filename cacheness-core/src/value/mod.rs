@@ -326,12 +326,12 @@ impl TypeTarget {
     /// use cacheness_core::{BoxedValue, CacheValue};
     ///
     /// let decoded: BoxedValue = Box::new(7_u32);
-    /// assert!(<u32 as CacheValue<_>>::target().value_ref(&decoded).is_some());
-    /// assert!(<u64 as CacheValue<_>>::target().value_ref(&decoded).is_none());
+    /// assert!(<u32 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_some());
+    /// assert!(<u64 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_none());
     /// ```
     #[must_use]
-    pub fn value_ref<'a>(&self, value: &'a BoxedValue) -> Option<ValueRef<'a>> {
-        self.serde?.value_ref(value.as_ref())
+    pub fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>> {
+        self.serde?.value_ref(value)
     }
 
     /// True for a type that serde can deserialise.

@@ -49,7 +49,8 @@ pub(super) fn prove<F: Format>(bytes: &[u8], target: &TypeTarget) -> Result<()> 
     };
     let decoded = strict::decode::<F>(bytes, target)
         .map_err(|error| failed("can be written but not read back in").with_source(error))?;
-    let again = target.value_ref(&decoded).ok_or_else(|| failed("comes back as another type from"))?;
+    let again =
+        target.value_ref(decoded.as_ref()).ok_or_else(|| failed("comes back as another type from"))?;
     let (mut first, mut second) = (ByteCounts::default(), ByteCounts::default());
     first.add(bytes);
     strict::encode::<F>(&again, &mut second)?;

@@ -30,7 +30,8 @@ pub(super) struct Store {
     files: Files,
     lock: Lock,
     env: Env,
-    durability: Durability,
+    /// Each commit waits for the disk.
+    syncs: bool,
     /// What is known; `None` when closed. Only the holder of the lock changes it.
     view: RwLock<Option<View>>,
 }
@@ -73,6 +74,14 @@ impl View {
 impl Store {
     /// Opens the index in a file, and makes it where that may be done.
     pub(super) fn open(path: PathBuf, settings: &Settings, context: &OpenContext) -> Result<Self> {
+        let syncs = match context.durability {
+            Durability::Process => false,
+            Durability::Power => true,
+            durability => {
+                let message = format!("`json` cannot promise the durability {durability:?}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        };
         // Whoever comes by another name of the same file must find the same lock beside it, and a process that goes
         // to another folder must still find its own.
         let path = fs_err::canonicalize(&path).or_else(|_| std::path::absolute(&path)).unwrap_or(path);
@@ -84,13 +93,7 @@ impl Store {
         }
         let files = Files::new(path);
         let lock = Lock::open(&files, settings.busy_timeout)?;
-        let store = Self {
-            files,
-            lock,
-            env: context.env.clone(),
-            durability: context.durability,
-            view: RwLock::new(None),
-        };
+        let store = Self { files, lock, env: context.env.clone(), syncs, view: RwLock::new(None) };
         {
             let held = store.lock.hold()?;
             if context.mode == OpenMode::Create {
@@ -146,7 +149,7 @@ impl Store {
     pub(super) fn write(&self, batch: WriteBatch) -> Result<bool> {
         let held = self.lock.hold()?;
         self.read_on(&held)?;
-        let sync = self.durability == Durability::Power || self.owes_sync()?;
+        let sync = self.syncs || self.owes_sync()?;
         let (journal, len, record) = {
             let view = self.read_view();
             let view = view.as_ref().ok_or_else(closed)?;

@@ -256,7 +256,7 @@ impl Transaction<'_> {
             _ => |counters| counters.expirations += 1,
         };
         self.take_out_of(&namespace, &key, row, now, count).await?;
-        Ok(Evicted { namespace, key, reason })
+        Ok(Evicted::new(namespace, key, reason))
     }
 
     async fn take_out_of(

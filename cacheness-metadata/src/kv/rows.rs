@@ -235,6 +235,10 @@ impl EntryRow {
                     Error::new(ErrorKind::InvalidInput, message).with_context("key", entry.key.as_str())
                 );
             }
+            location => {
+                let message = format!("this backend cannot store an entry whose value lies in {location:?}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         };
         Ok(Self {
             version: entry.version.0,
@@ -321,17 +325,12 @@ impl EntryRow {
 
     /// Puts the entry together; a listing leaves inline bytes out.
     pub(super) fn to_entry(&self, namespace: &Namespace, key: &str, omit_inline: bool) -> Result<Entry> {
-        let stored = StoredEntry {
-            record: &self.record,
-            namespace: namespace.clone(),
-            key,
-            version: Version(self.version),
-            accessed_at: Timestamp::from_nanos(self.accessed_at),
-            hits: self.hits,
-            expires_at: self.expires_at.map(Timestamp::from_nanos),
-            inline: self.inline.clone().filter(|_| !omit_inline),
-            inline_omitted: omit_inline && self.inline.is_some(),
-        };
+        let (version, accessed_at) = (Version(self.version), Timestamp::from_nanos(self.accessed_at));
+        let mut stored = StoredEntry::new(&self.record, namespace.clone(), key, version, accessed_at);
+        stored.hits = self.hits;
+        stored.expires_at = self.expires_at.map(Timestamp::from_nanos);
+        stored.inline = self.inline.clone().filter(|_| !omit_inline);
+        stored.inline_omitted = omit_inline && self.inline.is_some();
         stored.decode()
     }
 }

@@ -62,10 +62,7 @@ impl Transaction<'_, '_> {
         if !condition.holds(previous) {
             return Ok(Outcome::skipped(previous));
         }
-        if entry.location == Location::InlineOmitted {
-            let message = "an entry whose inline bytes were left out by a listing cannot be put";
-            return Err(Error::new(ErrorKind::InvalidInput, message).into());
-        }
+        let place = place_of(&entry.location)?;
         if let Some(limits) = &self.totals.rules.limits {
             limits.check_fits(entry.stored_size)?;
         }
@@ -107,11 +104,7 @@ impl Transaction<'_, '_> {
             id,
             size,
             blob,
-            place: match &entry.location {
-                Location::Inline(bytes) if bytes.len() <= IN_ROW => IN_ENTRIES,
-                Location::Inline(_) => IN_INLINE_VALUES,
-                Location::Blob(_) | Location::InlineOmitted => IN_BLOB,
-            },
+            place,
             accessed_at: entry.accessed_at.as_nanos(),
             hits: i64::try_from(entry.hits).unwrap_or(i64::MAX),
             rank: self.totals.rules.known_ranking().map_or(0, |by| by.rank(entry, self.totals.head.age)),
@@ -134,7 +127,7 @@ impl Transaction<'_, '_> {
     fn write(&mut self, row: &EntryRow, old: Option<&EntryRow>, entry: &Entry) -> Tried<()> {
         let inline: &[u8] = match &entry.location {
             Location::Inline(bytes) => bytes,
-            Location::Blob(_) | Location::InlineOmitted => &[],
+            _ => &[],
         };
         if let Some(old) = old.filter(|old| old.place == IN_INLINE_VALUES) {
             self.session.statement(Sql::DeleteInline)?.execute((old.version,))?;
@@ -333,6 +326,22 @@ impl Transaction<'_, '_> {
 fn add_own(own: &mut Own, entries: i64, bytes: i64) {
     own.entries = own.entries.saturating_add(entries).max(0);
     own.bytes = own.bytes.saturating_add(bytes).max(0);
+}
+
+fn place_of(location: &Location) -> Tried<i64> {
+    match location {
+        Location::Inline(bytes) if bytes.len() <= IN_ROW => Ok(IN_ENTRIES),
+        Location::Inline(_) => Ok(IN_INLINE_VALUES),
+        Location::Blob(_) => Ok(IN_BLOB),
+        Location::InlineOmitted => {
+            let message = "an entry whose inline bytes were left out by a listing cannot be put";
+            Err(Error::new(ErrorKind::InvalidInput, message).into())
+        }
+        location => {
+            let message = format!("`sqlite` cannot store an entry whose value lies in {location:?}");
+            Err(Error::new(ErrorKind::Unsupported, message).into())
+        }
+    }
 }
 
 fn version(row: &EntryRow) -> Version {

@@ -248,7 +248,7 @@ impl Transaction<'_, '_> {
             self.totals.head.age = self.totals.head.age.max(candidate.row.rank);
         }
         // A key that is none is the key of a damaged row, which is gone now and has nothing to be told.
-        Ok(Key::new(&candidate.key).ok().map(|key| Evicted { namespace: name, key, reason }))
+        Ok(Key::new(&candidate.key).ok().map(|key| Evicted::new(name, key, reason)))
     }
 
     /// Removes up to `limit` entries that have expired, then takes back rows of cleared generations. Returns how

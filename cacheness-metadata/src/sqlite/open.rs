@@ -109,6 +109,10 @@ fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Con
     let synchronous = match context.durability {
         Durability::Process => "NORMAL",
         Durability::Power => "FULL",
+        durability => {
+            let message = format!("`sqlite` cannot promise the durability {durability:?}");
+            return Err(Error::new(ErrorKind::Unsupported, message).into());
+        }
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;

@@ -56,17 +56,13 @@ pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Optio
         value.as_bytes().map_err(|_| damaged("a column has another type than was written").into())
     };
     let key = std::str::from_utf8(column(1)?).map_err(|_| Failure::from(damaged("a key is not UTF-8")))?;
-    let entry = StoredEntry {
-        record: column(6)?,
-        namespace,
-        key,
-        version: Version(version.clamp(0, MAX_VERSION).unsigned_abs()),
-        accessed_at: Timestamp::from_nanos(lenient(row.get_ref(2)?)),
-        hits: lenient(row.get_ref(3)?).max(0).unsigned_abs(),
-        expires_at: row.get_ref(4)?.as_i64().ok().map(Timestamp::from_nanos),
-        inline_omitted: inline.is_none() && lenient(row.get_ref(5)?) != IN_BLOB,
-        inline: inline.flatten(),
-    };
+    let version = Version(version.clamp(0, MAX_VERSION).unsigned_abs());
+    let accessed_at = Timestamp::from_nanos(lenient(row.get_ref(2)?));
+    let mut entry = StoredEntry::new(column(6)?, namespace, key, version, accessed_at);
+    entry.hits = lenient(row.get_ref(3)?).max(0).unsigned_abs();
+    entry.expires_at = row.get_ref(4)?.as_i64().ok().map(Timestamp::from_nanos);
+    entry.inline_omitted = inline.is_none() && lenient(row.get_ref(5)?) != IN_BLOB;
+    entry.inline = inline.flatten();
     entry.decode().map_err(|error| match error.kind() {
         ErrorKind::Corrupted => error.into(),
         // A key that is too long, say: what is stored breaks a rule that was kept when it was written.

@@ -138,7 +138,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
         }
         for (namespace, key, version, pending) in self.taken.drain(..) {
             let (accessed_at, hits) = (pending.accessed_at, pending.hits);
-            self.accesses.put_back(EntryAccess { namespace, key, version, accessed_at, hits });
+            self.accesses.put_back(EntryAccess::new(namespace, key, version, accessed_at, hits));
         }
     }
 

@@ -266,5 +266,6 @@ pub fn read(blob: Blob) -> Vec<u8> {
             assert_eq!(bytes.len() as u64, len, "Blob::File states the length of its file");
             bytes
         }
+        blob => panic!("the suite cannot read {blob:?}"),
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cacheness_core::{
-    Blob, BlobBackend, BlobCapabilities, BlobKey, BlobPage, BlobSource, CacheId, Env, Error, Result,
+    Blob, BlobBackend, BlobCapabilities, BlobKey, BlobPage, BlobSource, CacheId, Env, Error, ErrorKind,
+    Result,
 };
 
 use super::{Chaos, Delay};
@@ -54,6 +55,10 @@ fn whole(blob: Blob) -> Result<Bytes> {
             file.read_to_end(&mut bytes).map_err(|error| Error::io(error, "reading a blob to damage it"))?;
             Ok(bytes.into())
         }
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            "a blob that is neither bytes nor a file cannot be damaged",
+        )),
     }
 }
 

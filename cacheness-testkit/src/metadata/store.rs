@@ -250,8 +250,7 @@ impl Store {
     /// # Panics
     /// Where the call fails.
     pub async fn used(&self, name: &str, key: &str, version: Version, accessed_at: Timestamp, hits: u64) {
-        let access =
-            EntryAccess { namespace: namespace(name), key: key.to_owned(), version, accessed_at, hits };
+        let access = EntryAccess::new(namespace(name), key, version, accessed_at, hits);
         self.record(AccessBatch { counters: Vec::new(), accesses: vec![access] }).await;
     }
 

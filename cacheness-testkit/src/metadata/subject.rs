@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cacheness_core::MetadataBackend;
 use cacheness_core::{
-    Access, AccessLog, BlobId, Change, Checksums, Condition, ConfigOptions, Entry, Env, Format, FormatMeta,
-    Key, Location, MetadataFactory, Namespace, OpenContext, Registry, Timestamp, TypeClass,
+    AccessLog, BlobId, Change, Checksums, Condition, ConfigOptions, Entry, Env, Format, Key, Location,
+    MetadataFactory, Namespace, OpenContext, Registry, Timestamp, TypeClass,
 };
 
 use super::store::Store;
@@ -204,16 +204,8 @@ impl MetadataSubject {
     }
 
     fn entry_at(&self, namespace: &str, key: &str, location: Location) -> Entry {
-        let format = Format {
-            handler: "sample".to_owned(),
-            class: TypeClass::Native,
-            type_tag: None,
-            type_version: None,
-            type_name: "Sample".to_owned(),
-            meta: FormatMeta::default(),
-            stages: Vec::new(),
-            access: Access::Whole,
-        };
+        let mut format = Format::named("sample", TypeClass::Native);
+        format.type_name = "Sample".to_owned();
         Entry::new(self::namespace(namespace), self::key(key), format, location, self.now())
     }
 }

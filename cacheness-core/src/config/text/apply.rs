@@ -125,8 +125,8 @@ impl CacheBuilder {
         let namespace =
             Namespace::new(name).map_err(|error| invalid(&origin, format!("`{path}`: {error}")))?;
         let options = values(table, &path)?;
-        let options = options.checked("a namespace", &path, &NAMESPACE_OPTIONS, unknown)?;
-        for spec in &NAMESPACE_OPTIONS {
+        let options = options.checked("a namespace", &path, NAMESPACE_OPTIONS, unknown)?;
+        for spec in NAMESPACE_OPTIONS {
             if let Some(value) = options.get(spec.name) {
                 set_of_namespace(self, &namespace, spec.name, value)?;
             }

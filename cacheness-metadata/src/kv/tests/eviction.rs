@@ -116,13 +116,8 @@ async fn least_frequently_used_ages() {
         assert!(rounds < 10, "what was popular long ago must go");
         let version = put(&store, entry(&format!("k{rounds}"), at(rounds))).await.version.unwrap();
         // Each newcomer is used once.
-        let access = cacheness_core::EntryAccess {
-            namespace: Namespace::default(),
-            key: format!("k{rounds}"),
-            version,
-            accessed_at: at(rounds),
-            hits: 1,
-        };
+        let (name, key) = (Namespace::default(), format!("k{rounds}"));
+        let access = cacheness_core::EntryAccess::new(name, key, version, at(rounds), 1);
         let batch = cacheness_core::AccessBatch { counters: vec![], accesses: vec![access] };
         store.record_accesses(batch).await.unwrap();
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cacheness_core::{
-    Access, BlobId, Change, Condition, Entry, Env, Format, FormatMeta, Key, Location, MetadataBackend,
-    Namespace, OpenContext, Outcome, Timestamp, TypeClass,
+    BlobId, Change, Condition, Entry, Env, Format, Key, Location, MetadataBackend, Namespace, OpenContext,
+    Outcome, Timestamp, TypeClass,
 };
 
 use super::{KvMetadata, KvStore};
@@ -22,16 +22,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn entry_in(namespace: &str, key: &str, now: Timestamp, location: Location) -> Entry {
-    let format = Format {
-        handler: "sample".to_owned(),
-        class: TypeClass::Native,
-        type_tag: None,
-        type_version: None,
-        type_name: "Sample".to_owned(),
-        meta: FormatMeta::default(),
-        stages: Vec::new(),
-        access: Access::Whole,
-    };
+    let format = Format::named("sample", TypeClass::Native);
     let (namespace, key) = (Namespace::new(namespace).unwrap(), Key::new(key).unwrap());
     let in_blob = matches!(location, Location::Blob(_));
     let mut entry = Entry::new(namespace, key, format, location, now);

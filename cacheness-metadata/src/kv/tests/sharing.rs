@@ -95,13 +95,7 @@ async fn a_use_is_recorded_only_for_the_version_that_was_read() {
     let version = put(&store, entry("k", at(1))).await.version.unwrap();
     let used = |version| AccessBatch {
         counters: vec![],
-        accesses: vec![EntryAccess {
-            namespace: Namespace::default(),
-            key: "k".into(),
-            version,
-            accessed_at: at(9),
-            hits: 3,
-        }],
+        accesses: vec![EntryAccess::new(Namespace::default(), "k", version, at(9), 3)],
     };
     store.record_accesses(used(version)).await.unwrap();
     let entry = store.get_entry(&Namespace::default(), "k").await.unwrap().unwrap();

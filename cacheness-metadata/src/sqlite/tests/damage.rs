@@ -57,13 +57,8 @@ async fn survives(table: &str, column: &str, value: &str) -> bool {
     note(store.stats(Some(&name)).await.err());
     note(store.namespaces().await.err());
     note(store.due_garbage(now, 10).await.err());
-    let accesses = version.map(|version| cacheness_core::EntryAccess {
-        namespace: name.clone(),
-        key: "k".to_owned(),
-        version,
-        accessed_at: now,
-        hits: u64::MAX,
-    });
+    let accesses =
+        version.map(|version| cacheness_core::EntryAccess::new(name.clone(), "k", version, now, u64::MAX));
     let counters = vec![(name.clone(), Default::default())];
     note(
         store.record_accesses(AccessBatch { counters, accesses: accesses.into_iter().collect() }).await.err(),

@@ -200,13 +200,7 @@ pub async fn uses_are_recorded_for_the_version_that_was_read(subject: &MetadataS
     store.used("default", "k", old, subject.now(), 4).await;
     store.used("default", "k", Version(new.0 + 1), subject.now(), 4).await;
     assert_eq!(store.get("default", "k").await, before, "uses of another version do not count for this one");
-    let access = |key: &str, version| EntryAccess {
-        namespace: namespace("default"),
-        key: key.to_owned(),
-        version,
-        accessed_at: subject.now(),
-        hits: 1,
-    };
+    let access = |key: &str, version| EntryAccess::new(namespace("default"), key, version, subject.now(), 1);
     let accesses = vec![access("missing", old), access("k", new), access("k", old)];
     store.record(AccessBatch { counters: Vec::new(), accesses }).await;
     let got = store.get("default", "k").await.expect("the entry is there");
