@@ -5,9 +5,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// How much a cache, or one of its namespaces, may hold, and who goes first. It holds whenever a put returns.
 ///
 /// ```
-/// use cacheness::{Cache, Limits};
+/// use cacheness::Limits;
+/// use cacheness::blocking::Cache;
 ///
-/// let cache = Cache::memory();
+/// let cache = Cache::memory()?;
 /// cache.set_limits(Limits::unbounded().max_entries(10_000).policy("lfu"))?;
 /// cache.namespace("api")?.set_namespace_limits(Limits::unbounded().max_bytes(1 << 20))?;
 /// # Ok::<(), cacheness::Error>(())

@@ -88,7 +88,7 @@ impl KvMetadata {
         Ok(&*self.store)
     }
 
-    async fn attempts(&self) -> Result<Attempts<'_>> {
+    pub(super) async fn attempts(&self) -> Result<Attempts<'_>> {
         let turn = self.turn.lock().await;
         Ok(Attempts::new(self.open_store()?, (&self.accesses, &self.policies), turn))
     }

@@ -2,6 +2,7 @@
 
 use cacheness_core::{ErrorKind, Evicted, EvictionReason, Limits, MetadataBackend, Version};
 
+use super::super::layout;
 use super::*;
 
 fn limit(entries: u64, order: &str) -> Limits {
@@ -177,4 +178,27 @@ async fn what_was_cleared_is_no_victim_and_makes_no_trouble() {
         assert_eq!(rows_of(&rows, kind).await.len(), 49);
     }
     assert_eq!(rows_of(&rows, b'd').await.len(), 0);
+}
+
+#[tokio::test]
+async fn ranking_that_a_process_left_unfinished_is_finished_by_the_next() {
+    let (store, rows) = open().await;
+    set_limits(&store, limit(2000, "lru"), at(1)).await;
+    for part in 0..3 {
+        let changes = (0..500).map(|i| putting(entry(&format!("{part}-{i}"), at(part))));
+        store.apply(changes.collect()).await.unwrap();
+    }
+    let mut attempts = store.attempts().await.unwrap();
+    let mut transaction = attempts.begin().await.unwrap();
+    let epoch = transaction.begin_ranking(false);
+    let result = transaction.rank_some(layout::all(layout::ENTRY).start, 500).await;
+    attempts.finish(transaction, result).await.unwrap().unwrap();
+    drop(attempts);
+    let of_epoch = |rows: Vec<(Bytes, Bytes)>| {
+        rows.into_iter().filter(|(key, _)| key[1..5] == epoch.to_be_bytes()).count()
+    };
+    assert_eq!(of_epoch(rows_of(&rows, b'r').await), 500);
+    KvMetadata::open(rows.clone(), &context()).await.unwrap();
+    assert_eq!(of_epoch(rows_of(&rows, b'r').await), 1500);
+    assert_eq!(rows_of(&rows, b'r').await.len(), 1500);
 }

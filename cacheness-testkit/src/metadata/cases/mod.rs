@@ -113,6 +113,7 @@ macro_rules! __metadata_cases {
             the_limit_of_bytes_holds_after_every_put,
             an_overwrite_needs_room_only_for_the_difference,
             one_large_value_may_evict_many,
+            one_large_value_may_evict_very_many_and_no_more_than_it_must,
             a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
             what_is_being_put_is_never_the_victim,
             evictions_are_reported_with_their_reason,
