@@ -39,7 +39,7 @@ fn a_caller_that_fails_does_not_take_the_others_along() {
     let store = shared(open_store(subject.folder()).unwrap());
     let limits = Limits::unbounded().max_bytes(1_000).into();
     store.write(|transaction| transaction.change_limits(&limits)).unwrap();
-    let mut held = store.lock_writer().unwrap();
+    let held = store.lock_writer().unwrap();
     let results: Vec<_> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
             .map(|i| {
