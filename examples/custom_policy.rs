@@ -5,6 +5,8 @@
 //! cargo run --example custom_policy
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 use std::time::Duration;
 
 use cacheness::blocking::Cache;

@@ -35,6 +35,7 @@
 //! | `json` | no | handler `json` |
 //! | `bincode` | no | handler `bincode` |
 //! | `postcard` | no | handler `postcard` |
+//! | `metrics` | no | counters and times through the facade `metrics` |
 //! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
@@ -63,6 +64,8 @@ mod pages {
         EvictionPolicies => "../docs/eviction-policy.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
+        Queries => "../docs/queries.md",
+        Observability => "../docs/observability.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

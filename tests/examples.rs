@@ -147,3 +147,20 @@ fn custom_policy_evicts_by_its_own_ranks() {
         assert!(text.contains(line), "{line:?} is missing in:\n{text}");
     }
 }
+
+// shows: rows 66, 109
+#[test]
+fn observability_prints_events_logs_and_metrics() {
+    let text = output(&mut example("observability"));
+    for line in [
+        "event: answer was put by msgpack, 1 bytes\n",
+        "event: answer was a hit of 1 bytes\n",
+        "event: question was a miss: absent\n",
+        "event: answer made room\n",
+        r#""fields":{"message":"put","namespace":"default","key":"answer","handler":"msgpack","bytes":1,"size":1,"outcome":"stored"}"#,
+        r#"metric: cacheness_hits_total{namespace="default"} 1"#,
+        r#"metric: cacheness_entries{namespace="default"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}

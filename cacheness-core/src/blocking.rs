@@ -358,13 +358,42 @@ impl Cache {
         self.inner.engine.block_on(self.inner.extend_ttl(key.as_ref(), by))
     }
 
-    /// Lists entries, valid or not, in the order of their keys. Each page is read for itself: what is put or
-    /// removed meanwhile may or may not be listed, everything else is, once.
+    /// Lists the entries that the options ask for, valid or not, by default in the order of their keys. Each page is
+    /// read for itself: what is put, removed or, in another order, used meanwhile may or may not be listed; everything
+    /// else is, once.
+    ///
+    /// A page may be short or even empty and yet have a `next`: one call looks at a million entries or so at the most.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000, a glob or a path to a custom field that
+    /// is malformed, or a cursor of a listing in another order; [`LimitExceeded`](ErrorKind::LimitExceeded) for a glob or
+    /// a path over 1,024 bytes; [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot answer a part
+    /// of the query.
     pub fn list(&self, options: ListOptions) -> Result<EntryPage> {
         self.inner.engine.block_on(self.inner.list(options))
+    }
+
+    /// Counts the entries that the options ask for, on all pages: their limit, order and cursor have no say. It reads
+    /// every entry that may match; [`stats`](Self::stats) knows the number of all.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn count_matching(&self, options: ListOptions) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.count_matching(options))
+    }
+
+    /// Removes the entries that the options ask for, on all pages, and returns how many there were: by prefix, pattern,
+    /// tag, age or whatever else can be listed. With a limit at most so many, the first ones in the order of the options.
+    ///
+    /// It goes on in small transactions: a failure leaves what it has not reached. An entry that is replaced meanwhile
+    /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    #[doc(alias = "invalidate_matching")]
+    #[doc(alias = "clear_matching")]
+    pub fn remove_matching(&self, options: ListOptions) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.remove_matching(options))
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.
@@ -460,8 +489,14 @@ impl Cache {
         self.inner.engine.block_on(self.inner.namespace_limits())
     }
 
-    /// Closes the cache for all its handles: writes everything down and lets go of files and connections. The
-    /// last handle that is dropped does the same, but cannot report an error.
+    /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.inner.events_dropped()
+    }
+
+    /// Closes the cache for all its handles: writes everything down and lets go of files and connections, and waits
+    /// up to 5 s for the listeners. The last handle that is dropped does the same, but cannot report an error.
     ///
     /// # Errors
     /// The first error of a backend; everything else is closed all the same.

@@ -10,9 +10,10 @@ use etcetera::BaseStrategy;
 use crate::access::AccessLog;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
-use crate::engine::{Engine, OnReadError, Owner, Settings};
+use crate::engine::{Engine, OnReadError, Owner, Settings, Stores};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Listeners};
 use crate::eviction::{Limits, LimitsChange};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
@@ -52,6 +53,7 @@ pub struct CacheBuilder {
     pub(crate) unknown_options: UnknownOptions,
     pub(crate) env: Env,
     pub(crate) settings: Settings,
+    listeners: Listeners,
 }
 
 /// The bytes that a new cache in a folder holds at the most, unless told otherwise: 10 GiB.
@@ -84,6 +86,7 @@ impl CacheBuilder {
                 file_check_interval: Duration::ZERO,
                 mmap: true,
             },
+            listeners: Listeners::default(),
         }
     }
 
@@ -232,6 +235,35 @@ impl CacheBuilder {
         self
     }
 
+    /// Adds a listener, which is told of what happens in this process's handles of the cache: puts, hits, misses,
+    /// evictions and more.
+    ///
+    /// Listeners are called one after another on a thread of the cache's own, so that a slow one holds up nobody: where it
+    /// falls behind by more than 8,192 events, further ones are dropped and counted. One that panics is logged and goes
+    /// on. It may call the cache; where it keeps a handle, the cache stays open until somebody calls `close`.
+    ///
+    /// ```
+    /// use cacheness::{Cache, Event};
+    ///
+    /// let (told, heard) = std::sync::mpsc::channel();
+    /// let cache = Cache::builder()
+    ///     .listener(move |event| {
+    ///         if let Event::Miss { key, reason, .. } = event {
+    ///             let _ = told.send(format!("{key}: {reason}"));
+    ///         }
+    ///     })
+    ///     .open_blocking()?;
+    /// let missing: Option<u32> = cache.get("answer")?;
+    /// assert_eq!(heard.recv().unwrap(), "answer: absent");
+    /// # assert_eq!(missing, None);
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn listener(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
     /// Sets where time and threads come from; for tests that turn the clock.
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
@@ -275,9 +307,11 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
+        let metadata_name = metadata.factory.name().to_owned();
         let metadata = metadata.factory.open(&metadata.options, &context).await?;
         let blobs = blobs.factory.open(&blobs.options, &context).await?;
-        Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
+        let stores = Stores { metadata, metadata_name, blobs };
+        Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
     }
 
     /// Opens the cache for the blocking face.

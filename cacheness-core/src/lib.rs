@@ -13,10 +13,12 @@ mod engine;
 mod entry;
 mod env;
 mod error;
+mod events;
 mod eviction;
 mod handler;
 mod key;
 mod metadata;
+mod metric;
 mod names;
 mod options;
 mod registry;
@@ -42,6 +44,7 @@ pub use engine::{
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, ExpireReason, MissReason};
 pub use eviction::{
     EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
     Size, Ttl,
@@ -49,8 +52,9 @@ pub use eviction::{
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionReason, Evictions, Expiry,
-    GARBAGE_DELAY, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionReason,
+    Evictions, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob,
+    ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

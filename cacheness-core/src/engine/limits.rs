@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use super::put::log_evictions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{Limits, LimitsChange};
 use crate::names::Namespace;
@@ -49,7 +48,7 @@ impl Engine {
         let mut more = !change.is_empty();
         while more {
             let step = self.metadata.evict(namespace, self.env.now(), EVICTED_PER_CALL).await?;
-            log_evictions(&step.evicted);
+            self.evicted(&step.evicted);
             count += step.evicted.len() as u64;
             more = step.more;
         }

@@ -8,6 +8,8 @@ mod flusher;
 mod get;
 mod inspect;
 mod limits;
+mod listing;
+mod observe;
 mod put;
 mod raw;
 mod reader;
@@ -24,6 +26,7 @@ use crate::access::{AccessLog, Due};
 use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Delivery, Listeners};
 use crate::metadata::{AccessBatch, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::registry::Registry;
@@ -31,13 +34,15 @@ use crate::stage::Compression;
 
 pub(crate) use counting::Tenant;
 pub use get::OnReadError;
-pub use inspect::{EntryInfo, EntryPage, EntryState, ListOptions, PurgeReport};
+pub use inspect::{EntryInfo, EntryState, PurgeReport};
+pub use listing::{EntryPage, ListOptions};
+pub(crate) use observe::{finish, observed};
 pub use put::Stored;
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
 
-use counting::{Tenants, add};
+use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
 
@@ -54,16 +59,28 @@ pub(crate) struct Settings {
     pub(crate) mmap: bool,
 }
 
+/// The opened backends.
+pub(crate) struct Stores {
+    pub(crate) metadata: Arc<dyn MetadataBackend>,
+    /// The name by which the metadata backend was chosen, for messages.
+    pub(crate) metadata_name: String,
+    pub(crate) blobs: Arc<dyn BlobBackend>,
+}
+
 pub(crate) struct Engine {
     registry: Registry,
     env: Env,
     settings: Settings,
     metadata: Arc<dyn MetadataBackend>,
+    /// The name that the metadata backend is registered under, for messages.
+    metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
     cache_id: CacheId,
     needs_runtime: bool,
     folder: Option<PathBuf>,
     accesses: Arc<AccessLog>,
+    /// Where somebody listens.
+    events: Option<Arc<Delivery>>,
     tenants: Tenants,
     file_checks: FileChecks,
     /// Blobs that have been verified in full and may be mapped without doing so again.
@@ -95,6 +112,7 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         if let Err(error) = self.0.block_on(self.0.close()) {
+            let error = error.without_key();
             tracing::warn!(%error, "the cache was dropped, and closing it failed");
         }
     }
@@ -125,10 +143,13 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        (metadata, blobs): (Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>),
+        Stores { metadata, metadata_name, blobs }: Stores,
         accesses: Arc<AccessLog>,
+        listeners: Listeners,
         folder: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
+        crate::metric::describe();
+        let events = if listeners.is_empty() { None } else { Some(Delivery::start(listeners)?) };
         let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
@@ -137,10 +158,12 @@ impl Engine {
             env,
             settings,
             metadata,
+            metadata_name,
             blobs,
             needs_runtime,
             folder,
             accesses,
+            events,
             tenants: Tenants::default(),
             verified: Mutex::default(),
             flusher: Flusher::default(),
@@ -150,7 +173,14 @@ impl Engine {
             closed: AtomicBool::new(false),
             finished: tokio::sync::Mutex::new(false),
         });
-        engine.flusher.start(Arc::downgrade(&engine))?;
+        if let Err(error) = engine.flusher.start(Arc::downgrade(&engine)) {
+            if let Some(events) = &engine.events {
+                events.close();
+            }
+            return Err(error);
+        }
+        let folder = engine.folder.as_ref().map(|folder| folder.display().to_string());
+        tracing::info!(target: observe::TARGET, id = %engine.cache_id, folder, "opened");
         Ok(engine)
     }
 
@@ -184,15 +214,6 @@ impl Engine {
             return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
         }
         Ok(())
-    }
-
-    /// Counts a failed operation on its way to the caller.
-    fn count_error<T>(&self, tenant: &Tenant, result: Result<T>) -> Result<T> {
-        if result.is_err() {
-            add(&tenant.counts.errors, 1);
-            self.flusher.mark();
-        }
-        result
     }
 
     /// Writes counters down, and those access times that are due, or all. When it returns, everything that was
@@ -267,9 +288,8 @@ impl Engine {
             // Where puts make garbage faster than it would go otherwise, the next one goes on.
             Ok(true) => self.next_collection.store(now.as_nanos(), Ordering::Relaxed),
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "superseded blobs could not be deleted; they are kept for the next time");
-            }
+            // They are kept for the next time.
+            Err(error) => self.failed(None, None, "delete_garbage", &error),
         }
     }
 
@@ -289,6 +309,23 @@ impl Engine {
     pub(crate) async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         self.flusher.stop();
+        let closed = self.close_parts().await;
+        // Not while anything is locked: a listener may be calling the cache.
+        if let Some(events) = self.events.clone() {
+            let waiting = events.clone();
+            let waited = self.env.unblock(move || {
+                waiting.close();
+                Ok(())
+            });
+            // Without a pool to wait on, as in a runtime that is being shut down, this thread waits.
+            if waited.await.is_err() {
+                events.close();
+            }
+        }
+        closed
+    }
+
+    async fn close_parts(&self) -> Result<()> {
         let mut finished = self.finished.lock().await;
         if *finished {
             return Ok(());
@@ -299,6 +336,7 @@ impl Engine {
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
         *finished = true;
+        tracing::info!(target: observe::TARGET, id = %self.cache_id, "closed");
         flushed.and(collected).and(metadata).and(blobs)
     }
 

@@ -33,6 +33,17 @@ pub enum EvictionReason {
     Limit,
 }
 
+impl EvictionReason {
+    /// The reason in logs and metrics, such as `"limit"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Limit => "limit",
+        }
+    }
+}
+
 /// What one call of [`MetadataBackend::evict`](crate::MetadataBackend::evict) did.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cacheness_core::{
     AccessBatch, AccessLog, BlobId, CacheId, Change, Counters, Entry, Env, Error, ErrorKind, Evicted,
     EvictionPolicies, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend, MetadataCapabilities,
-    Namespace, OpenContext, OpenMode, Outcome, Page, Purged, Result, Stats, Timestamp,
+    Namespace, OpenContext, OpenMode, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
 };
 use tokio::sync::Mutex;
 
@@ -167,7 +167,7 @@ fn time_of(changes: &[Change]) -> Timestamp {
 #[async_trait]
 impl MetadataBackend for KvMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        self.store.capabilities()
+        self.store.capabilities().with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -262,7 +262,7 @@ impl MetadataBackend for KvMetadata {
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
-        let (mut expired, mut reclaimed, mut left) = (0, 0, limit);
+        let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
         loop {
             let mut attempts = self.attempts().await?;
             let step = loop {
@@ -272,11 +272,13 @@ impl MetadataBackend for KvMetadata {
                     break step;
                 }
             };
-            expired += step.expired;
+            expired += step.expired.len() as u64;
             reclaimed += step.reclaimed;
-            left = left.saturating_sub(usize::try_from(step.expired + step.reclaimed).unwrap_or(usize::MAX));
+            left = left.saturating_sub(usize::try_from(step.reclaimed).unwrap_or(usize::MAX));
+            left = left.saturating_sub(step.expired.len());
+            keys.extend(step.expired);
             if left == 0 || !step.more {
-                return Ok(Purged::new(expired, reclaimed, step.more));
+                return Ok(Purged::new(expired, reclaimed, step.more).with_expired_keys(keys));
             }
         }
     }

@@ -70,7 +70,7 @@ type Count = fn(&mut Counters);
 /// What a purge did, or one step of it.
 #[derive(Default)]
 pub(super) struct PurgeStep {
-    pub(super) expired: u64,
+    pub(super) expired: Vec<(Namespace, Key)>,
     pub(super) reclaimed: u64,
     pub(super) more: bool,
 }
@@ -313,7 +313,7 @@ impl Transaction<'_> {
                 Some(Candidate { namespace, key, row, .. }) => {
                     self.take_out_of(&namespace, &key, row, now, |counters| counters.expirations += 1)
                         .await?;
-                    step.expired += 1;
+                    step.expired.push((namespace, key));
                 }
                 None => step.reclaimed += 1,
             }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cacheness_core::{
     AccessBatch, BlobId, CacheId, Change, Entry, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend,
-    MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    MetadataCapabilities, Namespace, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
 };
 
 use super::maintenance::ENTRIES_PER_STEP;
 use super::store::Store;
 use super::transaction::Transaction;
-use super::{garbage, reader, writer};
+use super::{garbage, listing, reader, writer};
 
 /// Entries in an SQLite database.
 pub(super) struct SqliteMetadata(Arc<Store>);
@@ -35,10 +35,11 @@ impl SqliteMetadata {
 #[async_trait]
 impl MetadataBackend for SqliteMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        match self.0.path {
+        let capabilities = match self.0.path {
             Some(_) => MetadataCapabilities::persistent(),
             None => MetadataCapabilities::volatile(),
-        }
+        };
+        capabilities.with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -59,8 +60,12 @@ impl MetadataBackend for SqliteMetadata {
     }
 
     async fn list_entries(&self, query: &ListQuery) -> Result<Page> {
-        let query = query.clone();
-        self.blocking(move |store| store.read(|session| reader::list(session, &query))).await
+        // There is an index by key alone: each further one would make every put slower. Between two pages the
+        // connection is free for others.
+        let by_key = |query: ListQuery| {
+            self.blocking(move |store| store.read(|session| listing::list(session, &query)))
+        };
+        if query.is_in_key_order() { by_key(query.clone()).await } else { query.in_order(by_key).await }
     }
 
     async fn record_accesses(&self, batch: AccessBatch) -> Result<()> {
@@ -108,15 +113,16 @@ impl MetadataBackend for SqliteMetadata {
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
         self.blocking(move |store| {
-            let (mut expired, mut reclaimed, mut left) = (0, 0, limit);
+            let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
             loop {
                 let step = left.min(ENTRIES_PER_STEP);
                 let (gone, back, more) = store.write(|transaction| transaction.purge(now, step))?;
-                expired += gone as u64;
+                expired += gone.entries as u64;
+                keys.extend(gone.keys);
                 reclaimed += back as u64;
-                left -= (gone + back).min(left);
-                if left == 0 || !more || gone + back == 0 {
-                    return Ok(Purged::new(expired, reclaimed, more));
+                left -= (gone.entries + back).min(left);
+                if left == 0 || !more || gone.entries + back == 0 {
+                    return Ok(Purged::new(expired, reclaimed, more).with_expired_keys(keys));
                 }
             }
         })

@@ -21,6 +21,13 @@ pub(super) struct Candidate {
     namespace: Option<Namespace>,
 }
 
+/// Expired entries that were removed, and the keys of those that have one.
+#[derive(Default)]
+pub(super) struct Expired {
+    pub(super) entries: usize,
+    pub(super) keys: Vec<(Namespace, Key)>,
+}
+
 impl Candidate {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let name = row.get_ref(11)?.as_str().ok();
@@ -253,13 +260,14 @@ impl Transaction<'_, '_> {
 
     /// Removes up to `limit` entries that have expired, then takes back rows of cleared generations. Returns how
     /// many of both, and whether there is more.
-    pub(super) fn purge(&mut self, now: Timestamp, limit: usize) -> Tried<(usize, usize, bool)> {
-        let (mut expired, mut reclaimed) = (0, 0);
+    pub(super) fn purge(&mut self, now: Timestamp, limit: usize) -> Tried<(Expired, usize, bool)> {
+        let (mut expired, mut reclaimed) = (Expired::default(), 0);
         for candidate in self.candidates(None, EvictionReason::Expired, now, limit)? {
             match candidate.namespace.clone() {
                 Some(name) => {
-                    self.evict_one(name, candidate, EvictionReason::Expired, now)?;
-                    expired += 1;
+                    let evicted = self.evict_one(name, candidate, EvictionReason::Expired, now)?;
+                    expired.entries += 1;
+                    expired.keys.extend(evicted.map(|evicted| (evicted.namespace, evicted.key)));
                 }
                 None => {
                     self.reclaim_one(&candidate.row)?;
@@ -267,7 +275,7 @@ impl Transaction<'_, '_> {
                 }
             }
         }
-        reclaimed += self.reclaim(limit.saturating_sub(expired + reclaimed))?;
+        reclaimed += self.reclaim(limit.saturating_sub(expired.entries + reclaimed))?;
         let left = self.session.statement(Sql::AnyExpired)?;
         let more = self.totals.head.cleared > 0 || left.query_row((now.as_nanos(),), |row| row.get(0))?;
         Ok((expired, reclaimed, more))

@@ -13,6 +13,7 @@ mod eviction;
 mod failure;
 mod garbage;
 mod limits;
+mod listing;
 mod maintenance;
 mod open;
 mod ranks;

@@ -55,6 +55,8 @@ both! {
     touch(key: &str) -> bool;
     extend_ttl(key: &str, by: Duration) -> bool;
     list(options: ListOptions) -> EntryPage;
+    count_matching(options: ListOptions) -> u64;
+    remove_matching(options: ListOptions) -> u64;
     clear() -> u64;
     purge() -> PurgeReport;
     stats() -> Stats;

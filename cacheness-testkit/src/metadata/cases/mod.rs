@@ -12,6 +12,8 @@ pub mod listing;
 pub mod names;
 pub mod namespaces;
 pub mod policies;
+pub mod queries;
+mod query_model;
 pub mod quotas;
 pub mod sharing;
 pub mod statistics;
@@ -59,6 +61,16 @@ macro_rules! __metadata_cases {
             a_listing_can_tell_expired_entries_apart,
             a_listed_entry_is_the_one_that_was_put,
         ]);
+        $crate::__metadata_cases!(@tests one $subject queries [
+            a_glob_selects_by_the_whole_key,
+            all_tags_that_are_asked_for_must_be_there,
+            custom_fields_are_compared,
+            sizes_and_times_have_bounds,
+            a_filter_that_nothing_passes_ends,
+            a_listing_is_sorted_as_it_is_asked_for,
+            sorted_pages_neither_repeat_nor_skip_what_did_not_change,
+            listings_agree_with_a_plain_model,
+        ]);
         $crate::__metadata_cases!(@tests one $subject names [
             hostile_names_and_keys_are_data,
             the_longest_key_and_namespace_are_kept,
@@ -95,6 +107,7 @@ macro_rules! __metadata_cases {
             an_expired_entry_stays_until_it_is_purged,
             purge_removes_only_what_has_expired,
             purge_is_bounded_and_says_whether_there_is_more,
+            purge_tells_which_entries_had_expired,
             a_touched_entry_is_purged_by_its_new_expiry,
         ]);
         $crate::__metadata_cases!(@tests one $subject garbage [
