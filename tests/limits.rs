@@ -139,7 +139,7 @@ fn who_says_no_limits_takes_those_that_the_cache_has() {
         let second = open().limits(said.clone()).open_blocking().unwrap();
         assert_eq!(open().open_blocking().unwrap().limits().unwrap(), said, "{metadata}: adopted");
         for i in 0..8 {
-            first.put(&format!("{i}"), &i).unwrap();
+            first.put(format!("{i}"), &i).unwrap();
         }
         assert_eq!(
             first.stats().unwrap().entries,
@@ -174,7 +174,7 @@ impl EvictionPolicy for Worth {
 }
 
 fn put_worth(cache: &blocking::Cache, worth: i64) {
-    cache.put_with(&worth.to_string(), &worth, PutOptions::new().custom("worth", worth)).unwrap();
+    cache.put_with(worth.to_string(), &worth, PutOptions::new().custom("worth", worth)).unwrap();
 }
 
 fn keys(cache: &blocking::Cache) -> Vec<String> {
@@ -270,7 +270,7 @@ fn a_cache_without_any_configuration_is_in_memory_unlimited_and_keeps_until_remo
     assert_eq!(cache.limits().unwrap(), Limits::unbounded().policy("lru"));
     assert_eq!(cache.namespace_limits().unwrap(), Limits::unbounded());
     for i in 0..5_000 {
-        assert_eq!(cache.put(&format!("{i}"), &i).unwrap().evicted, 0);
+        assert_eq!(cache.put(format!("{i}"), &i).unwrap().evicted, 0);
     }
     let entry = cache.get_entry("0").unwrap().unwrap();
     assert_eq!((entry.validity.expires_at, cache.stats().unwrap().entries), (None, 5_000));
