@@ -61,6 +61,7 @@ mod pages {
         Readme => "../README.md",
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
+        EvictionPolicies => "../docs/writing-an-eviction-policy.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
         ChoosingBackends => "../docs/choosing-backends.md",

@@ -202,6 +202,22 @@ fn the_guides_show_the_code_of_the_examples() {
     }
 }
 
+// shows: rows 94, U47
+#[test]
+fn custom_policy_evicts_by_its_own_ranks() {
+    let text = output(&mut example("custom_policy"));
+    for line in [
+        "worth (ours): The one that took",
+        "by worth, there are left: monthly, weekly, yearly\n",
+        "first in, first out, there are left: extra, monthly, weekly\n",
+        "another program: ",
+        "`worth`, which is not registered",
+        "opened again by worth\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}
+
 // shows: rows 66, 109
 #[test]
 fn observability_prints_events_logs_and_metrics() {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use cacheness::blocking::Cache;
 use cacheness::metadata::memory::MemoryMetadataFactory;
 use cacheness::{
-    AccessBatch, BlobId, CacheId, Change, ConfigOptions, Entry, EntryInfo, ErrorKind, Evicted, Limits,
-    ListOptions, ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, MetadataFactory, Namespace,
-    OpenContext, OptionSpec, Outcome, Page, Purged, PutOptions, QuerySupport, Registry, Result, Stats,
-    Timestamp, field,
+    AccessBatch, BlobId, CacheId, Change, ConfigOptions, Entry, EntryInfo, ErrorKind, Evictions, Limits,
+    LimitsChange, ListOptions, ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, MetadataFactory,
+    Namespace, OpenContext, OptionSpec, Outcome, Page, Purged, PutOptions, QuerySupport, Registry, Result,
+    Stats, Timestamp, field,
 };
 use cacheness_testkit::TestClock;
 use proptest::prelude::*;
@@ -278,7 +278,8 @@ delegate! {
     purge(now: Timestamp, limit: usize) -> Purged;
     due_garbage(now: Timestamp, limit: usize) -> Vec<BlobId>;
     forget_garbage(blobs: &[BlobId]) -> ();
-    set_limits(limits: Limits, now: Timestamp) -> Vec<Evicted>;
+    change_limits(namespace: Option<&Namespace>, change: &LimitsChange) -> Limits;
+    evict(namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Evictions;
     close() -> ();
 }
 

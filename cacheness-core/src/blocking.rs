@@ -13,7 +13,7 @@ use crate::entry::Entry;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::metadata::{Evicted, Limits};
+use crate::eviction::Limits;
 use crate::names::{CacheId, Namespace};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
@@ -454,12 +454,39 @@ impl Cache {
         self.inner.engine.block_on(self.inner.drop_namespace(name.as_ref()))
     }
 
-    /// Changes how much the cache may hold and who is evicted first, and evicts until that holds.
+    /// Changes how much the cache may hold, and who is evicted first where a policy is named; evicts until that holds,
+    /// and returns how many entries that were. It is stored, and holds in all processes that have the cache open.
+    ///
+    /// # Errors
+    /// [`NotRegistered`](ErrorKind::NotRegistered) where the policy is not known; otherwise as the type's.
+    pub fn set_limits(&self, limits: Limits) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.set_limits(limits))
+    }
+
+    /// Changes how much the namespace of this handle may hold, beside what the cache may, evicts entries of it until
+    /// that holds, and returns how many those were. It is stored, and holds in all processes.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where a policy is named, which only the cache has; otherwise as the
+    /// type's.
+    pub fn set_namespace_limits(&self, limits: Limits) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.set_namespace_limits(limits))
+    }
+
+    /// How much the cache may hold at the moment, and the policy by which it evicts.
     ///
     /// # Errors
     /// As the type's.
-    pub fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        self.inner.engine.block_on(self.inner.set_limits(limits))
+    pub fn limits(&self) -> Result<Limits> {
+        self.inner.engine.block_on(self.inner.limits())
+    }
+
+    /// How much the namespace of this handle may hold at the moment, beside what the cache may.
+    ///
+    /// # Errors
+    /// As the type's.
+    pub fn namespace_limits(&self) -> Result<Limits> {
+        self.inner.engine.block_on(self.inner.namespace_limits())
     }
 
     /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.

@@ -14,7 +14,8 @@ use crate::engine::{
     ValueReader, observed, prepare_shared,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Evicted, Expiry, Limits};
+use crate::eviction::Limits;
+use crate::metadata::Expiry;
 use crate::names::{CacheId, Namespace, Timestamp};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
@@ -505,12 +506,46 @@ impl Cache {
         observed!("drop_namespace", { namespace = %name }, |_| "done", self.engine.drop_namespace(&name))
     }
 
-    /// Changes how much the cache may hold and who is evicted first, and evicts until that holds.
+    /// Changes how much the cache may hold, and who is evicted first where a policy is named; evicts until that holds,
+    /// and returns how many entries that were. It is stored, and holds in all processes that have the cache open.
+    ///
+    /// # Errors
+    /// [`NotRegistered`](ErrorKind::NotRegistered) where the policy is not known; otherwise as the type's.
+    pub async fn set_limits(&self, limits: Limits) -> Result<u64> {
+        let change = limits.into();
+        observed!("set_limits", {}, |_| "done", self.engine.change_limits(None, &change))
+    }
+
+    /// Changes how much the namespace of this handle may hold, beside what the cache may, evicts entries of it until
+    /// that holds, and returns how many those were. It is stored, and holds in all processes.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where a policy is named, which only the cache has; otherwise as the
+    /// type's.
+    pub async fn set_namespace_limits(&self, limits: Limits) -> Result<u64> {
+        let (name, change) = (&self.tenant.namespace, limits.into());
+        observed!(
+            "set_namespace_limits",
+            { namespace = %name },
+            |_| "done",
+            self.engine.change_limits(Some(name), &change)
+        )
+    }
+
+    /// How much the cache may hold at the moment, and the policy by which it evicts.
     ///
     /// # Errors
     /// As the type's.
-    pub async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        observed!("set_limits", {}, |_| "done", self.engine.set_limits(limits))
+    pub async fn limits(&self) -> Result<Limits> {
+        self.engine.limits(None).await
+    }
+
+    /// How much the namespace of this handle may hold at the moment, beside what the cache may.
+    ///
+    /// # Errors
+    /// As the type's.
+    pub async fn namespace_limits(&self) -> Result<Limits> {
+        self.engine.limits(Some(&self.tenant.namespace)).await
     }
 
     /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.

@@ -14,6 +14,7 @@ mod entry;
 mod env;
 mod error;
 mod events;
+mod eviction;
 mod handler;
 mod key;
 mod metadata;
@@ -47,13 +48,16 @@ pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, ExpireReason, MissReason};
+pub use eviction::{
+    EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
+    Size, Ttl,
+};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionOrder,
-    EvictionReason, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY,
-    Glob, Limits, ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
-    QuerySupport, field,
+    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionReason,
+    Evictions, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob,
+    ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

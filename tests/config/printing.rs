@@ -11,8 +11,8 @@ fn what_is_printed_gives_the_same_configuration_when_it_is_read() {
         "",
         "folder = '/tmp/x'\n",
         "folder = '/tmp/x'\nmode = 'existing'\nttl = '1h 30m'\ncompression = 'zstd'\ncompression_level = 9\n\
-         [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\norder = 'lfu'\n[metadata]\nreaders = 2\n\
-         busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\n",
+         [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\npolicy = 'lfu'\n[metadata]\nreaders = 2\n\
+         busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\nmax_bytes = '3 MiB'\n",
         "inline_limit = 1000\n[metadata]\nbackend = 'sqlite_memory'\ncache_size = 65536\n",
     ] {
         let printed = toml(text).unwrap().to_toml().unwrap();
@@ -39,9 +39,9 @@ mmap = true
 unknown_options = \"error\"
 
 [limits]
-max_entries = \"unlimited\"
-max_bytes = \"10 GiB\"
-order = \"lru\"
+# max_entries: what the cache has; unlimited in a new one
+# max_bytes: what the cache has; in a new one 10 GiB in a folder, otherwise unlimited
+# policy: what the cache has; `lru` in a new one
 
 [metadata]
 backend = \"sqlite\"
@@ -101,7 +101,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "access_interval" => "3s",
             "mmap" => "false",
             "unknown_options" => "warn",
-            "limits.order" => "size",
+            "limits.policy" => "size",
             "folder" => "/tmp/somewhere",
             "metadata.backend" | "blobs.backend" => "server",
             name => spec.example.unwrap_or_else(|| panic!("`{name}` needs a value here")),

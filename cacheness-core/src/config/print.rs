@@ -1,6 +1,8 @@
 //! A configuration as TOML, with every default filled in.
 
-use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, ttl_value};
+use std::collections::BTreeSet;
+
+use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, get_of_namespace};
 use super::options::ConfigOptions;
 use super::spec::{OptionKind, OptionSpec};
 use super::value::{ConfigOrigin, ConfigValue, Scalar, quoted};
@@ -47,10 +49,11 @@ impl CacheBuilder {
                 _ => {}
             }
         }
-        for (namespace, ttl) in &self.settings.namespace_ttls {
+        let namespaces = self.settings.namespace_ttls.keys().chain(self.namespace_limits.keys());
+        for namespace in namespaces.collect::<BTreeSet<_>>() {
             toml.push_str(&format!("\n[namespaces.{}]\n", quoted(namespace.as_str())));
             for spec in NAMESPACE_OPTIONS {
-                line(&mut toml, spec.name, spec, Some(&ttl_value(*ttl)));
+                line(&mut toml, spec.name, spec, get_of_namespace(self, namespace, spec.name).as_ref());
             }
         }
         Ok(toml)

@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::error::Result;
 use crate::events::ExpireReason;
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Evicted, Expiry, Limits, ListQuery};
+use crate::metadata::{Change, Condition, Expiry, ListQuery};
 use crate::metric;
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
@@ -261,13 +261,6 @@ impl Engine {
             self.cleared(namespace, entries);
         }
         Ok(dropped)
-    }
-
-    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        self.check_open()?;
-        let evicted = self.metadata.set_limits(limits, self.env.now()).await?;
-        self.evicted(&evicted);
-        Ok(evicted)
     }
 }
 

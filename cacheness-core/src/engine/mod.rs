@@ -7,6 +7,7 @@ mod file_checks;
 mod flusher;
 mod get;
 mod inspect;
+mod limits;
 mod listing;
 mod observe;
 mod put;
@@ -290,9 +291,12 @@ impl Engine {
         if !mine {
             return;
         }
-        if let Err(error) = self.collect_garbage(COLLECTION_BATCH).await {
+        match self.collect_garbage(COLLECTION_BATCH).await {
+            // Where puts make garbage faster than it would go otherwise, the next one goes on.
+            Ok(true) => self.next_collection.store(now.as_nanos(), Ordering::Relaxed),
+            Ok(false) => {}
             // They are kept for the next time.
-            self.failed(None, None, "delete_garbage", &error);
+            Err(error) => self.failed(None, None, "delete_garbage", &error),
         }
     }
 

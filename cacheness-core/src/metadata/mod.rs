@@ -9,11 +9,12 @@ use async_trait::async_trait;
 
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::eviction::{Limits, LimitsChange};
 use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
-pub use eviction::{Evicted, EvictionOrder, EvictionReason, Limits};
+pub use eviction::{Evicted, EvictionReason, Evictions};
 pub(crate) use query::yield_now;
 pub use query::{
     Cursor, Direction, EntryFilter, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, Glob,
@@ -66,10 +67,12 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// [`Io`](crate::ErrorKind::Io) or [`Unexpected`](crate::ErrorKind::Unexpected) it may be either: the answer to
     /// a commit can be lost. After any other error, none of them was made.
     ///
-    /// The limits hold again when this returns, on a server to within what others have not committed yet. What is
-    /// evicted for that goes in the order of [`set_limits`](Self::set_limits), expired entries first, and never an
-    /// entry that the same call puts: values that are over the limits by themselves are refused with
-    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded), and nothing is evicted for them.
+    /// The limits hold again when this returns, those of the cache and those of the namespaces, on a server to within
+    /// what others have not committed yet. The limits are those that are stored, whoever set them. What is evicted for
+    /// that goes in the order of [`evict`](Self::evict), and is never an entry that the same call puts: values that are
+    /// over the limits by themselves are refused with [`LimitExceeded`](crate::ErrorKind::LimitExceeded), and nothing
+    /// is evicted for them. So is a put past a limit where the policy [refuses](crate::EvictionPolicy::refuses).
+    /// Where very many are to go, they go in transactions of their own before, each of which is short.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>>;
 
     /// One page of the entries that the query asks for, at most [`ListQuery::MAX_PAGE`], in the query's order: first
@@ -102,7 +105,7 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// number: what they occupied is taken back bit by bit by `purge`. The counters stay.
     async fn clear(&self, namespace: &Namespace) -> Result<u64>;
 
-    /// Removes a namespace with its entries and its counters. Returns how many entries there were, or `None`
+    /// Removes a namespace with its entries, its counters and its limits. Returns how many entries there were, or `None`
     /// where there was no such namespace.
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>>;
 
@@ -116,10 +119,21 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// Forgets garbage whose blobs have been deleted.
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
 
-    /// Sets the limits of this cache for every later put, in all processes that have it open, and evicts until they
-    /// hold. Entries are ranked anew where the order
-    /// has changed; none is lost by that.
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>>;
+    /// Changes the limits of the cache, or of one namespace, for every later put of all processes, in one transaction,
+    /// and returns what they are now. It evicts nothing. Where nothing is given, the limits of a namespace are only
+    /// read, and those of the cache are stored if none were.
+    ///
+    /// Entries are ranked anew where that is needed, in transactions that are each short; none is lost by that, and the
+    /// limits hold meanwhile.
+    ///
+    /// # Errors
+    /// [`NotRegistered`](crate::ErrorKind::NotRegistered) where there is a limit and the policy is not known here.
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits>;
+
+    /// Evicts up to `limit` entries from a cache that is over its limits, or from one namespace that is over its own: first
+    /// what has expired, then by priority and rank. Entries that this process has used are ranked by that first. A
+    /// policy that refuses evicts only what has expired.
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions>;
 
     /// Finishes what is pending and lets go of files and connections.
     async fn close(&self) -> Result<()>;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access::AccessLog;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::eviction::EvictionPolicies;
 
 /// What a factory is told when a cache is opened.
 #[non_exhaustive]
@@ -21,14 +22,23 @@ pub struct OpenContext {
     pub env: Env,
     /// The uses of entries that are not recorded yet, for a metadata backend to consult before it evicts.
     pub accesses: Arc<AccessLog>,
+    /// The eviction policies that are known, for a metadata backend to find the one that the stored limits name.
+    pub policies: EvictionPolicies,
 }
 
 impl OpenContext {
-    /// A context without a folder, that creates what is missing; for opening a backend by itself, in tests.
+    /// A context without a folder, that creates what is missing and knows the built-in eviction policies; for opening a backend by itself, in tests.
     #[must_use]
     pub fn new(env: Env) -> Self {
         let accesses = Arc::new(AccessLog::new(std::time::Duration::from_secs(60)));
-        Self { folder: None, mode: OpenMode::Create, durability: Durability::Process, env, accesses }
+        Self {
+            folder: None,
+            mode: OpenMode::Create,
+            durability: Durability::Process,
+            env,
+            accesses,
+            policies: EvictionPolicies::builtin(),
+        }
     }
 
     /// Sets the cache's folder.
@@ -49,6 +59,13 @@ impl OpenContext {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sets the eviction policies that are known: those of a registry.
+    #[must_use]
+    pub fn with_policies(mut self, registry: &super::Registry) -> Self {
+        self.policies = registry.policies();
         self
     }
 

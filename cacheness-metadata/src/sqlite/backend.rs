@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Evicted, Limits, ListQuery, MetadataBackend,
+    AccessBatch, BlobId, CacheId, Change, Entry, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend,
     MetadataCapabilities, Namespace, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
 };
 
 use super::maintenance::ENTRIES_PER_STEP;
-use super::store::{Store, closed};
+use super::store::Store;
+use super::transaction::Transaction;
 use super::{garbage, listing, reader, writer};
 
 /// Entries in an SQLite database.
@@ -150,8 +151,36 @@ impl MetadataBackend for SqliteMetadata {
         .await
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-        self.blocking(move |store| set_limits(store, limits, now)).await
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
+        let (namespace, change) = (namespace.cloned(), change.clone());
+        self.blocking(move |store| {
+            let change = |transaction: &mut Transaction<'_, '_>| {
+                let limits = match &namespace {
+                    None => transaction.change_limits(&change)?,
+                    Some(name) => transaction.change_limits_of(name, &change)?,
+                };
+                Ok((limits, transaction.is_to_be_ranked(0)))
+            };
+            let (limits, mut more) = store.write(change)?;
+            while more {
+                more = store.write(|transaction| {
+                    transaction.rank_some(ENTRIES_PER_STEP)?;
+                    Ok(transaction.is_to_be_ranked(0))
+                })?;
+            }
+            Ok(limits)
+        })
+        .await
+    }
+
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
+        let namespace = namespace.cloned();
+        let most = limit.min(ENTRIES_PER_STEP);
+        self.blocking(move |store| {
+            store.write(|transaction| transaction.evict_some(namespace.as_ref(), now, (0, 0), most))
+        })
+        .await
+        .map(|(evicted, more)| Evictions::new(evicted, more))
     }
 
     async fn close(&self) -> Result<()> {
@@ -160,40 +189,5 @@ impl MetadataBackend for SqliteMetadata {
             Ok(())
         })
         .await
-    }
-}
-
-fn set_limits(store: &Store, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-    {
-        let mut writer = store.lock_writer()?;
-        let Some(writer) = writer.as_mut() else { return Err(closed()) };
-        writer.limits = limits;
-    }
-    if !limits.is_limited() {
-        store.write(|transaction| transaction.end_ranking())?;
-        return Ok(Vec::new());
-    }
-    let mut more = store.write(|transaction| {
-        transaction.begin_ranking(limits.order)?;
-        Ok(transaction.is_to_be_ranked(0))
-    })?;
-    while more {
-        more = store.write(|transaction| {
-            transaction.rank_some(ENTRIES_PER_STEP)?;
-            // Where another process has chosen another order meanwhile, that one goes on with it.
-            Ok(transaction.is_to_be_ranked(0) && transaction.totals.head.order == Some(limits.order))
-        })?;
-    }
-    let mut evicted = Vec::new();
-    loop {
-        let (some, over) = store.write(|transaction| {
-            let some = transaction.evict(now, (0, 0), ENTRIES_PER_STEP)?;
-            Ok((some, transaction.is_over(0, 0)))
-        })?;
-        let stuck = some.is_empty();
-        evicted.extend(some);
-        if !over || stuck {
-            return Ok(evicted);
-        }
     }
 }

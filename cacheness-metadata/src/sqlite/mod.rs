@@ -12,6 +12,7 @@ mod connection;
 mod eviction;
 mod failure;
 mod garbage;
+mod limits;
 mod listing;
 mod maintenance;
 mod open;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Env, Evicted, Limits, ListQuery, Location, MetadataBackend,
-    MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Env, Evictions, Limits, LimitsChange, ListQuery, Location,
+    MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
 };
 
 use super::{Chaos, Delay};
@@ -124,8 +124,12 @@ impl MetadataBackend for ChaosMetadata {
         self.chaos.call(&self.env, "forget_garbage", self.inner.forget_garbage(blobs)).await
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-        self.chaos.call(&self.env, "set_limits", self.inner.set_limits(limits, now)).await
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
+        self.chaos.call(&self.env, "change_limits", self.inner.change_limits(namespace, change)).await
+    }
+
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
+        self.chaos.call(&self.env, "evict", self.inner.evict(namespace, now, limit)).await
     }
 
     async fn close(&self) -> Result<()> {

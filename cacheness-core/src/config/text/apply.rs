@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::settings::set;
+use super::settings::{set, set_of_namespace};
 use super::tree::{Node, Table};
 use super::{Config, Variables};
 use crate::builder::CacheBuilder;
@@ -126,8 +126,10 @@ impl CacheBuilder {
             Namespace::new(name).map_err(|error| invalid(&origin, format!("`{path}`: {error}")))?;
         let options = values(table);
         let options = options.checked("a namespace", &path, NAMESPACE_OPTIONS, unknown)?;
-        if let Some(ttl) = options.get("ttl") {
-            self.settings.namespace_ttls.insert(namespace, ttl.as_duration());
+        for spec in NAMESPACE_OPTIONS {
+            if let Some(value) = options.get(spec.name) {
+                set_of_namespace(self, &namespace, spec.name, value)?;
+            }
         }
         Ok(())
     }

@@ -11,10 +11,15 @@ pub mod limits;
 pub mod listing;
 pub mod names;
 pub mod namespaces;
+pub mod policies;
 pub mod queries;
 mod query_model;
+pub mod quotas;
 pub mod sharing;
 pub mod statistics;
+
+/// The built-in policies that evict.
+const POLICIES: [&str; 5] = ["lru", "lfu", "fifo", "ttl", "size"];
 
 /// The list of all cases, as tests.
 #[doc(hidden)]
@@ -121,6 +126,7 @@ macro_rules! __metadata_cases {
             the_limit_of_bytes_holds_after_every_put,
             an_overwrite_needs_room_only_for_the_difference,
             one_large_value_may_evict_many,
+            one_large_value_may_evict_very_many_and_no_more_than_it_must,
             a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
             what_is_being_put_is_never_the_victim,
             evictions_are_reported_with_their_reason,
@@ -141,6 +147,22 @@ macro_rules! __metadata_cases {
             ttl_evicts_the_one_that_expires_next,
             size_evicts_the_largest,
             a_changed_order_ranks_anew_and_loses_nothing,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject policies [
+            none_refuses_a_put_past_the_limit_and_changes_nothing,
+            under_none_what_has_expired_makes_room,
+            a_policy_of_others_decides_who_goes,
+            a_policy_that_panics_does_no_harm,
+            a_policy_that_is_not_known_is_an_error_until_another_is_named,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject quotas [
+            a_namespaces_limit_takes_only_its_own,
+            a_namespaces_limit_that_is_set_later_finds_what_is_there,
+            in_a_namespace_what_has_expired_goes_first,
+            a_value_over_a_namespaces_limit_is_refused,
+            the_limits_of_a_namespace_and_of_the_cache_hold_together,
+            a_namespaces_limit_outlives_clear_and_not_drop,
+            limits_are_stored_and_what_is_not_given_stays,
         ]);
         $crate::__metadata_cases!(@tests many $subject sharing [
             concurrent_puts_of_different_keys_are_all_there,
