@@ -1,5 +1,6 @@
 //! What a process occupies stays flat however many values are put under a limit. Linux tells how much that is.
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "the figures are what a person runs it for")]
 
 use std::process::Command;
 
@@ -34,7 +35,7 @@ fn put_and_measure(metadata: &str, puts: u64) {
     let warm = puts.min(3 * MOST) * 9 / 10;
     let (mut start, mut highest) = (0, 0);
     for i in 0..puts {
-        cache.put(&format!("key-{i:08}"), &vec![i as u8; 100 + (i % 200) as usize]).unwrap();
+        cache.put(format!("key-{i:08}"), &vec![i as u8; 100 + (i % 200) as usize]).unwrap();
         if i + 1 == warm {
             start = resident();
         } else if i > warm && i % 1000 == 0 {
