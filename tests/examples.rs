@@ -134,7 +134,7 @@ fn compose_from_config_makes_three_caches_of_one_program() {
         }
     };
     let memory = run("memory.toml", &[("CACHENESS_TTL", "90s")]);
-    holds(&memory, &["ttl = \"1m 30s\"", "order = \"lfu\"", "run 1 of this cache", "the same: true"]);
+    holds(&memory, &["ttl = \"1m 30s\"", "policy = \"lfu\"", "run 1 of this cache", "the same: true"]);
     let disk = run("sqlite_and_files.toml", &[]);
     holds(&disk, &["compression_level = 9", "/values\"", "run 1 of"]);
     holds(&run("sqlite_and_files.toml", &[]), &["run 2 of this cache", "the same: true"]);

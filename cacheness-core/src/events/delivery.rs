@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Event, Listeners};
 use crate::error::{Error, Result};
 
-/// How many events wait at the most, beside as many that are being delivered. Further ones are dropped and counted.
+/// How many events wait at the most. Further ones are dropped and counted.
 const CAPACITY: usize = 8192;
 
 /// How long closing waits for the listeners.
@@ -87,7 +87,9 @@ impl Delivery {
         let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             queue.abandoned = true;
+            let left = std::mem::take(&mut queue.events).len();
             drop(queue);
+            self.count_dropped(left as u64);
             tracing::warn!("listeners were too slow; the events that still waited for them are dropped");
         }
     }
@@ -95,37 +97,23 @@ impl Delivery {
     fn run(&self, listeners: &Listeners) {
         // Nobody else sets it.
         let _ = self.thread.set(std::thread::current().id());
-        let mut batch = VecDeque::new();
-        while self.next_batch(&mut batch) {
-            while let Some(event) = batch.pop_front() {
-                listeners.0.iter().for_each(|listener| tell(listener.as_ref(), &event));
-                if self.queue().abandoned {
-                    break;
-                }
-            }
+        while let Some(event) = self.next() {
+            listeners.0.iter().for_each(|listener| tell(listener.as_ref(), &event));
         }
-        let mut queue = self.queue();
-        let left = batch.len() + std::mem::take(&mut queue.events).len();
-        queue.done = true;
-        drop(queue);
-        self.count_dropped(left as u64);
+        self.queue().done = true;
         self.changed.notify_all();
         // The listeners go with this thread: one that holds a handle of the cache lets go of it here.
     }
 
-    /// Waits for events and takes all of them. False where there will be none.
-    fn next_batch(&self, batch: &mut VecDeque<Event>) -> bool {
+    /// Waits for an event. `None` where there will be none.
+    fn next(&self) -> Option<Event> {
         let mut queue = self.queue();
         while queue.events.is_empty() && !queue.closing {
             queue.idle = true;
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.idle = false;
-        if queue.abandoned || queue.events.is_empty() {
-            return false;
-        }
-        std::mem::swap(batch, &mut queue.events);
-        true
+        if queue.abandoned { None } else { queue.events.pop_front() }
     }
 
     fn count_dropped(&self, events: u64) {

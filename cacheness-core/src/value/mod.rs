@@ -344,9 +344,12 @@ impl TypeTarget {
     /// let decoded: BoxedValue = Box::new(7_u32);
     /// assert!(<u32 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_some());
     /// assert!(<u64 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_none());
+    /// // The box itself is a value of any type, too; it is seen through.
+    /// assert!(<u32 as CacheValue<_>>::target().value_ref(&decoded).is_some());
     /// ```
     #[must_use]
     pub fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>> {
+        let value = value.downcast_ref::<BoxedValue>().map_or(value, AsRef::as_ref);
         self.serde?.value_ref(value)
     }
 
