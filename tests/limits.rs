@@ -296,3 +296,18 @@ fn a_value_of_64_mib_is_kept_and_only_a_limit_refuses_a_larger_one() {
         );
     }
 }
+
+#[test]
+fn what_a_policy_that_refuses_left_over_the_limits_of_a_namespace_goes_with_it() {
+    for metadata in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits::unbounded().max_entries(MOST).policy("none");
+        let cache = builder(metadata, folder.path()).limits(limits).open_blocking().unwrap();
+        let own = cache.namespace("own").unwrap();
+        (0..5).for_each(|i| drop(own.put(format!("{i}"), &i).unwrap()));
+        assert_eq!(own.set_namespace_limits(Limits::unbounded().max_entries(2)).unwrap(), 0);
+        assert_eq!(own.stats().unwrap().entries, 5, "{metadata}: `none` evicts nothing");
+        assert_eq!(cache.set_limits(Limits::unbounded().max_entries(MOST).policy("lru")).unwrap(), 3);
+        assert_eq!(own.stats().unwrap().entries, 2, "{metadata}");
+    }
+}

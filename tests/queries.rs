@@ -333,3 +333,45 @@ fn what_a_backend_cannot_answer_is_an_error_that_says_what_to_do() {
     assert_eq!(cache.count_matching(all().descending()).unwrap(), 1, "counting needs no order");
     assert_eq!(cache.remove_matching(all().prefix("user:")).unwrap(), 1);
 }
+
+#[test]
+fn custom_fields_that_could_not_be_read_again_are_refused() {
+    let cache = Cache::memory().unwrap();
+    let nested = |levels| (0..levels).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
+    let error = cache.put_with("deep", &1, PutOptions::new().custom("x", nested(101))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    cache.put_with("k", &1, PutOptions::new().custom("x", nested(100))).unwrap();
+    assert_eq!(cache.get("k").unwrap(), Some(1));
+    assert_eq!(cache.list(ListOptions::new()).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn what_is_not_valid_is_listed_in_another_order_page_by_page() {
+    let clock = TestClock::new();
+    let cache = Cache::builder().env(clock.env()).open_blocking().unwrap();
+    let mut expected = Vec::new();
+    for i in 0..3_000_u32 {
+        let (key, ttl) = (format!("{:04}", i * 7 % 3_000), if i % 500 == 3 { 1 } else { 1_000 });
+        cache.put_with(&key, &i, PutOptions::ttl(Duration::from_secs(ttl))).unwrap();
+        clock.advance(Duration::from_nanos(1));
+        expected.extend((ttl == 1).then_some(key));
+    }
+    clock.advance(Duration::from_secs(2));
+    let options = || ListOptions::new().valid(false).order_by(ListOrder::Created);
+    let mut listed = Vec::new();
+    let mut next = None;
+    loop {
+        let options = options().limit(4);
+        let page = cache.list(next.map_or(options.clone(), |cursor| options.after(cursor))).unwrap();
+        listed.extend(page.entries.iter().map(|entry| entry.key.as_str().to_owned()));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, expected);
+    assert_eq!(cache.remove_matching(options().descending().limit(2)).unwrap(), 2);
+    let left = cache.list(options()).unwrap();
+    let left: Vec<_> = left.entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(left, expected[..4]);
+}

@@ -125,6 +125,7 @@ impl Engine {
             self.removed(tenant, key);
         }
         self.flusher.mark();
+        self.collect_fresh_garbage().await;
         Ok(removed)
     }
 
@@ -176,6 +177,7 @@ impl Engine {
         }
         report.stale = self.purge_stale().await?;
         while self.collect_garbage(ListQuery::MAX_PAGE).await? {}
+        self.collect_fresh_garbage().await;
         let PurgeReport { expired, stale, reclaimed } = report;
         tracing::info!(target: super::observe::TARGET, expired, stale, reclaimed, "purged");
         Ok(report)

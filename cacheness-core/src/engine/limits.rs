@@ -31,6 +31,8 @@ impl Engine {
         change: &LimitsChange,
     ) -> Result<u64> {
         self.check_open()?;
+        // What a policy that refuses has left over the limits of namespaces goes when another one takes its place.
+        let mut refused = false;
         match (&change.policy, namespace) {
             (Some(policy), Some(namespace)) => {
                 let message = format!(
@@ -40,19 +42,44 @@ impl Engine {
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             // The one that is stored is found by the backend, or not.
-            (Some(policy), None) => drop(self.registry.eviction_policy(policy)?),
+            (Some(policy), None) => {
+                self.registry.eviction_policy(policy).map(drop)?;
+                let policies = self.registry.policies();
+                if !policies.get(policy)?.refuses() {
+                    let unchanged = LimitsChange::new().otherwise(change.otherwise.clone());
+                    // One that is not known here has to be replaced all the same.
+                    let before = self.metadata.change_limits(None, &unchanged).await;
+                    refused = before.is_ok_and(|before| {
+                        policies.get(before.policy_name()).is_ok_and(|policy| policy.refuses())
+                    });
+                }
+            }
             _ => {}
         }
         self.metadata.change_limits(namespace, change).await?;
         let mut count = 0;
-        let mut more = !change.is_empty();
-        while more {
-            let step = self.metadata.evict(namespace, self.env.now(), EVICTED_PER_CALL).await?;
-            self.evicted(&step.evicted);
-            count += step.evicted.len() as u64;
-            more = step.more;
+        if !change.is_empty() {
+            count += self.evict_until_they_hold(namespace).await?;
+        }
+        if refused {
+            for namespace in self.metadata.namespaces().await? {
+                count += self.evict_until_they_hold(Some(&namespace)).await?;
+            }
         }
         Ok(count)
+    }
+
+    async fn evict_until_they_hold(&self, namespace: Option<&Namespace>) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let step = self.metadata.evict(namespace, self.env.now(), EVICTED_PER_CALL).await?;
+            self.evicted(&step.evicted);
+            self.collect_fresh_garbage().await;
+            count += step.evicted.len() as u64;
+            if !step.more {
+                return Ok(count);
+            }
+        }
     }
 
     pub(crate) async fn limits(&self, namespace: Option<&Namespace>) -> Result<Limits> {

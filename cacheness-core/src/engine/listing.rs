@@ -9,7 +9,7 @@ use super::inspect::EntryInfo;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{
-    Change, Condition, Cursor, Direction, FieldComparison, Glob, ListOrder, ListQuery, yield_now,
+    Change, Condition, Cursor, Direction, FieldComparison, Glob, ListOrder, ListQuery, Page, yield_now,
 };
 use crate::names::Timestamp;
 
@@ -236,7 +236,7 @@ impl Engine {
         for _ in 0..READS_PER_PAGE {
             // What is filtered here is asked for by whole pages.
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { limit - page.entries.len() };
-            let part = self.metadata.list_entries(&query).await;
+            let part = self.read_page(&query, valid).await;
             let part = self.count_failure(tenant, None, "list", part)?;
             let mut entries = part.entries.into_iter();
             while let Some(entry) = entries.next() {
@@ -298,7 +298,7 @@ impl Engine {
         let (mut left, mut removed) = (limit.unwrap_or(usize::MAX), 0);
         loop {
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { left.min(ListQuery::MAX_PAGE) };
-            let page = self.metadata.list_entries(&query).await;
+            let page = self.read_page(&query, valid).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             let mut entries: Vec<Entry> =
                 page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid)).collect();
@@ -315,6 +315,20 @@ impl Engine {
             }
             yield_now().await;
         }
+    }
+
+    /// One page of the backend. In another order than by key, each takes a walk over all entries, so that invalid ones,
+    /// which are few and which the backend cannot tell, are gathered from all over by one.
+    async fn read_page(&self, query: &ListQuery, valid: Option<bool>) -> Result<Page> {
+        if valid != Some(false) || query.is_in_key_order() {
+            return self.metadata.list_entries(query).await;
+        }
+        let by_key = |query: ListQuery| async move {
+            let mut page = self.metadata.list_entries(&query).await?;
+            page.entries.retain(|entry| self.is_as_valid_as(entry, valid));
+            Ok(page)
+        };
+        query.in_order(by_key).await
     }
 
     /// Removes entries in one transaction, those that still have the version that was read.
@@ -337,6 +351,7 @@ impl Engine {
             }
         }
         self.flusher.mark();
+        self.collect_fresh_garbage().await;
         Ok(removed)
     }
 

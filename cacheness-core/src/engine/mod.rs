@@ -5,6 +5,7 @@ mod batch;
 mod counting;
 mod file_checks;
 mod flusher;
+mod garbage;
 mod get;
 mod inspect;
 mod limits;
@@ -28,7 +29,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
 use crate::metadata::{AccessBatch, MetadataBackend};
-use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
+use crate::names::{BlobId, BlobKey, CacheId, Namespace};
 use crate::registry::Registry;
 use crate::stage::Compression;
 
@@ -45,6 +46,7 @@ pub use stream::ValueReader;
 use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
+use garbage::{COLLECTION_BATCH, Garbage};
 
 /// How the engine behaves; see the builder's methods of the same names.
 #[derive(Clone, Debug)]
@@ -90,8 +92,7 @@ pub(crate) struct Engine {
     flushing: tokio::sync::Mutex<()>,
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
-    /// When the next put looks for garbage that is due.
-    next_collection: AtomicI64,
+    garbage: Garbage,
     /// Set when closing begins: from then on nothing new is started.
     closed: AtomicBool,
     /// True once closing has been finished.
@@ -129,12 +130,6 @@ const FLUSH_BATCHES: usize = 4;
 /// writing each of them down would cost far more than an eviction order that is right to within this time.
 const FULL_FLUSH_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often puts look for garbage that is due.
-const COLLECTION_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How many blobs a put deletes at the most.
-const COLLECTION_BATCH: usize = 64;
-
 /// How many blobs are remembered as verified, at 16 bytes each. When there are more, all are verified anew.
 const VERIFIED_BLOBS: usize = 64 * 1024;
 
@@ -158,6 +153,7 @@ impl Engine {
                  that machines share, choose a metadata backend that they share"
             );
         }
+        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities());
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),
@@ -176,7 +172,7 @@ impl Engine {
             flusher: Flusher::default(),
             flushing: tokio::sync::Mutex::new(()),
             next_full_flush: AtomicI64::new(0),
-            next_collection: AtomicI64::new(0),
+            garbage,
             closed: AtomicBool::new(false),
             finished: tokio::sync::Mutex::new(false),
         });
@@ -264,40 +260,6 @@ impl Engine {
 
     fn has_pending_accesses(&self) -> bool {
         !self.accesses.is_empty()
-    }
-
-    /// Deletes blobs whose time has come, up to `limit`. True where there may be more.
-    pub(crate) async fn collect_garbage(&self, limit: usize) -> Result<bool> {
-        let due = self.metadata.due_garbage(self.env.now(), limit).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
-        self.delete_blobs(&due).await?;
-        self.metadata.forget_garbage(&due).await?;
-        Ok(due.len() >= limit)
-    }
-
-    async fn delete_blobs(&self, blobs: &[BlobId]) -> Result<()> {
-        let keys: Vec<BlobKey> = blobs.iter().map(|&blob| self.blob_key(blob)).collect();
-        self.blobs.delete_many(&keys).await
-    }
-
-    /// Lets a put delete some garbage, every now and then. What fails here is tried again later.
-    async fn collect_some_garbage(&self, now: Timestamp) {
-        let due = self.next_collection.load(Ordering::Relaxed);
-        let next = (now + COLLECTION_INTERVAL).as_nanos();
-        let mine = due <= now.as_nanos()
-            && self.next_collection.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine {
-            return;
-        }
-        match self.collect_garbage(COLLECTION_BATCH).await {
-            // Where puts make garbage faster than it would go otherwise, the next one goes on.
-            Ok(true) => self.next_collection.store(now.as_nanos(), Ordering::Relaxed),
-            Ok(false) => {}
-            // They are kept for the next time.
-            Err(error) => self.failed(None, None, "delete_garbage", &error),
-        }
     }
 
     fn is_verified(&self, blob: BlobId) -> bool {

@@ -313,6 +313,7 @@ impl Engine {
             }
             payload => payload,
         };
+        self.garbage.is_possible();
         let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;

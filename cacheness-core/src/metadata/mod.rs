@@ -116,7 +116,8 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// Up to `limit` blobs whose garbage delay is over at `now`. Only those whose superseding write is durable.
     async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>>;
 
-    /// Forgets garbage whose blobs have been deleted.
+    /// Forgets garbage whose blobs have been deleted. Where entries and blobs lie in the process's memory they are deleted
+    /// at once: the engine asks for what is due at the end of the delay.
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
 
     /// Changes the limits of the cache, or of one namespace, for every later put of all processes, in one transaction,

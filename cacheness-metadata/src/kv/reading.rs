@@ -12,8 +12,11 @@ use super::KvStore;
 use super::layout;
 use super::rows::{self, EntryRow, Head, NamespaceRow};
 
-/// How many rows one page looks at where its filter leaves most of them out.
+/// How many rows and namespaces one page looks at where most of them are left out.
 const ROWS_PER_PAGE: usize = 4 * ListQuery::MAX_PAGE;
+
+/// How much of stored records and keys a page has at most, unless one entry alone has more.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// How many namespaces are read at once.
 const NAMESPACES_AT_ONCE: usize = 1_000;
@@ -38,7 +41,7 @@ async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
     let limit = query.limit.clamp(1, ListQuery::MAX_PAGE);
     let mut page = Page::default();
     let Some(prefix) = query.key_prefix() else { return Ok(page) };
-    let mut looked_at = 0;
+    let (mut looked_at, mut bytes) = (0, 0_usize);
     let mut names = layout::all(layout::NAMESPACE);
     if let Some(namespace) = &query.namespace {
         names.start = layout::namespace(namespace.as_str());
@@ -50,6 +53,12 @@ async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
     while let Some((name, row)) = store.scan(names.clone(), 1).await?.pop() {
         names.start = layout::after(&name);
         let namespace = rows::read_namespace(name.get(1..).unwrap_or_default())?;
+        if looked_at >= ROWS_PER_PAGE {
+            page.next = Some(Cursor::by_key(namespace, String::new()));
+            return Ok(page);
+        }
+        // A namespace where nothing is found is a look, too.
+        looked_at += 1;
         let generation = NamespaceRow::generation_of(&row)?;
         let mut range = layout::entries(generation, prefix);
         if let Some(cursor) = query.after.as_ref().filter(|cursor| cursor.namespace == namespace) {
@@ -69,7 +78,10 @@ async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
                 looked_at += 1;
                 let found = wanted_entry(query, &namespace, text, &value);
                 let Some(entry) = found.map_err(|error| error.with_context("key", text))? else { continue };
-                if page.entries.len() == limit {
+                let (entry, size) = entry;
+                bytes = bytes.saturating_add(size);
+                // A single entry that is longer than a page makes one of its own.
+                if page.entries.len() == limit || (bytes > PAGE_BYTES && !page.entries.is_empty()) {
                     page.next = page.entries.last().map(|last| Cursor::of(last, query.order));
                     return Ok(page);
                 }
@@ -146,9 +158,14 @@ pub(super) async fn due_garbage(store: &dyn KvStore, now: Timestamp, limit: usiz
     due.iter().map(|(key, _)| read(key).ok_or_else(|| rows::damage("a blob id has 16 bytes"))).collect()
 }
 
-/// The entry of a row, where the query asks for it. What the row tells by itself is asked first: most of the effort
+/// The entry of a row and how long its record and key are, where the query asks for it. What the row tells by itself is asked first: most of the effort
 /// is in decoding the record.
-fn wanted_entry(query: &ListQuery, namespace: &Namespace, key: &str, row: &Bytes) -> Result<Option<Entry>> {
+fn wanted_entry(
+    query: &ListQuery,
+    namespace: &Namespace,
+    key: &str,
+    row: &Bytes,
+) -> Result<Option<(Entry, usize)>> {
     let row = EntryRow::decode(row)?;
     let expires_at = row.expires_at.map(Timestamp::from_nanos);
     let created_at = Timestamp::from_nanos(row.created_at);
@@ -159,7 +176,8 @@ fn wanted_entry(query: &ListQuery, namespace: &Namespace, key: &str, row: &Bytes
         return Ok(None);
     }
     let entry = row.to_entry(namespace, key, true)?;
-    Ok(query.filter.matches(&entry).then_some(entry))
+    let size = row.record_bytes() + key.len();
+    Ok(query.filter.matches(&entry).then_some((entry, size)))
 }
 
 /// The head of a store; an error where its format is unknown.

@@ -323,6 +323,11 @@ impl EntryRow {
         })
     }
 
+    /// The length of the stored record.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record.len()
+    }
+
     /// Puts the entry together; a listing leaves inline bytes out.
     pub(super) fn to_entry(&self, namespace: &Namespace, key: &str, omit_inline: bool) -> Result<Entry> {
         let (version, accessed_at) = (Version(self.version), Timestamp::from_nanos(self.accessed_at));

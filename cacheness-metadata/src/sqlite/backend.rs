@@ -1,11 +1,13 @@
 //! The metadata backend: each method of the trait as one transaction, as several bounded ones, or as reads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend,
-    MetadataCapabilities, Namespace, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Evictions, GARBAGE_DELAY, Limits, LimitsChange, ListQuery,
+    MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, QuerySupport, Result, Stats,
+    Timestamp,
 };
 
 use super::maintenance::ENTRIES_PER_STEP;
@@ -138,7 +140,9 @@ impl MetadataBackend for SqliteMetadata {
     }
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
-        let (blobs, now) = (blobs.to_vec(), self.0.env.now());
+        // In memory they may be deleted before the delay is over.
+        let early = if self.0.path.is_none() { GARBAGE_DELAY } else { Duration::ZERO };
+        let (blobs, now) = (blobs.to_vec(), self.0.env.now() + early);
         self.blocking(move |store| {
             if blobs.is_empty() {
                 return store.lock_writer().map(|_| ());

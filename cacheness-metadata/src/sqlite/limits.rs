@@ -56,6 +56,15 @@ impl Transaction<'_, '_> {
         Ok(limits)
     }
 
+    /// Takes note that a namespace that had limits is gone.
+    pub(super) fn limits_dropped(&mut self) -> Tried<()> {
+        let limited = self.count_limited()?;
+        let of_cache = self.totals.rules.limits.clone();
+        self.totals.rules.set(of_cache, limited);
+        // With the last such namespace, nobody looks after the lists by namespace any more.
+        if limited == 0 { self.end_ranking() } else { Ok(()) }
+    }
+
     /// How many namespaces have limits.
     fn count_limited(&mut self) -> Tried<i64> {
         Ok(self.session.statement(Sql::CountLimited)?.query_row((), |row| row.get(0))?)

@@ -12,7 +12,7 @@ use super::statements::Sql;
 /// How much of stored records and keys a page has at most, unless one entry alone has more.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// How many rows one page looks at where its filter leaves most of them out.
+/// How many rows and namespaces one page looks at where most of them are left out.
 const ROWS_PER_PAGE: usize = 4 * ListQuery::MAX_PAGE;
 
 /// One page of a listing by key.
@@ -39,6 +39,11 @@ pub(super) fn list(session: &mut Session<'_, '_>, query: &ListQuery) -> Tried<Pa
             break;
         }
         name = next_namespace(session, namespace.as_str())?;
+        // A namespace where nothing is found is a look, too.
+        builder.looked_at += 1;
+        if let Some(next) = name.take_if(|_| builder.looked_at >= ROWS_PER_PAGE) {
+            page.next = Some(Cursor::by_key(next, String::new()));
+        }
     }
     Ok(page)
 }
@@ -75,6 +80,7 @@ impl PageBuilder<'_> {
             let mut rows = session.statement(sql)?.query((namespace.as_str(), from, rows_at_once as i64))?;
             let (mut seen, mut last) = (0, None);
             while let Some(row) = rows.next()? {
+                self.looked_at += 1;
                 let key =
                     row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
                 if !key.starts_with(self.prefix) {
@@ -89,7 +95,6 @@ impl PageBuilder<'_> {
                     last = Some(key.to_owned());
                 }
             }
-            self.looked_at += seen;
             let Some(key) = last else { return Ok(()) };
             if self.looked_at >= ROWS_PER_PAGE {
                 self.full = true;

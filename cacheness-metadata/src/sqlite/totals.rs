@@ -32,7 +32,7 @@ pub(super) struct Head {
 pub(super) struct Rules {
     /// Those of the cache; `None` until they are first stored.
     pub(super) limits: Option<Limits>,
-    /// How many namespaces had limits when limits were last changed.
+    /// How many namespaces have limits.
     pub(super) limited: i64,
     /// The policy, where it is known here.
     policy: Option<Ranking>,

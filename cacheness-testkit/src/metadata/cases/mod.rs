@@ -119,6 +119,7 @@ macro_rules! __metadata_cases {
             inline_values_make_no_garbage,
             due_garbage_is_bounded,
             forgotten_garbage_does_not_come_back,
+            garbage_in_memory_can_be_forgotten_before_it_is_due,
             garbage_is_there_after_a_reopen,
         ]);
         $crate::__metadata_cases!(@tests one $subject limits [
