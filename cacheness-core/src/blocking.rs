@@ -143,6 +143,18 @@ impl Cache {
         self.inner.registry()
     }
 
+    /// The name of the metadata backend that keeps the entries, such as `"sqlite"`.
+    #[must_use]
+    pub fn metadata_backend(&self) -> &str {
+        self.inner.metadata_backend()
+    }
+
+    /// The name of the blob backend that keeps the values, such as `"filesystem"`.
+    #[must_use]
+    pub fn blob_backend(&self) -> &str {
+        self.inner.blob_backend()
+    }
+
     /// Stores a value under a key, in place of what is there.
     ///
     /// The value is `&T` of any serde type or of a type that a registered handler knows, `&str` or `&[u8]`.

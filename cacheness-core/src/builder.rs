@@ -307,10 +307,11 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
-        let metadata_name = metadata.factory.name().to_owned();
+        let (metadata_name, blob_name) =
+            (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let metadata = metadata.factory.open(&metadata.options, &context).await?;
         let blobs = blobs.factory.open(&blobs.options, &context).await?;
-        let stores = Stores { metadata, metadata_name, blobs };
+        let stores = Stores { metadata, metadata_name, blobs, blob_name };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
     }
 

@@ -121,6 +121,18 @@ fn above_debug_there_are_failures_and_rare_things_and_no_keys() {
     assert_eq!(lines[2]["fields"]["namespace"], "team");
 }
 
+#[cfg(feature = "json")]
+#[test]
+fn what_a_decoder_quotes_of_a_value_is_not_logged() {
+    let (text, lines) = logged(Level::INFO, || {
+        let cache: blocking::Cache = Watched::new().builder.open_blocking().unwrap();
+        cache.put_with("the-key", &SECRET.to_owned(), PutOptions::new().handler("json")).unwrap();
+        assert_eq!(cache.get::<u8, _>("the-key").unwrap(), None);
+    });
+    assert_eq!(with_message(&lines, "a value could not be read: a miss").len(), 1, "{text}");
+    assert!(!text.contains(SECRET), "a value was logged:\n{text}");
+}
+
 #[test]
 fn a_callers_span_is_left_alone() {
     let (_, lines) = logged(Level::INFO, || {

@@ -17,6 +17,7 @@ use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
 /// An entry, and whether it may be served.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Debug)]
 pub struct EntryInfo {
     /// The entry. Inline bytes may be left out.

@@ -219,6 +219,7 @@ impl ListOptions {
 }
 
 /// A part of a listing.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default)]
 pub struct EntryPage {
     /// The entries, in the order that was asked for.

@@ -64,9 +64,11 @@ pub(crate) struct Settings {
 /// The opened backends.
 pub(crate) struct Stores {
     pub(crate) metadata: Arc<dyn MetadataBackend>,
-    /// The name by which the metadata backend was chosen, for messages.
+    /// The name that the metadata backend is registered under.
     pub(crate) metadata_name: String,
     pub(crate) blobs: Arc<dyn BlobBackend>,
+    /// The name that the blob backend is registered under.
+    pub(crate) blob_name: String,
 }
 
 pub(crate) struct Engine {
@@ -74,9 +76,9 @@ pub(crate) struct Engine {
     env: Env,
     settings: Settings,
     metadata: Arc<dyn MetadataBackend>,
-    /// The name that the metadata backend is registered under, for messages.
     metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
+    blob_name: String,
     cache_id: CacheId,
     needs_runtime: bool,
     folder: Option<PathBuf>,
@@ -138,7 +140,7 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
@@ -163,6 +165,7 @@ impl Engine {
             metadata,
             metadata_name,
             blobs,
+            blob_name,
             needs_runtime,
             folder,
             accesses,
@@ -202,6 +205,14 @@ impl Engine {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    pub(crate) fn metadata_name(&self) -> &str {
+        &self.metadata_name
+    }
+
+    pub(crate) fn blob_name(&self) -> &str {
+        &self.blob_name
     }
 
     pub(crate) fn cache_id(&self) -> CacheId {
@@ -281,6 +292,11 @@ impl Engine {
         let closed = self.close_parts().await;
         // Not while anything is locked: a listener may be calling the cache.
         if let Some(events) = self.events.clone() {
+            if events.is_this_thread() {
+                // A listener does not wait for itself, on whichever thread it would wait.
+                events.close();
+                return closed;
+            }
             let waiting = events.clone();
             let waited = self.env.unblock(move || {
                 waiting.close();

@@ -80,7 +80,7 @@ impl Delivery {
         let mut queue = self.queue();
         queue.closing = true;
         self.changed.notify_all();
-        if self.thread.get() == Some(&std::thread::current().id()) {
+        if self.is_this_thread() {
             return;
         }
         let waited = self.changed.wait_timeout_while(queue, CLOSING, |queue| !queue.done);
@@ -92,6 +92,11 @@ impl Delivery {
             self.count_dropped(left as u64);
             tracing::warn!("listeners were too slow; the events that still waited for them are dropped");
         }
+    }
+
+    /// True in a listener.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        self.thread.get() == Some(&std::thread::current().id())
     }
 
     fn run(&self, listeners: &Listeners) {

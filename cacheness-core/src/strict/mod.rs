@@ -7,16 +7,22 @@
 //! What a type does in a format that does not describe itself shows only when it is decoded back. That costs as much as
 //! a get, so it is done for the first value of each shape: [`Shapes`] are what the values of a type were so far.
 
+mod bounds;
 mod decode;
-mod encode;
+mod elements;
+mod encoding;
+mod guard;
+mod parts;
 mod shapes;
 mod trace;
 
 use std::cell::RefCell;
 use std::fmt::Display;
 
-pub use self::decode::{Bounded, Bounds};
-pub use self::encode::{Encoding, Guarded};
+pub use self::bounds::Bounds;
+pub use self::decode::Bounded;
+pub use self::encoding::Encoding;
+pub use self::guard::Guarded;
 pub use self::shapes::Shapes;
 pub use self::trace::Trace;
 

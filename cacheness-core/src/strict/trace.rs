@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Char,
     /// Text and bytes, which formats write alike.
     Text,
+    /// Bytes where they are to be told from text.
+    Bytes,
     Unit,
     None,
     Some,
@@ -73,6 +75,11 @@ impl Trace {
         let mixed = mix(step.0);
         self.in_order.set(mix(self.in_order.get() ^ mixed));
         self.in_any_order.set(self.in_any_order.get().wrapping_add(mixed));
+    }
+
+    /// Takes note of what only a writer knows.
+    pub(super) fn add_unread(&self, step: Step) {
+        self.in_any_order.set(self.in_any_order.get().wrapping_add(mix(step.0)));
     }
 
     /// True where both are of the same calls in the same order.

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::strict::{Bounds, Encoding, FormatError};
 #[cfg(feature = "bincode")]
 use crate::value::bincode;
+use crate::value::whole_tuples::Whole;
 use crate::value::{BoxedValue, CacheValue, ValueRef};
 
 /// What a serde value can do. Its methods are compiled for the value's type.
@@ -68,7 +69,7 @@ impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for Phanto
         // The deserialiser itself bounds nesting, and serde bounds what is reserved by a stated length.
         let mut input = bytes;
         let mut from = rmp_serde::Deserializer::new(&mut input);
-        let value = T::deserialize(&mut from).map_err(|error| decode_error::<T>(error))?;
+        let value = T::deserialize(Whole::new(&mut from)).map_err(|error| decode_error::<T>(error))?;
         drop(from);
         if !input.is_empty() {
             let message =

@@ -5,6 +5,7 @@
 mod bincode;
 mod erased;
 mod put_value;
+mod whole_tuples;
 
 use std::any::{Any, TypeId};
 use std::fmt;

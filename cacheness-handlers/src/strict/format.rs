@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use cacheness_core::strict::{Bounds, Encoding, Fields, FormatError, Levels, Rules};
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+use cacheness_core::strict::Fields;
+use cacheness_core::strict::{Bounds, Encoding, FormatError, Levels, Rules};
 use cacheness_core::{BoxedValue, Error, ErrorKind, Result, TypeTarget, ValueRef};
 
 use crate::whole::wrong_target;
@@ -70,10 +72,11 @@ pub(super) fn decode<F: Format>(bytes: &[u8], target: &TypeTarget, bounds: &Boun
         return Err(wrong_target(F::NAME, target));
     }
     let type_name = target.type_name();
-    let (value, left) = F::decode(target, bounds, bytes).map_err(|error| match bounds.take_refusal() {
-        Some(why) => Error::new(ErrorKind::Decode, format!("the stored bytes are no `{type_name}`: {why}")),
-        None => Error::new(ErrorKind::Decode, format!("the stored bytes are no `{type_name}`"))
-            .with_source(Unread(error)),
+    let (value, left) = F::decode(target, bounds, bytes).map_err(|error| {
+        // What a decoder says may quote the value. As a source it stays out of logs.
+        let why = bounds.take_refusal().map_or(error, FormatError::from);
+        Error::new(ErrorKind::Decode, format!("the stored bytes are no `{type_name}`"))
+            .with_source(Unread(why))
     })?;
     if left > 0 {
         let message = format!("{left} bytes are left over after a `{type_name}`");

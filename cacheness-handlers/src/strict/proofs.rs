@@ -89,6 +89,7 @@ pub(super) fn prove<F: Format>(
         return Err(failed("reads otherwise than it writes in"));
     }
 
+    // Not `&decoded`, which is the box as a value of its own.
     let again =
         target.value_ref(decoded.as_ref()).ok_or_else(|| failed("comes back as another type from"))?;
     let (mut first, mut second) = (ByteCounts::default(), ByteCounts::default());

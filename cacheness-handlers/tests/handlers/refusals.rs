@@ -398,3 +398,74 @@ fn a_deep_type_is_known_as_far_as_its_values_went() {
     let bad: Vec<_> = (0..20).map(|depth| tree(depth, Some(Untagged::Small(1)))).collect();
     in_every_order(by_position, &good, &bad);
 }
+
+#[test]
+fn an_object_with_a_field_twice_is_refused_also_after_one_whose_flattened_map_is_empty() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
+    struct Flat {
+        id: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    }
+    let flat = |id, rest: &[(&str, u8)]| {
+        let rest = rest.iter().map(|&(name, number)| (name.to_owned(), number)).collect();
+        Flat { id, rest }
+    };
+    in_every_order(json, &[flat(7, &[]), flat(7, &[("a", 1)])], &[flat(7, &[("id", 5)])]);
+}
+
+#[test]
+fn a_field_that_is_written_by_one_name_and_read_by_another_is_refused_unless_it_is_its_default() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
+    struct Renamed {
+        #[serde(rename(serialize = "written"), default)]
+        number: u8,
+    }
+    #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
+    struct WriteOnly {
+        #[serde(skip_deserializing)]
+        number: u8,
+    }
+    in_every_order(json, &[Renamed { number: 0 }], &[Renamed { number: 5 }]);
+    in_every_order(json, &[WriteOnly { number: 0 }], &[WriteOnly { number: 5 }]);
+}
+
+#[test]
+fn text_is_not_proof_of_bytes() {
+    /// Writes bytes that are no text as bytes, and reads only text.
+    #[derive(PartialEq, Debug, Clone)]
+    struct Name(Vec<u8>);
+
+    impl Serialize for Name {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match std::str::from_utf8(&self.0) {
+                Ok(text) => serializer.serialize_str(text),
+                Err(_) => serializer.serialize_bytes(&self.0),
+            }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            String::deserialize(from).map(|text| Self(text.into_bytes()))
+        }
+    }
+    in_every_order(all, &[Name(b"text".to_vec())], &[Name(vec![0xff])]);
+}
+
+#[test]
+fn variants_of_one_name_are_told_apart() {
+    #[derive(PartialEq, Debug, Clone, Deserialize)]
+    enum Twice {
+        Name,
+        #[serde(skip)]
+        Other,
+    }
+    impl Serialize for Twice {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let index = u32::from(*self == Self::Other);
+            serializer.serialize_unit_variant("Twice", index, "Name")
+        }
+    }
+    in_every_order(json, &[Twice::Name], &[Twice::Other]);
+}

@@ -1,133 +1,12 @@
 //! The wrapper around a serializer.
 
-use std::cell::{Cell, RefCell};
+use serde::ser::{Serialize, Serializer};
 
-use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
-};
-
+use super::encoding::Encoding;
+use super::parts::Parts;
 use super::shapes::Place;
 use super::trace::{Kind, Step};
-use super::{Fields, Levels, Refusal, Rules, Shapes, Trace};
-
-/// What is known of one value on its way into a format.
-#[derive(Debug)]
-pub struct Encoding<'s> {
-    rules: Rules,
-    refusal: Refusal,
-    mode: Mode<'s>,
-    /// False once the value did something that its type has not done before.
-    known: Cell<bool>,
-}
-
-#[derive(Debug)]
-enum Mode<'s> {
-    /// Nothing says which type the value comes back as.
-    OneWay,
-    Known(&'s Shapes),
-    Learning(Box<Learning>),
-}
-
-#[derive(Debug)]
-struct Learning {
-    shapes: Option<RefCell<Shapes>>,
-    trace: Trace,
-}
-
-impl<'s> Encoding<'s> {
-    /// For a value that no type is known to come back from.
-    #[must_use]
-    pub fn one_way(rules: Rules) -> Self {
-        Self::new(rules, Mode::OneWay)
-    }
-
-    /// For a value of a type whose values had these shapes so far.
-    #[must_use]
-    pub fn known(rules: Rules, shapes: &'s Shapes) -> Self {
-        Self::new(rules, Mode::Known(shapes))
-    }
-
-    /// For a value that is decoded back afterwards. Its shapes are added to these.
-    #[must_use]
-    pub fn learning(rules: Rules, shapes: Shapes) -> Self {
-        let learning = Learning { shapes: Some(RefCell::new(shapes)), trace: Trace::default() };
-        Self::new(rules, Mode::Learning(Box::new(learning)))
-    }
-
-    /// As [`learning`](Self::learning), without shapes.
-    #[must_use]
-    pub fn tracing(rules: Rules) -> Self {
-        Self::new(rules, Mode::Learning(Box::new(Learning { shapes: None, trace: Trace::default() })))
-    }
-
-    fn new(rules: Rules, mode: Mode<'s>) -> Self {
-        Self { rules, refusal: Refusal::default(), mode, known: Cell::new(true) }
-    }
-
-    /// The value as it has to be given to the serializer.
-    pub fn guard<'a, T: ?Sized>(&'a self, value: &'a T) -> Guarded<'a, T> {
-        Guarded { value, encoding: self, depth: 0, place: Some(Shapes::ROOT), in_some: false }
-    }
-
-    /// Why the value was refused, where it was.
-    pub fn take_refusal(&self) -> Option<String> {
-        self.refusal.take()
-    }
-
-    /// True where the value did nothing that is not among the shapes given to [`known`](Self::known).
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        self.known.get()
-    }
-
-    /// The shapes given to [`learning`](Self::learning) and those of the value, with the trace of the value.
-    #[must_use]
-    pub fn into_learned(self) -> (Shapes, Trace) {
-        match self.mode {
-            Mode::Learning(learning) => {
-                (learning.shapes.map(RefCell::into_inner).unwrap_or_default(), learning.trace)
-            }
-            Mode::OneWay | Mode::Known(_) => (Shapes::default(), Trace::default()),
-        }
-    }
-
-    fn refuse<E: serde::ser::Error>(&self, reason: &str) -> E {
-        self.refusal.note(reason);
-        E::custom(reason)
-    }
-
-    #[inline]
-    fn call(&self, place: Option<Place>, step: Step) -> Option<Place> {
-        match &self.mode {
-            Mode::OneWay => None,
-            Mode::Known(shapes) => {
-                let call = place.and_then(|place| shapes.find(place, step));
-                if call.is_none() {
-                    self.known.set(false);
-                }
-                call
-            }
-            Mode::Learning(learning) => learning.shapes.as_ref()?.borrow_mut().learn(place?, step),
-        }
-    }
-
-    #[inline]
-    fn below(&self, call: Option<Place>, slot: usize) -> Option<Place> {
-        match &self.mode {
-            Mode::OneWay => None,
-            Mode::Known(shapes) => shapes.below(call?, slot),
-            Mode::Learning(learning) => learning.shapes.as_ref()?.borrow_mut().learn_below(call?, slot),
-        }
-    }
-
-    #[inline]
-    fn trace(&self, step: Step) {
-        if let Mode::Learning(learning) = &self.mode {
-            learning.trace.add(step);
-        }
-    }
-}
+use super::{Fields, Levels, Shapes};
 
 /// A value that reaches the format through a guard.
 #[derive(Debug)]
@@ -137,6 +16,19 @@ pub struct Guarded<'a, T: ?Sized> {
     depth: u32,
     place: Option<Place>,
     in_some: bool,
+}
+
+impl<'a, T: ?Sized> Guarded<'a, T> {
+    /// The value as a whole.
+    pub(super) fn new(value: &'a T, encoding: &'a Encoding<'a>) -> Self {
+        Self::at(value, encoding, 0, Some(Shapes::ROOT))
+    }
+
+    /// A part of the value, which lies at `depth`.
+    #[inline]
+    pub(super) fn at(value: &'a T, encoding: &'a Encoding<'a>, depth: u32, place: Option<Place>) -> Self {
+        Self { value, encoding, depth, place, in_some: false }
+    }
 }
 
 impl<T: Serialize + ?Sized> Serialize for Guarded<'_, T> {
@@ -196,7 +88,7 @@ impl<'a, S> Guard<'a, S> {
         'a: 'v,
     {
         let place = self.encoding.below(call, 0);
-        Guarded { value, encoding: self.encoding, depth, place, in_some: false }
+        Guarded::at(value, self.encoding, depth, place)
     }
 
     /// Takes note of as many values as the type says, which is what a tuple and a struct are.
@@ -208,7 +100,10 @@ impl<'a, S> Guard<'a, S> {
 
     fn variant_call(&self, kind: Kind, index: u32) -> Option<Place> {
         self.encoding.trace(Step::of(Kind::Variant));
-        self.encoding.call(self.place, Step::new(kind, u64::from(index)))
+        let step = Step::new(kind, u64::from(index));
+        // A reader finds a variant by its name, and another one may have the same.
+        self.encoding.trace_unread(step);
+        self.encoding.call(self.place, step)
     }
 
     fn check_float<E: serde::ser::Error>(&self, finite: bool) -> Result<(), E> {
@@ -227,7 +122,7 @@ impl<'a, S> Guard<'a, S> {
 
     /// Types leave elements out of such tuples without a word, so how many there must be is known only from reading.
     fn check_tuple<E: serde::ser::Error>(&self, name: &str) -> Result<(), E> {
-        if matches!(self.encoding.mode, Mode::OneWay) && self.encoding.rules.fields == Fields::ByPosition {
+        if self.encoding.is_one_way() && self.encoding.rules.fields == Fields::ByPosition {
             let reason = format!("nothing says how many elements its tuple `{name}` must have");
             return Err(self.encoding.refuse(&reason));
         }
@@ -270,7 +165,13 @@ impl<'a, S: Serializer> Serializer for Guard<'a, S> {
         serialize_u128(u128): U128;
         serialize_char(char): Char;
         serialize_str(&str): Text;
-        serialize_bytes(&[u8]): Text;
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<S::Ok, S::Error> {
+        // Read they are as text is, but bytes that come back prove nothing of text, nor the other way round.
+        self.encoding.trace(Step::of(Kind::Text));
+        self.encoding.call(self.place, Step::of(Kind::Bytes));
+        self.inner.serialize_bytes(value)
     }
 
     #[inline]
@@ -418,162 +319,5 @@ impl<'a, S: Serializer> Serializer for Guard<'a, S> {
 
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
-    }
-}
-
-/// The serializer of the parts of a value, which lie at `depth`.
-struct Parts<'a, S> {
-    inner: S,
-    encoding: &'a Encoding<'a>,
-    depth: u32,
-    /// The call that the parts belong to; of a list, the place of its elements.
-    call: Option<Place>,
-    declared: Option<usize>,
-    written: usize,
-    skipped: usize,
-}
-
-impl<'a, S> Parts<'a, S> {
-    fn new(
-        encoding: &'a Encoding<'a>,
-        inner: S,
-        depth: u32,
-        call: Option<Place>,
-        declared: Option<usize>,
-    ) -> Self {
-        Self { inner, encoding, depth, call, declared, written: 0, skipped: 0 }
-    }
-
-    #[inline]
-    fn at<'v, T: ?Sized>(&self, place: Option<Place>, value: &'v T) -> Guarded<'v, T>
-    where
-        'a: 'v,
-    {
-        Guarded { value, encoding: self.encoding, depth: self.depth, place, in_some: false }
-    }
-
-    #[inline]
-    fn element<'v, T: ?Sized>(&mut self, value: &'v T) -> Guarded<'v, T>
-    where
-        'a: 'v,
-    {
-        self.written += 1;
-        self.at(self.call, value)
-    }
-
-    #[inline]
-    fn field<'v, T: ?Sized>(&mut self, value: &'v T) -> Guarded<'v, T>
-    where
-        'a: 'v,
-    {
-        let place = self.encoding.below(self.call, self.written + self.skipped);
-        self.written += 1;
-        self.at(place, value)
-    }
-
-    fn skip<E: serde::ser::Error>(&mut self, field: &str) -> Result<(), E> {
-        if self.encoding.rules.fields == Fields::ByPosition {
-            let reason = format!("its field `{field}` is left out, and fields are found by their position");
-            return Err(self.encoding.refuse(&reason));
-        }
-        let place = self.encoding.below(self.call, self.written + self.skipped);
-        self.encoding.call(place, Step::of(Kind::Skipped));
-        self.skipped += 1;
-        Ok(())
-    }
-
-    /// A length that is not true leads the reader astray, in formats that write it.
-    fn check_end<E: serde::ser::Error>(&self) -> Result<(), E> {
-        self.encoding.trace(Step::counted(Kind::End, self.written));
-        let written = self.written;
-        match self.declared {
-            Some(declared) if declared != written && declared != written + self.skipped => {
-                let reason = format!("it says that it has {declared} parts somewhere, and has {written}");
-                Err(self.encoding.refuse(&reason))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-macro_rules! elements {
-    ($($trait:ident::$method:ident as $part:ident;)*) => {
-        $(impl<S: $trait> $trait for Parts<'_, S> {
-            type Ok = S::Ok;
-            type Error = S::Error;
-
-            #[inline]
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-                let value = self.$part(value);
-                self.inner.$method(&value)
-            }
-
-            fn end(self) -> Result<S::Ok, S::Error> {
-                self.check_end()?;
-                self.inner.end()
-            }
-        })*
-    };
-}
-
-elements! {
-    SerializeSeq::serialize_element as element;
-    SerializeTuple::serialize_element as field;
-    SerializeTupleStruct::serialize_field as field;
-    SerializeTupleVariant::serialize_field as field;
-}
-
-macro_rules! fields {
-    ($($trait:ident;)*) => {
-        $(impl<S: $trait> $trait for Parts<'_, S> {
-            type Ok = S::Ok;
-            type Error = S::Error;
-
-            #[inline]
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                name: &'static str,
-                value: &T,
-            ) -> Result<(), S::Error> {
-                let value = self.field(value);
-                self.inner.serialize_field(name, &value)
-            }
-
-            fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
-                self.skip(name)?;
-                self.inner.skip_field(name)
-            }
-
-            fn end(self) -> Result<S::Ok, S::Error> {
-                self.check_end()?;
-                self.inner.end()
-            }
-        })*
-    };
-}
-
-fields! {
-    SerializeStruct;
-    SerializeStructVariant;
-}
-
-impl<S: SerializeMap> SerializeMap for Parts<'_, S> {
-    type Ok = S::Ok;
-    type Error = S::Error;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
-        self.written += 1;
-        let key = self.at(self.encoding.below(self.call, 0), key);
-        self.inner.serialize_key(&key)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        let value = self.at(self.encoding.below(self.call, 1), value);
-        self.inner.serialize_value(&value)
-    }
-
-    fn end(self) -> Result<S::Ok, S::Error> {
-        self.check_end()?;
-        self.inner.end()
     }
 }
