@@ -25,11 +25,10 @@ impl<T> Whole<T> {
 }
 
 macro_rules! ask {
-    ($($method:ident($($name:ident: $type:ty),*) $(at least $len:ident)?;)*) => {
+    ($($method:ident($($name:ident: $type:ty),*);)*) => {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            let visitor = Whole { inner: visitor, missing: 0 $(+ $len)? };
-            self.inner.$method($($name,)* visitor)
+            self.inner.$method($($name,)* Whole::new(visitor))
         })*
     };
 }
@@ -63,12 +62,21 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
-        deserialize_tuple_struct(name: &'static str, len: usize) at least len;
         deserialize_map();
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
         deserialize_ignored_any();
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_tuple_struct(name, len, Whole { inner: visitor, missing: len })
     }
 
     fn is_human_readable(&self) -> bool {
