@@ -28,6 +28,8 @@ pub(crate) struct Delivery {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// How many the thread has taken from there, the one that it is delivering included.
+    in_hand: usize,
     /// The thread waits for events, and must be woken.
     idle: bool,
     /// No more events are taken; the thread delivers those that are there and ends.
@@ -87,7 +89,11 @@ impl Delivery {
         let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             queue.abandoned = true;
+            // Counted here, so that the count is right when closing returns. The one at hand is still delivered.
+            let in_hand = std::mem::take(&mut queue.in_hand).saturating_sub(1);
+            let left = in_hand + std::mem::take(&mut queue.events).len();
             drop(queue);
+            self.count_dropped(left as u64);
             tracing::warn!("listeners were too slow; the events that still waited for them are dropped");
         }
     }
@@ -104,16 +110,14 @@ impl Delivery {
         while self.next_batch(&mut batch) {
             while let Some(event) = batch.pop_front() {
                 listeners.0.iter().for_each(|listener| tell(listener.as_ref(), &event));
-                if self.queue().abandoned {
+                let mut queue = self.queue();
+                if queue.abandoned {
                     break;
                 }
+                queue.in_hand = batch.len();
             }
         }
-        let mut queue = self.queue();
-        let left = batch.len() + std::mem::take(&mut queue.events).len();
-        queue.done = true;
-        drop(queue);
-        self.count_dropped(left as u64);
+        self.queue().done = true;
         self.changed.notify_all();
         // The listeners go with this thread: one that holds a handle of the cache lets go of it here.
     }
@@ -130,6 +134,7 @@ impl Delivery {
             return false;
         }
         std::mem::swap(batch, &mut queue.events);
+        queue.in_hand = batch.len();
         true
     }
 
