@@ -160,7 +160,9 @@ fn a_slow_listener_holds_up_no_put_and_what_it_misses_is_counted() {
     assert_eq!(cache.stats().unwrap().counters.puts, 10_000);
     cache.close().unwrap();
     let told = heard.load(Ordering::Relaxed);
-    assert!(told > 0 && cache.events_dropped() > 0, "{told} told, {} dropped", cache.events_dropped());
+    // The listener may be at one more, which is neither.
+    let known = told + cache.events_dropped();
+    assert!((9_999..=10_000).contains(&known), "{told} told, {} dropped", cache.events_dropped());
 }
 
 #[test]
