@@ -89,7 +89,8 @@ pub(super) fn prove<F: Format>(
         return Err(failed("reads otherwise than it writes in"));
     }
 
-    let again = target.value_ref(&decoded).ok_or_else(|| failed("comes back as another type from"))?;
+    let again =
+        target.value_ref(decoded.as_ref()).ok_or_else(|| failed("comes back as another type from"))?;
     let (mut first, mut second) = (ByteCounts::default(), ByteCounts::default());
     first.add(&bytes);
     let encoding = Encoding::tracing(F::RULES);
