@@ -155,14 +155,16 @@ impl BlobFactory for BucketFactory {
     fn check(&self, options: &ConfigOptions) -> Result<()> {
         let prefix = options.text("prefix").unwrap_or("blobs");
         if prefix.split('/').any(|part| part.starts_with('.') || part.contains('\\')) {
-            let message =
-                format!("`prefix` is {prefix:?}; none of its parts may begin with a dot or have a `\\`");
+            let message = format!("`prefix` is {prefix:?}; no part may begin with a dot or have a `\\`");
             return Err(Error::new(ErrorKind::ConfigInvalid, message));
         }
         Ok(())
     }
 
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>> {
+        if context.durability != Durability::Process {
+            return Err(Error::new(ErrorKind::Unsupported, "`bucket` has no durability but `process`"));
+        }
         self.check(options)?;
         let options = options.with_defaults(self.options());
         let bucket = context.path("bucket", options.path("bucket"), "bucket")?;
@@ -198,6 +200,15 @@ mod tests {
 
     // shows: rows 55, 68
     cacheness_testkit::blob_suite!(bucket, BucketFactory, ConfigOptions::new().with("prefix", "cache/v1"));
+
+    #[test]
+    fn a_durability_that_cannot_be_kept_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::builtin().with_blob_backend(BucketFactory).unwrap();
+        let builder = CacheBuilder::new(registry).folder(folder.path()).blobs("bucket");
+        let error = builder.durability(Durability::Power).open_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
 
     #[test]
     fn a_prefix_that_leads_out_of_the_bucket_is_refused() {

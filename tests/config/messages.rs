@@ -24,6 +24,8 @@ const CASES: &[Case] = &[
     ("a table like no other", Toml, "[server]\nport = 1\n", &[]),
     ("a misspelled limit", Toml, "[limits]\nmax_entry = 5\n", &[]),
     ("a misspelled option of a backend", Toml, "folder = 'x'\n[metadata]\nreader = 5\n", &[]),
+    ("a misspelled choice of a backend", Toml, "folder = 'x'\n[metadata]\nbackand = 'memory'\n", &[]),
+    ("a backend chosen by another word", Toml, "folder = 'x'\n[blobs]\ntype = 'memory'\n", &[]),
     ("an option for a backend without any", Toml, "[blobs]\nbackend = 'memory'\npath = 'x'\n", &[]),
     ("an option of another backend", Toml, "[metadata]\nbackend = 'sqlite_memory'\nreaders = 2\n", &[]),
     ("a misspelled option of a namespace", Toml, "[namespaces.api]\ntll = '1h'\n", &[]),

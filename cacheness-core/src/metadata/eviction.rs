@@ -1,5 +1,7 @@
 //! What was evicted, and why.
 
+use std::fmt;
+
 use crate::key::Key;
 use crate::names::Namespace;
 
@@ -41,6 +43,12 @@ impl EvictionReason {
             Self::Expired => "expired",
             Self::Limit => "limit",
         }
+    }
+}
+
+impl fmt::Display for EvictionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -69,7 +69,8 @@ impl OpenContext {
         self
     }
 
-    /// The path that an option gives, or else `name` in the cache's folder.
+    /// The path that an option gives, or else `name` in the cache's folder. A relative one counts from that folder, or
+    /// without one from the working folder.
     ///
     /// # Errors
     /// [`ErrorKind::ConfigInvalid`] where neither is given; the message names `backend`.
@@ -79,8 +80,9 @@ impl OpenContext {
             (Some(folder), None) => Ok(folder.join(name)),
             (None, Some(path)) => Ok(path),
             (None, None) => {
-                let message =
-                    format!("`{backend}` keeps files: give the cache a folder, or the option `path`");
+                let message = format!(
+                    "`{backend}` keeps files: give the cache a folder, or `{backend}` a path of its own"
+                );
                 Err(Error::new(ErrorKind::ConfigInvalid, message))
             }
         }
@@ -110,14 +112,15 @@ pub enum Durability {
     Power,
 }
 
-/// Makes a cache's folder where it may, and says what is wrong where it may not.
+/// Makes the folder of a cache or of a backend where it may, and says what is wrong where it may not.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] where the folder is missing and may not be created; the operating system's error.
 pub fn prepare_folder(path: &Path, mode: OpenMode) -> Result<()> {
     match mode {
-        OpenMode::Create => fs_err::create_dir_all(path)
-            .map_err(|error| Error::io(error, "the cache's folder cannot be created")),
+        OpenMode::Create => {
+            fs_err::create_dir_all(path).map_err(|error| Error::io(error, "the folder cannot be created"))
+        }
         OpenMode::Existing if path.is_dir() => Ok(()),
         OpenMode::Existing => {
             let message = "there is no cache here, and `open_existing` creates none";
