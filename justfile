@@ -19,6 +19,10 @@ lint:
 docs:
     . scripts/env.sh && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
+# Public API against its snapshots; `just api --bless` writes them anew
+api *args:
+    scripts/api "$@"
+
 # Benchmarks
 bench *args:
     . scripts/env.sh && cargo run --release -p cacheness-bench -- {{args}}

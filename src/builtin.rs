@@ -1,6 +1,6 @@
 //! What [`Registry::builtin`] knows: one line for each part that the features have compiled in.
 
-use cacheness_core::{Builtin, Registry, Result};
+use cacheness_core::{Builtin, Fifo, Lfu, Lru, NoEviction, Registry, Result, Size, Ttl};
 
 inventory::submit! { Builtin(register) }
 
@@ -14,6 +14,10 @@ fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryMetadataFactory)?;
     #[cfg(feature = "json-metadata")]
     let registry = registry.with_metadata_backend(cacheness_metadata::json::JsonMetadataFactory)?;
+    let registry =
+        registry.with_eviction_policy(Lru)?.with_eviction_policy(Lfu)?.with_eviction_policy(Fifo)?;
+    let registry =
+        registry.with_eviction_policy(Ttl)?.with_eviction_policy(Size)?.with_eviction_policy(NoEviction)?;
     let registry = registry.with_blob_backend(cacheness_blob::memory::MemoryBlobFactory)?;
     #[cfg(feature = "filesystem")]
     let registry = registry.with_blob_backend(cacheness_blob::filesystem::FilesystemBlobFactory)?;

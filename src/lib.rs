@@ -35,6 +35,7 @@
 //! | `json` | no | handler `json` |
 //! | `bincode` | no | handler `bincode` |
 //! | `postcard` | no | handler `postcard` |
+//! | `metrics` | no | counters and times through the facade `metrics` |
 //! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
@@ -60,8 +61,16 @@ mod pages {
         Readme => "../README.md",
         GettingStarted => "../docs/getting-started.md",
         Concepts => "../docs/concepts.md",
+        EvictionPolicies => "../docs/writing-an-eviction-policy.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
+        ChoosingBackends => "../docs/choosing-backends.md",
+        WritingAHandler => "../docs/writing-a-handler.md",
+        WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",
+        WritingABlobBackend => "../docs/writing-a-blob-backend.md",
+        ComingFrom => "../docs/coming-from.md",
+        Queries => "../docs/queries.md",
+        Observability => "../docs/observability.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

@@ -3,6 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+// Examples that bring a part of their own, for the suites in their own tests.
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_blob_backend.rs"]
+mod custom_blob_backend;
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_handler.rs"]
+mod custom_handler;
+#[allow(dead_code, reason = "it is a program")]
+#[path = "../examples/custom_metadata_backend.rs"]
+mod custom_metadata_backend;
+
 /// Examples are built beside the tests.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows where it lies");
@@ -123,11 +134,103 @@ fn compose_from_config_makes_three_caches_of_one_program() {
         }
     };
     let memory = run("memory.toml", &[("CACHENESS_TTL", "90s")]);
-    holds(&memory, &["ttl = \"1m 30s\"", "order = \"lfu\"", "run 1 of this cache", "the same: true"]);
+    holds(&memory, &["ttl = \"1m 30s\"", "policy = \"lfu\"", "run 1 of this cache", "the same: true"]);
     let disk = run("sqlite_and_files.toml", &[]);
     holds(&disk, &["compression_level = 9", "/values\"", "run 1 of"]);
     holds(&run("sqlite_and_files.toml", &[]), &["run 2 of this cache", "the same: true"]);
     assert!(folder.path().join("values").is_dir() && folder.path().join("index.sqlite").is_file());
     holds(&run("volatile_index.toml", &[]), &["backend = \"sqlite_memory\"", "run 1 of", "the same: true"]);
     holds(&run("volatile_index.toml", &[]), &["run 1 of this cache"]);
+}
+
+// shows: row 46
+#[test]
+fn custom_handler_goes_before_the_built_in_one() {
+    let text = output(&mut example("custom_handler"));
+    for line in [
+        "stored by `columns`: ",
+        "header: {\"row_count\":86400,\"columns\":[[\"pressure\",",
+        "the same comes back: true",
+        "one column alone: [\"pressure\"]",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    let stored = text.split_once("`columns`: ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    assert!(stored.is_some_and(|bytes: u64| bytes < 2 * 8 * 86_400 / 10), "compressed: {text}");
+}
+
+// shows: row 53
+#[test]
+fn custom_metadata_backend_keeps_its_entries_over_two_opens() {
+    let text = output(&mut example("custom_metadata_backend"));
+    assert!(text.contains("opened 1 times, counted 1; 1 entries in `redb`"), "{text}");
+    assert!(text.contains("opened 2 times, counted 2; 1 entries in `redb`"), "{text}");
+}
+
+// shows: rows 57, 59
+#[test]
+fn custom_blob_backend_puts_objects_under_its_prefix() {
+    let text = output(&mut example("custom_blob_backend"));
+    assert!(text.contains("come back the same: true; objects under cache/v1: 1"), "{text}");
+}
+
+/// The code of an example that a page of the guide shows.
+fn shown(example: &str) -> &str {
+    let (_, code) = example.split_once("\n\nuse ").expect("it begins with what it uses");
+    let (code, _) = code.split_once("\nfn main()").expect("it is a program");
+    code.trim_end()
+}
+
+#[test]
+fn the_guides_show_the_code_of_the_examples() {
+    for (page, text, example) in [
+        (
+            "writing-a-metadata-backend.md",
+            include_str!("../docs/writing-a-metadata-backend.md"),
+            include_str!("../examples/custom_metadata_backend.rs"),
+        ),
+        (
+            "writing-a-blob-backend.md",
+            include_str!("../docs/writing-a-blob-backend.md"),
+            include_str!("../examples/custom_blob_backend.rs"),
+        ),
+    ] {
+        let listing = shown(example);
+        assert!(text.contains(listing), "docs/{page} shows other code than its example; copy it anew");
+        let lines = listing.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines < 150, "docs/{page} promises a backend in less than 150 lines; it has {lines}");
+    }
+}
+
+// shows: rows 94, U47
+#[test]
+fn custom_policy_evicts_by_its_own_ranks() {
+    let text = output(&mut example("custom_policy"));
+    for line in [
+        "worth (ours): The one that took",
+        "by worth, there are left: monthly, weekly, yearly\n",
+        "first in, first out, there are left: extra, monthly, weekly\n",
+        "another program: ",
+        "`worth`, which is not registered",
+        "opened again by worth\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}
+
+// shows: rows 66, 109
+#[test]
+fn observability_prints_events_logs_and_metrics() {
+    let text = output(&mut example("observability"));
+    for line in [
+        "event: answer was put by msgpack, 1 bytes\n",
+        "event: answer was a hit of 1 bytes\n",
+        "event: question was a miss: absent\n",
+        "event: answer made room\n",
+        r#""fields":{"message":"put","namespace":"default","key":"answer","handler":"msgpack","bytes":1,"size":1,"outcome":"stored"}"#,
+        r#"metric: cacheness_hits_total{namespace="default"} 1"#,
+        r#"metric: cacheness_entries{namespace="default"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
 }

@@ -60,7 +60,7 @@ fn worker() {
     }
 }
 
-// shows: rows 18, 100, U13
+// shows: rows 18, 100, 103, U13
 #[test]
 fn four_processes_on_one_namespace_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use cacheness_core::ConfigOptions;
 
+// shows: rows 55, 58, 68
 cacheness_testkit::blob_suite!(
     memory,
     cacheness_blob::memory::MemoryBlobFactory::new(),

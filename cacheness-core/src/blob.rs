@@ -14,10 +14,15 @@ use crate::names::{BlobId, BlobKey, CacheId};
 /// # What callers guarantee
 /// - A key is put at most once, and its parts are ids: 32 hexadecimal digits each.
 /// - Blobs are deleted only by the cache whose id is in their key.
+/// - `list_keys` is asked for one blob at least, and its `after` is the `next` of the page before.
 ///
 /// # What an implementer must keep
 /// - A put that returned is complete: `get` finds all of it or, after a crash of the machine, perhaps none of it.
-///   A put that failed or was cut short leaves nothing that `get` finds.
+///   With [`Durability::Power`](crate::Durability::Power) it is all of it even then; a backend that cannot promise
+///   so refuses to be opened. A put that failed leaves nothing that `get` finds; one that was cut short, because
+///   the process ended or its future was dropped, leaves nothing or all of it.
+/// - Calls come from several threads at once, and where the blobs are persistent from several processes, each of
+///   which has opened the store: what one of them has put or deleted, all find or miss from then on.
 /// - `Ok(None)` and `Ok(false)` mean that this blob is certainly not there. A store that cannot be reached, a
 ///   missing bucket or folder, or a refused permission is an error: the engine repairs what it believes missing.
 /// - Blobs of different caches in one store never touch each other.
@@ -58,7 +63,8 @@ pub trait BlobBackend: Send + Sync + 'static {
     async fn exists(&self, key: &BlobKey) -> Result<bool>;
 
     /// One page of a cache's blobs, `limit` at most, in an order of the backend's own. Blobs that are put or deleted
-    /// meanwhile may or may not be listed; all others are, once. A page may be empty and yet not the last.
+    /// meanwhile may or may not be listed; all others are, once, and that although the last blob of the page before
+    /// was deleted since. A page may be empty and yet not the last.
     async fn list_keys(&self, cache: CacheId, after: Option<&str>, limit: usize) -> Result<BlobPage>;
 
     /// The folder in which a large value is staged, so that storing it is a rename; `None` for the system's
@@ -74,31 +80,41 @@ pub trait BlobBackend: Send + Sync + 'static {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlobCapabilities {
     /// `get` answers at once, with bytes in memory or an open local file. Then a handler reads where the call
-    /// is; otherwise it runs on the blocking pool and large values are fetched by ranges.
+    /// is; otherwise it runs on the blocking pool and large values are fetched by ranges. Of a local blob all bytes are
+    /// got, so a backend that has no file for each blob holds the whole value in memory for each read.
     pub local: bool,
     /// Blobs are there again after the process has ended.
     pub persistent: bool,
     /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
     pub needs_runtime: bool,
+    /// Other machines may have the same blobs.
+    pub shared: bool,
 }
 
 impl BlobCapabilities {
     /// Blobs in the process's memory.
     #[must_use]
     pub fn memory() -> Self {
-        Self { local: true, persistent: false, needs_runtime: false }
+        Self { local: true, persistent: false, needs_runtime: false, shared: false }
     }
 
     /// Blobs in files of this machine.
     #[must_use]
     pub fn files() -> Self {
-        Self { local: true, persistent: true, needs_runtime: false }
+        Self { local: true, persistent: true, needs_runtime: false, shared: false }
     }
 
-    /// Blobs on another machine.
+    /// Blobs on another machine, which others may use as well.
     #[must_use]
     pub fn remote() -> Self {
-        Self { local: false, persistent: true, needs_runtime: true }
+        Self { local: false, persistent: true, needs_runtime: true, shared: true }
+    }
+
+    /// Says whether other machines may have the same blobs.
+    #[must_use]
+    pub fn with_shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
     }
 }
 
@@ -162,7 +178,7 @@ impl StagedFile {
         self.file.path()
     }
 
-    /// The open file.
+    /// The open file, at any position: whoever reads it goes to its start first.
     #[must_use]
     pub fn as_file(&self) -> &std::fs::File {
         self.file.as_file()
@@ -180,7 +196,8 @@ impl StagedFile {
         self.len == 0
     }
 
-    /// Moves the file to its place, by a rename where both are on one file system, else by a copy.
+    /// Moves the file to its place, by a rename where both are on one file system, else by a copy. It is not synced:
+    /// that is for the backend, where it promises [`Durability::Power`](crate::Durability::Power).
     ///
     /// # Errors
     /// The operating system's error; the staged file is gone then.

@@ -13,7 +13,7 @@ use crate::entry::Entry;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::metadata::{Evicted, Limits};
+use crate::eviction::Limits;
 use crate::names::{CacheId, Namespace};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
@@ -141,6 +141,18 @@ impl Cache {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         self.inner.registry()
+    }
+
+    /// The name of the metadata backend that keeps the entries, such as `"sqlite"`.
+    #[must_use]
+    pub fn metadata_backend(&self) -> &str {
+        self.inner.metadata_backend()
+    }
+
+    /// The name of the blob backend that keeps the values, such as `"filesystem"`.
+    #[must_use]
+    pub fn blob_backend(&self) -> &str {
+        self.inner.blob_backend()
     }
 
     /// Stores a value under a key, in place of what is there.
@@ -358,13 +370,42 @@ impl Cache {
         self.inner.engine.block_on(self.inner.extend_ttl(key.as_ref(), by))
     }
 
-    /// Lists entries, valid or not, in the order of their keys. Each page is read for itself: what is put or
-    /// removed meanwhile may or may not be listed, everything else is, once.
+    /// Lists the entries that the options ask for, valid or not, by default in the order of their keys. Each page is
+    /// read for itself: what is put, removed or, in another order, used meanwhile may or may not be listed; everything
+    /// else is, once.
+    ///
+    /// A page may be short or even empty and yet have a `next`: one call looks at a million entries or so at the most.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000, a glob or a path to a custom field that
+    /// is malformed, or a cursor of a listing in another order; [`LimitExceeded`](ErrorKind::LimitExceeded) for a glob or
+    /// a path over 1,024 bytes; [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot answer a part
+    /// of the query.
     pub fn list(&self, options: ListOptions) -> Result<EntryPage> {
         self.inner.engine.block_on(self.inner.list(options))
+    }
+
+    /// Counts the entries that the options ask for, on all pages: their limit, order and cursor have no say. It reads
+    /// every entry that may match; [`stats`](Self::stats) knows the number of all.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn count_matching(&self, options: ListOptions) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.count_matching(options))
+    }
+
+    /// Removes the entries that the options ask for, on all pages, and returns how many there were: by prefix, pattern,
+    /// tag, age or whatever else can be listed. With a limit at most so many, the first ones in the order of the options.
+    ///
+    /// It goes on in small transactions: a failure leaves what it has not reached. An entry that is replaced meanwhile
+    /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    #[doc(alias = "invalidate_matching")]
+    #[doc(alias = "clear_matching")]
+    pub fn remove_matching(&self, options: ListOptions) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.remove_matching(options))
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.
@@ -425,16 +466,49 @@ impl Cache {
         self.inner.engine.block_on(self.inner.drop_namespace(name.as_ref()))
     }
 
-    /// Changes how much the cache may hold and who is evicted first, and evicts until that holds.
+    /// Changes how much the cache may hold, and who is evicted first where a policy is named; evicts until that holds,
+    /// and returns how many entries that were. It is stored, and holds in all processes that have the cache open.
     ///
     /// # Errors
-    /// As the type's.
-    pub fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
+    /// [`NotRegistered`](ErrorKind::NotRegistered) where the policy is not known; otherwise as the type's.
+    pub fn set_limits(&self, limits: Limits) -> Result<u64> {
         self.inner.engine.block_on(self.inner.set_limits(limits))
     }
 
-    /// Closes the cache for all its handles: writes everything down and lets go of files and connections. The
-    /// last handle that is dropped does the same, but cannot report an error.
+    /// Changes how much the namespace of this handle may hold, beside what the cache may, evicts entries of it until
+    /// that holds, and returns how many those were. It is stored, and holds in all processes.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where a policy is named, which only the cache has; otherwise as the
+    /// type's.
+    pub fn set_namespace_limits(&self, limits: Limits) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.set_namespace_limits(limits))
+    }
+
+    /// How much the cache may hold at the moment, and the policy by which it evicts.
+    ///
+    /// # Errors
+    /// As the type's.
+    pub fn limits(&self) -> Result<Limits> {
+        self.inner.engine.block_on(self.inner.limits())
+    }
+
+    /// How much the namespace of this handle may hold at the moment, beside what the cache may.
+    ///
+    /// # Errors
+    /// As the type's.
+    pub fn namespace_limits(&self) -> Result<Limits> {
+        self.inner.engine.block_on(self.inner.namespace_limits())
+    }
+
+    /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.inner.events_dropped()
+    }
+
+    /// Closes the cache for all its handles: writes everything down and lets go of files and connections, and waits
+    /// up to 5 s for the listeners. The last handle that is dropped does the same, but cannot report an error.
     ///
     /// # Errors
     /// The first error of a backend; everything else is closed all the same.

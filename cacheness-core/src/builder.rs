@@ -10,10 +10,11 @@ use etcetera::BaseStrategy;
 use crate::access::AccessLog;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
-use crate::engine::{Engine, OnReadError, Owner, Settings};
+use crate::engine::{Engine, OnReadError, Owner, Settings, Stores};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{EvictionOrder, Limits};
+use crate::events::{Event, Listeners};
+use crate::eviction::{Limits, LimitsChange};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::stage::Compression;
@@ -43,22 +44,19 @@ pub struct CacheBuilder {
     pub(crate) metadata: Chosen,
     pub(crate) blobs: Chosen,
     pub(crate) durability: Durability,
-    pub(crate) limits: GivenLimits,
+    /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
+    pub(crate) limits: LimitsChange,
+    /// Where the eviction policy was named.
+    pub(crate) policy_origin: ConfigOrigin,
+    pub(crate) namespace_limits: BTreeMap<Namespace, LimitsChange>,
     pub(crate) access_interval: Duration,
     pub(crate) unknown_options: UnknownOptions,
     pub(crate) env: Env,
     pub(crate) settings: Settings,
+    listeners: Listeners,
 }
 
-/// The limits that were given, each by itself: what was not given depends on the folder, which may be given later.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GivenLimits {
-    pub(crate) max_entries: Option<Option<u64>>,
-    pub(crate) max_bytes: Option<Option<u64>>,
-    pub(crate) order: Option<EvictionOrder>,
-}
-
-/// The bytes that a cache in a folder holds at the most, unless told otherwise: 10 GiB.
+/// The bytes that a new cache in a folder holds at the most, unless told otherwise: 10 GiB.
 const DEFAULT_MAX_BYTES: u64 = 10 << 30;
 
 impl CacheBuilder {
@@ -72,7 +70,9 @@ impl CacheBuilder {
             metadata: Chosen::default(),
             blobs: Chosen::default(),
             durability: Durability::Process,
-            limits: GivenLimits::default(),
+            limits: LimitsChange::new(),
+            policy_origin: ConfigOrigin::Program,
+            namespace_limits: BTreeMap::new(),
             access_interval: Duration::from_secs(60),
             unknown_options: UnknownOptions::Error,
             env: Env::new(),
@@ -86,11 +86,12 @@ impl CacheBuilder {
                 file_check_interval: Duration::ZERO,
                 mmap: true,
             },
+            listeners: Listeners::default(),
         }
     }
 
     /// Keeps the cache in this folder. Unless other calls, before or after this one, say otherwise: metadata in
-    /// SQLite, blobs in files, 10 GiB at most, the least recently used evicted first.
+    /// SQLite, blobs in files, and where the cache is a new one, 10 GiB at most, the least recently used evicted first.
     #[must_use]
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
         self.folder = Some(path.into());
@@ -137,14 +138,24 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how much the cache may hold, and who is evicted first.
+    /// Sets how much the cache may hold, and who is evicted first where a policy is named.
+    ///
+    /// Limits are stored with the cache, and hold in all processes that have it open. Without this call, a cache keeps
+    /// those that it has. A new one has no limit, or 10 GiB in a folder, and the policy `lru`.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = GivenLimits {
-            max_entries: Some(limits.max_entries),
-            max_bytes: Some(limits.max_bytes),
-            order: Some(limits.order),
-        };
+        let policy = limits.policy.clone().or_else(|| self.limits.policy.take());
+        self.limits = LimitsChange { policy, ..limits.into() };
+        self.policy_origin = ConfigOrigin::Program;
+        self
+    }
+
+    /// Sets how much one namespace may hold. When that is reached, only entries of the namespace are evicted, by the
+    /// policy of the cache; a policy named here is an error. Without this call, a namespace keeps the limits that it
+    /// has, and a new one has none.
+    #[must_use]
+    pub fn namespace_limits(mut self, namespace: Namespace, limits: Limits) -> Self {
+        self.namespace_limits.insert(namespace, limits.into());
         self
     }
 
@@ -224,6 +235,35 @@ impl CacheBuilder {
         self
     }
 
+    /// Adds a listener, which is told of what happens in this process's handles of the cache: puts, hits, misses,
+    /// evictions and more.
+    ///
+    /// Listeners are called one after another on a thread of the cache's own, so that a slow one holds up nobody: where it
+    /// falls behind by more than 8,192 events, further ones are dropped and counted. One that panics is logged and goes
+    /// on. It may call the cache; where it keeps a handle, the cache stays open until somebody calls `close`.
+    ///
+    /// ```
+    /// use cacheness::{Cache, Event};
+    ///
+    /// let (told, heard) = std::sync::mpsc::channel();
+    /// let cache = Cache::builder()
+    ///     .listener(move |event| {
+    ///         if let Event::Miss { key, reason, .. } = event {
+    ///             let _ = told.send(format!("{key}: {reason}"));
+    ///         }
+    ///     })
+    ///     .open_blocking()?;
+    /// let missing: Option<u32> = cache.get("answer")?;
+    /// assert_eq!(heard.recv().unwrap(), "answer: absent");
+    /// # assert_eq!(missing, None);
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn listener(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
     /// Sets where time and threads come from; for tests that turn the clock.
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
@@ -238,21 +278,19 @@ impl CacheBuilder {
     /// wrong; [`ErrorKind::NotFound`] where the mode is [`OpenMode::Existing`] and there is no cache; the
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
-        let limits = self.resolved_limits();
+        let (limits, of_namespaces) = self.given_limits();
         let parts = self.parts()?;
         let engine = self.start(parts).await?;
         let owner = Owner::new(engine.clone());
-        engine.set_limits(limits).await?;
+        engine.adopt_limits(&limits, &of_namespaces).await?;
         Ok(Cache::bind(engine, owner, &Namespace::default()))
     }
 
-    pub(crate) fn resolved_limits(&self) -> Limits {
-        let max_bytes = self.folder.is_some().then_some(DEFAULT_MAX_BYTES);
-        Limits {
-            max_entries: self.limits.max_entries.flatten(),
-            max_bytes: self.limits.max_bytes.unwrap_or(max_bytes),
-            order: self.limits.order.unwrap_or_default(),
-        }
+    /// What to make of the limits that the cache has, and of those of its namespaces.
+    fn given_limits(&self) -> (LimitsChange, BTreeMap<Namespace, LimitsChange>) {
+        let mut new = Limits::unbounded().policy(Limits::DEFAULT_POLICY);
+        new.max_bytes = self.folder.is_some().then_some(DEFAULT_MAX_BYTES);
+        (self.limits.clone().otherwise(new), self.namespace_limits.clone())
     }
 
     /// Opens the parts, and starts the engine over them.
@@ -264,13 +302,17 @@ impl CacheBuilder {
             durability: self.durability,
             env: self.env.clone(),
             accesses: accesses.clone(),
+            policies: self.registry.policies(),
         };
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;
         }
+        let (metadata_name, blob_name) =
+            (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let metadata = metadata.factory.open(&metadata.options, &context).await?;
         let blobs = blobs.factory.open(&blobs.options, &context).await?;
-        Engine::start(self.registry, self.env, self.settings, (metadata, blobs), accesses, self.folder)
+        let stores = Stores { metadata, metadata_name, blobs, blob_name };
+        Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
     }
 
     /// Opens the cache for the blocking face.
@@ -278,13 +320,13 @@ impl CacheBuilder {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
-        let (env, limits) = (self.env.clone(), self.resolved_limits());
+        let (env, (limits, of_namespaces)) = (self.env.clone(), self.given_limits());
         let parts = self.parts()?;
         let needs_runtime = parts.0.factory.needs_runtime() || parts.1.factory.needs_runtime();
         let engine = env.block_on(needs_runtime, self.start(parts))?;
         let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.
-        engine.block_on(engine.set_limits(limits))?;
+        engine.block_on(engine.adopt_limits(&limits, &of_namespaces))?;
         Ok(Cache::bind(engine, owner, &Namespace::default()).into())
     }
 }

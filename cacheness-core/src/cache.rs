@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::AsyncRead;
+use tracing::field::Empty;
 
 use crate::builder::{CacheBuilder, default_folder};
 use crate::engine::{
     Engine, EntryInfo, EntryPage, ListOptions, Owner, Prepared, PurgeReport, RawEntry, Stored, Tenant,
-    ValueReader, prepare_shared,
+    ValueReader, observed, prepare_shared,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{Evicted, Expiry, Limits};
+use crate::eviction::Limits;
+use crate::metadata::Expiry;
 use crate::names::{CacheId, Namespace, Timestamp};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
@@ -153,6 +155,18 @@ impl Cache {
         self.engine.registry()
     }
 
+    /// The name of the metadata backend that keeps the entries, such as `"sqlite"`.
+    #[must_use]
+    pub fn metadata_backend(&self) -> &str {
+        self.engine.metadata_name()
+    }
+
+    /// The name of the blob backend that keeps the values, such as `"filesystem"`.
+    #[must_use]
+    pub fn blob_backend(&self) -> &str {
+        self.engine.blob_name()
+    }
+
     /// Stores a value under a key, in place of what is there.
     ///
     /// The value is `&T` of any serde type or of a type that a registered handler knows, `&str` or `&[u8]`. It is
@@ -264,7 +278,7 @@ impl Cache {
         if prepared.is_empty() {
             return Ok(Vec::new());
         }
-        self.engine.store_all(&self.tenant, prepared).await
+        observed!("put_many", { namespace = %self.tenant.namespace, keys = prepared.len() }, |_| "stored", self.engine.store_all(&self.tenant, prepared))
     }
 
     /// Stores an entry with its stored bytes, as [`get_raw`](Self::get_raw) gives them, under its own key.
@@ -296,7 +310,7 @@ impl Cache {
         key: impl AsRef<str> + Send,
         options: &ReadOptions,
     ) -> Result<Option<V>> {
-        let found = self.engine.get(&self.tenant, key.as_ref(), V::target(), options).await?;
+        let found = observed!("get", { namespace = %self.tenant.namespace, key = key.as_ref(), handler = Empty, bytes = Empty }, |found| if found.is_some() { "hit" } else { "miss" }, self.engine.get(&self.tenant, key.as_ref(), V::target(), options))?;
         found.map(unbox::<V, Via>).transpose()
     }
 
@@ -305,7 +319,7 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn peek<V: CacheValue<Via>, Via>(&self, key: impl AsRef<str> + Send) -> Result<Option<V>> {
-        let found = self.engine.peek(&self.tenant, key.as_ref(), V::target(), &ReadOptions::new()).await?;
+        let found = observed!("peek", { namespace = %self.tenant.namespace, key = key.as_ref(), handler = Empty, bytes = Empty }, |found| if found.is_some() { "hit" } else { "miss" }, self.engine.peek(&self.tenant, key.as_ref(), V::target(), &ReadOptions::new()))?;
         found.map(unbox::<V, Via>).transpose()
     }
 
@@ -319,7 +333,7 @@ impl Cache {
         keys: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<Option<V>>> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        let found = self.engine.get_many(&self.tenant, &keys, V::target(), &ReadOptions::new()).await?;
+        let found = observed!("get_many", { namespace = %self.tenant.namespace, keys = keys.len() }, |_| "done", self.engine.get_many(&self.tenant, &keys, V::target(), &ReadOptions::new()))?;
         found.into_iter().map(|value| value.map(unbox::<V, Via>).transpose()).collect()
     }
 
@@ -328,7 +342,7 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn reader(&self, key: impl AsRef<str> + Send) -> Result<Option<ValueReader>> {
-        let reader = self.engine.reader(&self.tenant, key.as_ref()).await?;
+        let reader = observed!("reader", { namespace = %self.tenant.namespace, key = key.as_ref(), handler = Empty, bytes = Empty }, |found| if found.is_some() { "hit" } else { "miss" }, self.engine.reader(&self.tenant, key.as_ref()))?;
         Ok(reader.map(|reader| reader.keep_open(self.owner.clone())))
     }
 
@@ -337,7 +351,7 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_raw(&self, key: impl AsRef<str> + Send) -> Result<Option<RawEntry>> {
-        self.engine.get_raw(&self.tenant, key.as_ref()).await
+        observed!("get_raw", { namespace = %self.tenant.namespace, key = key.as_ref(), handler = Empty, bytes = Empty }, |found| if found.is_some() { "hit" } else { "miss" }, self.engine.get_raw(&self.tenant, key.as_ref()))
     }
 
     /// Looks at an entry without its value, valid or not. Nothing is counted.
@@ -345,7 +359,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn get_entry(&self, key: impl AsRef<str> + Send) -> Result<Option<EntryInfo>> {
-        self.engine.entry(&self.tenant, key.as_ref()).await
+        observed!("get_entry", { namespace = %self.tenant.namespace, key = key.as_ref() }, |found| if found.is_some() { "found" } else { "absent" }, self.engine.entry(&self.tenant, key.as_ref()))
     }
 
     /// True where there is an entry that may be served. Nothing is counted.
@@ -353,7 +367,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn contains(&self, key: impl AsRef<str> + Send) -> Result<bool> {
-        self.engine.contains(&self.tenant, key.as_ref()).await
+        observed!("contains", { namespace = %self.tenant.namespace, key = key.as_ref() }, |&valid| if valid { "found" } else { "absent" }, self.engine.contains(&self.tenant, key.as_ref()))
     }
 
     /// Removes an entry, valid or not. False where there was none.
@@ -363,7 +377,7 @@ impl Cache {
     #[doc(alias = "invalidate")]
     #[doc(alias = "delete")]
     pub async fn remove(&self, key: impl AsRef<str> + Send) -> Result<bool> {
-        self.engine.remove(&self.tenant, key.as_ref()).await
+        observed!("remove", { namespace = %self.tenant.namespace, key = key.as_ref() }, |&removed| if removed { "removed" } else { "absent" }, self.engine.remove(&self.tenant, key.as_ref()))
     }
 
     /// Another name of [`remove`](Self::remove).
@@ -380,7 +394,7 @@ impl Cache {
     /// As the type's.
     pub async fn remove_many(&self, keys: &[impl AsRef<str> + Sync]) -> Result<u64> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        self.engine.remove_many(&self.tenant, &keys).await
+        observed!("remove_many", { namespace = %self.tenant.namespace, keys = keys.len() }, |_| "done", self.engine.remove_many(&self.tenant, &keys))
     }
 
     /// Starts an entry's TTL again, and counts as a use of it. False where there is no valid entry.
@@ -393,7 +407,7 @@ impl Cache {
             validity.start_ttl(validity.ttl, now);
             Expiry::Set(validity.expires_at)
         };
-        self.engine.touch(&self.tenant, key.as_ref(), restart).await
+        observed!("touch", { namespace = %self.tenant.namespace, key = key.as_ref() }, |&touched| if touched { "done" } else { "absent" }, self.engine.touch(&self.tenant, key.as_ref(), restart))
     }
 
     /// Lets an entry expire so much later. False where there is no valid entry; one without a TTL stays as it is.
@@ -402,16 +416,47 @@ impl Cache {
     /// As the type's.
     pub async fn extend_ttl(&self, key: impl AsRef<str> + Send, by: Duration) -> Result<bool> {
         let extend = |_: &crate::Entry, _: Timestamp| Expiry::Extend(by);
-        self.engine.touch(&self.tenant, key.as_ref(), extend).await
+        observed!("extend_ttl", { namespace = %self.tenant.namespace, key = key.as_ref() }, |&touched| if touched { "done" } else { "absent" }, self.engine.touch(&self.tenant, key.as_ref(), extend))
     }
 
-    /// Lists entries, valid or not, in the order of their keys. Each page is read for itself: what is put or
-    /// removed meanwhile may or may not be listed, everything else is, once.
+    /// Lists the entries that the options ask for, valid or not, by default in the order of their keys. Each page is
+    /// read for itself: what is put, removed or, in another order, used meanwhile may or may not be listed; everything
+    /// else is, once.
+    ///
+    /// A page may be short or even empty and yet have a `next`: one call looks at a million entries or so at the most.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a limit of 0 or over 1,000, a glob or a path to a custom field that
+    /// is malformed, or a cursor of a listing in another order; [`LimitExceeded`](ErrorKind::LimitExceeded) for a glob or
+    /// a path over 1,024 bytes; [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot answer a part
+    /// of the query.
     pub async fn list(&self, options: ListOptions) -> Result<EntryPage> {
-        self.engine.list(&self.tenant, options).await
+        observed!("list", { namespace = %self.tenant.namespace }, |_| "done", self.engine.list(&self.tenant, options))
+    }
+
+    /// Counts the entries that the options ask for, on all pages: their limit, order and cursor have no say. It reads
+    /// every entry that may match; [`stats`](Self::stats) knows the number of all.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn count_matching(&self, options: ListOptions) -> Result<u64> {
+        let counted = self.engine.count_matching(&self.tenant, options);
+        observed!("count_matching", { namespace = %self.tenant.namespace }, |_| "done", counted)
+    }
+
+    /// Removes the entries that the options ask for, on all pages, and returns how many there were: by prefix, pattern,
+    /// tag, age or whatever else can be listed. With a limit at most so many, the first ones in the order of the options.
+    ///
+    /// It goes on in small transactions: a failure leaves what it has not reached. An entry that is replaced meanwhile
+    /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    #[doc(alias = "invalidate_matching")]
+    #[doc(alias = "clear_matching")]
+    pub async fn remove_matching(&self, options: ListOptions) -> Result<u64> {
+        let removed = self.engine.remove_matching(&self.tenant, options);
+        observed!("remove_matching", { namespace = %self.tenant.namespace }, |_| "done", removed)
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.
@@ -419,7 +464,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn clear(&self) -> Result<u64> {
-        self.engine.clear(&self.tenant).await
+        observed!("clear", { namespace = %self.tenant.namespace }, |_| "done", self.engine.clear(&self.tenant))
     }
 
     /// Removes what is no longer valid from all namespaces, takes back what cleared ones left behind, and deletes
@@ -428,7 +473,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn purge(&self) -> Result<PurgeReport> {
-        self.engine.purge().await
+        observed!("purge", {}, |_| "done", self.engine.purge())
     }
 
     /// The statistics of the namespace.
@@ -436,7 +481,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn stats(&self) -> Result<Stats> {
-        self.engine.stats(Some(&self.tenant.namespace)).await
+        observed!("stats", { namespace = %self.tenant.namespace }, |_| "done", self.engine.stats(Some(&self.tenant.namespace)))
     }
 
     /// The statistics of all namespaces together.
@@ -444,7 +489,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn total_stats(&self) -> Result<Stats> {
-        self.engine.stats(None).await
+        observed!("total_stats", {}, |_| "done", self.engine.stats(None))
     }
 
     /// Sets the counters of the namespace to zero.
@@ -452,7 +497,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn reset_stats(&self) -> Result<()> {
-        self.engine.reset_stats(Some(&self.tenant.namespace)).await
+        observed!("reset_stats", { namespace = %self.tenant.namespace }, |_| "done", self.engine.reset_stats(Some(&self.tenant.namespace)))
     }
 
     /// The namespaces that have been written to, or read from, sorted by name.
@@ -460,7 +505,7 @@ impl Cache {
     /// # Errors
     /// As the type's.
     pub async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        self.engine.namespaces().await
+        observed!("namespaces", {}, |_| "done", self.engine.namespaces())
     }
 
     /// Removes a namespace with its entries and its statistics. Returns how many entries there were, or `None`
@@ -469,24 +514,65 @@ impl Cache {
     /// # Errors
     /// As [`namespace`](Self::namespace).
     pub async fn drop_namespace(&self, name: impl AsRef<str> + Send) -> Result<Option<u64>> {
-        self.engine.drop_namespace(&Namespace::new(name)?).await
+        let name = Namespace::new(name)?;
+        observed!("drop_namespace", { namespace = %name }, |_| "done", self.engine.drop_namespace(&name))
     }
 
-    /// Changes how much the cache may hold and who is evicted first, and evicts until that holds.
+    /// Changes how much the cache may hold, and who is evicted first where a policy is named; evicts until that holds,
+    /// and returns how many entries that were. It is stored, and holds in all processes that have the cache open.
+    ///
+    /// # Errors
+    /// [`NotRegistered`](ErrorKind::NotRegistered) where the policy is not known; otherwise as the type's.
+    pub async fn set_limits(&self, limits: Limits) -> Result<u64> {
+        let change = limits.into();
+        observed!("set_limits", {}, |_| "done", self.engine.change_limits(None, &change))
+    }
+
+    /// Changes how much the namespace of this handle may hold, beside what the cache may, evicts entries of it until
+    /// that holds, and returns how many those were. It is stored, and holds in all processes.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where a policy is named, which only the cache has; otherwise as the
+    /// type's.
+    pub async fn set_namespace_limits(&self, limits: Limits) -> Result<u64> {
+        let (name, change) = (&self.tenant.namespace, limits.into());
+        observed!(
+            "set_namespace_limits",
+            { namespace = %name },
+            |_| "done",
+            self.engine.change_limits(Some(name), &change)
+        )
+    }
+
+    /// How much the cache may hold at the moment, and the policy by which it evicts.
     ///
     /// # Errors
     /// As the type's.
-    pub async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        self.engine.set_limits(limits).await
+    pub async fn limits(&self) -> Result<Limits> {
+        self.engine.limits(None).await
     }
 
-    /// Closes the cache for all its handles: writes everything down and lets go of files and connections. The
-    /// last handle that is dropped does the same, but cannot report an error.
+    /// How much the namespace of this handle may hold at the moment, beside what the cache may.
+    ///
+    /// # Errors
+    /// As the type's.
+    pub async fn namespace_limits(&self) -> Result<Limits> {
+        self.engine.limits(Some(&self.tenant.namespace)).await
+    }
+
+    /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.engine.events_dropped()
+    }
+
+    /// Closes the cache for all its handles: writes everything down and lets go of files and connections, and waits
+    /// up to 5 s for the listeners. The last handle that is dropped does the same, but cannot report an error.
     ///
     /// # Errors
     /// The first error of a backend; everything else is closed all the same.
     pub async fn close(&self) -> Result<()> {
-        self.engine.close().await
+        observed!("close", {}, |_| "done", self.engine.close())
     }
 }
 

@@ -83,6 +83,37 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// The kind in metrics, such as `"storage_full"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConfigInvalid => "config_invalid",
+            Self::InvalidInput => "invalid_input",
+            Self::NotRegistered => "not_registered",
+            Self::NotFound => "not_found",
+            Self::Unsupported => "unsupported",
+            Self::NoHandler => "no_handler",
+            Self::TypeMismatch => "type_mismatch",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Corrupted => "corrupted",
+            Self::Conflict => "conflict",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::StorageFull => "storage_full",
+            Self::PermissionDenied => "permission_denied",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Closed => "closed",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::Compute => "compute",
+            Self::Recursion => "recursion",
+            Self::Io => "io",
+            Self::Unexpected => "unexpected",
+        }
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.describe())
@@ -186,6 +217,36 @@ impl Error {
         self.change(|inner| inner.temporary = temporary)
     }
 
+    /// The error as logs show it: without the key, and without what a decoder or a handler said, which may quote the
+    /// value.
+    pub(crate) fn without_key(&self) -> WithoutKey<'_> {
+        WithoutKey(self)
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, whole: bool) -> fmt::Result {
+        let inner = &*self.0;
+        f.write_str(inner.kind.describe())?;
+        if let Some(operation) = inner.operation {
+            write!(f, " in {operation}")?;
+        }
+        write!(f, ": {}", inner.message)?;
+        let mut before = " (";
+        for (name, value) in inner.context.iter().filter(|(name, _)| whole || *name != "key") {
+            write!(f, "{before}{name}: {}", value.escape_debug())?;
+            before = ", ";
+        }
+        if before != " (" {
+            f.write_str(")")?;
+        }
+        let Some(source) = &inner.source else { return Ok(()) };
+        match (whole, source.downcast_ref::<Self>()) {
+            (true, _) => write!(f, ": {source}"),
+            (false, Some(source)) => write!(f, ": {}", source.without_key()),
+            (false, None) if matches!(inner.kind, ErrorKind::Decode | ErrorKind::Encode) => Ok(()),
+            (false, None) => write!(f, ": {source}"),
+        }
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
@@ -215,6 +276,12 @@ impl Error {
     }
 }
 
+/// What a panic said, where it said something.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
 /// A key may be 64 KiB long; a message shows its beginning.
 fn shorten(mut value: String) -> String {
     const LONGEST: usize = 200;
@@ -228,21 +295,16 @@ fn shorten(mut value: String) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.kind.describe())?;
-        if let Some(operation) = self.0.operation {
-            write!(f, " in {operation}")?;
-        }
-        write!(f, ": {}", self.0.message)?;
-        for (i, (name, value)) in self.0.context.iter().enumerate() {
-            write!(f, "{}{name}: {}", if i == 0 { " (" } else { ", " }, value.escape_debug())?;
-        }
-        if !self.0.context.is_empty() {
-            f.write_str(")")?;
-        }
-        if let Some(source) = &self.0.source {
-            write!(f, ": {source}")?;
-        }
-        Ok(())
+        self.write(f, true)
+    }
+}
+
+/// An error for logs.
+pub(crate) struct WithoutKey<'a>(&'a Error);
+
+impl fmt::Display for WithoutKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, false)
     }
 }
 
@@ -262,5 +324,27 @@ impl From<Error> for std::io::Error {
     /// Lets a handler hand a cache error through `std::io::Write`; [`Error::io`] takes it out again.
     fn from(error: Error) -> Self {
         std::io::Error::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_shows_neither_the_key_nor_what_a_decoder_quotes() {
+        let quoting = std::io::Error::other("invalid type: string \"hunter2\"");
+        let decode = Error::new(ErrorKind::Decode, "the stored bytes are no `u8`").with_source(quoting);
+        let error = Error::new(ErrorKind::TypeMismatch, "put as another class")
+            .with_operation("get")
+            .with_context("key", "user:1")
+            .with_context("path", "/cache")
+            .with_source(decode.with_context("key", "user:1"));
+        assert_eq!(
+            error.without_key().to_string(),
+            "type mismatch in get: put as another class (path: /cache): cannot decode: the stored bytes are no `u8`"
+        );
+        let whole = error.to_string();
+        assert!(whole.contains("(key: user:1, path: /cache)") && whole.contains("hunter2"), "{whole}");
     }
 }

@@ -13,14 +13,20 @@ mod engine;
 mod entry;
 mod env;
 mod error;
+mod events;
+mod eviction;
 mod handler;
 mod key;
 mod metadata;
+mod metric;
 mod names;
 mod options;
 mod registry;
 mod stage;
 mod stats;
+#[cfg(feature = "strict")]
+#[doc(hidden)]
+pub mod strict;
 pub mod trailer;
 mod validity;
 mod value;
@@ -41,11 +47,17 @@ pub use engine::{
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, ExpireReason, MissReason};
+pub use eviction::{
+    EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
+    Size, Ttl,
+};
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, EntryAccess, Evicted, EvictionOrder, EvictionReason, Expiry,
-    GARBAGE_DELAY, Limits, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged,
+    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionReason,
+    Evictions, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob,
+    ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};

@@ -162,6 +162,7 @@ impl Validity {
 }
 
 /// The kind of an entry's [`Validity`].
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ValidityMode {
     /// Valid until removed.

@@ -21,10 +21,6 @@
 
 #[cfg(feature = "arrow")]
 mod arrow_ipc;
-#[cfg(any(feature = "bincode", feature = "postcard"))]
-mod compact;
-#[cfg(feature = "json")]
-mod json;
 #[cfg(feature = "npy")]
 mod npy;
 #[cfg(feature = "arrow")]
@@ -46,17 +42,17 @@ mod whole;
 
 #[cfg(feature = "arrow")]
 pub use self::arrow_ipc::ArrowIpcHandler;
-#[cfg(feature = "bincode")]
-pub use self::compact::BincodeHandler;
-#[cfg(feature = "postcard")]
-pub use self::compact::PostcardHandler;
-#[cfg(feature = "json")]
-pub use self::json::JsonHandler;
 #[cfg(feature = "npy")]
 pub use self::npy::{Npy, NpyElement, NpyHandler, ViaNpy};
 #[cfg(feature = "arrow")]
 pub use self::parquet::ParquetHandler;
 #[cfg(feature = "serde-formats")]
 pub use self::plain::{BytesHandler, MsgpackHandler, TextHandler};
+#[cfg(feature = "bincode")]
+pub use self::strict::BincodeHandler;
+#[cfg(feature = "json")]
+pub use self::strict::JsonHandler;
+#[cfg(feature = "postcard")]
+pub use self::strict::PostcardHandler;
 #[cfg(feature = "arrow")]
 pub use self::table::ViaArrow;

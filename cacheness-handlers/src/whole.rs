@@ -1,10 +1,10 @@
 //! What formats share that are written and read in one piece.
 
-#[cfg(any(feature = "serde-formats", feature = "bincode", feature = "postcard"))]
+#[cfg(any(feature = "serde-formats", feature = "json", feature = "bincode", feature = "postcard"))]
 use cacheness_core::BlobWriter;
 use cacheness_core::{Error, ErrorKind, ReadOptions, Result, TypeTarget};
 
-#[cfg(any(feature = "serde-formats", feature = "bincode", feature = "postcard"))]
+#[cfg(any(feature = "serde-formats", feature = "json", feature = "bincode", feature = "postcard"))]
 pub(crate) fn write_all(writer: &mut dyn BlobWriter, bytes: &[u8]) -> Result<()> {
     writer.write_all(bytes).map_err(|error| Error::io(error, "writing the value"))
 }

@@ -12,6 +12,7 @@ use cacheness_core::{
 use cacheness_metadata::kv::{KvMetadata, KvStore, WriteBatch};
 use cacheness_metadata::memory::MemoryMetadataFactory;
 
+// shows: rows 47, 51, 68
 cacheness_testkit::metadata_suite!(memory, MemoryMetadataFactory::new(), ConfigOptions::new());
 cacheness_testkit::metadata_suite!(kv, SharedRowsFactory::default(), ConfigOptions::new());
 

@@ -25,6 +25,7 @@ fn an_existing_cache_is_not_created() {
     open_in(&path, "mode = 'existing'").unwrap();
 }
 
+// shows: row 79
 #[test]
 fn the_ttls_of_the_cache_and_of_namespaces_hold() {
     let clock = TestClock::new();
@@ -79,7 +80,7 @@ fn a_value_of_another_type_is_an_error_where_that_is_asked_for() {
 
 #[test]
 fn limits_hold() {
-    let cache = open("[limits]\nmax_entries = 2\norder = 'fifo'\n");
+    let cache = open("[limits]\nmax_entries = 2\npolicy = 'fifo'\n");
     for key in ["a", "b", "c"] {
         cache.put(key, &1).unwrap();
         cache.get::<i32, _>("a").unwrap();
@@ -88,6 +89,20 @@ fn limits_hold() {
     let cache = open("[limits]\nmax_bytes = '1 KiB'\n");
     let error = cache.put("k", &vec![1_u8; 2000]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+}
+
+#[test]
+fn limits_of_namespaces_hold() {
+    let cache = open("[namespaces.few]\nmax_entries = 2\n[namespaces.small]\nmax_bytes = '1 KiB'\n");
+    let few = cache.namespace("few").unwrap();
+    for key in ["a", "b", "c"] {
+        cache.put(key, &1).unwrap();
+        few.put(key, &1).unwrap();
+    }
+    assert_eq!((cache.stats().unwrap().entries, few.stats().unwrap().entries), (3, 2));
+    let error = cache.namespace("small").unwrap().put("k", &vec![1_u8; 2000]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    cache.put("k", &vec![1_u8; 2000]).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod parts;
 mod printing;
 mod reading;
 mod reference;
+mod warnings;
 
 use std::path::Path;
 

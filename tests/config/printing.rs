@@ -11,8 +11,8 @@ fn what_is_printed_gives_the_same_configuration_when_it_is_read() {
         "",
         "folder = '/tmp/x'\n",
         "folder = '/tmp/x'\nmode = 'existing'\nttl = '1h 30m'\ncompression = 'zstd'\ncompression_level = 9\n\
-         [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\norder = 'lfu'\n[metadata]\nreaders = 2\n\
-         busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\n",
+         [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\npolicy = 'lfu'\n[metadata]\nreaders = 2\n\
+         busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\nmax_bytes = '3 MiB'\n",
         "inline_limit = 1000\n[metadata]\nbackend = 'sqlite_memory'\ncache_size = 65536\n",
     ] {
         let printed = toml(text).unwrap().to_toml().unwrap();
@@ -39,9 +39,9 @@ mmap = true
 unknown_options = \"error\"
 
 [limits]
-max_entries = \"unlimited\"
-max_bytes = \"10 GiB\"
-order = \"lru\"
+# max_entries: what the cache has; unlimited in a new one
+# max_bytes: what the cache has; in a new one 10 GiB in a folder, otherwise unlimited
+# policy: what the cache has; `lru` in a new one
 
 [metadata]
 backend = \"sqlite\"
@@ -101,7 +101,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "access_interval" => "3s",
             "mmap" => "false",
             "unknown_options" => "warn",
-            "limits.order" => "size",
+            "limits.policy" => "size",
             "folder" => "/tmp/somewhere",
             "metadata.backend" | "blobs.backend" => "server",
             name => spec.example.unwrap_or_else(|| panic!("`{name}` needs a value here")),
@@ -133,5 +133,32 @@ fn every_default_and_example_is_a_value_that_its_option_takes() {
             assert!(takes, "`{}` does not take {text}", spec.name);
         }
         assert!(!spec.help.is_empty());
+    }
+}
+
+#[test]
+fn what_a_program_gives_as_a_secret_is_hidden_in_any_option() {
+    let server = |name: &str, value: Secret| {
+        let options = ConfigOptions::new().with("connection_url", "x").with(name, value);
+        CacheBuilder::new(registry()).metadata_with("server", options)
+    };
+    let printed = server("user", Secret::new("hunter2")).to_toml().unwrap();
+    assert!(printed.contains("# user: (hidden), set by the program\n"), "{printed}");
+    let error = server("port", Secret::new("hunter2")).check().unwrap_err().to_string();
+    assert!(error.contains("`metadata.port` takes a whole number") && !error.contains("hunter2"), "{error}");
+    assert!(!format!("{:?}", ConfigValue::from(Secret::new("hunter2"))).contains("hunter2"));
+}
+
+#[test]
+fn a_password_without_its_quotes_is_not_shown() {
+    for text in ["password = 12345678901234567890123", "user = 12345678901234567890123"] {
+        let text = format!("[metadata]\nbackend = 'server'\nconnection_url = 'x'\n{text}\n");
+        let config = Config::from_toml(&text, &Variables::none()).unwrap();
+        let error = CacheBuilder::new(registry()).config(config).unwrap().check().unwrap_err().to_string();
+        assert!(
+            error.contains("line 4") && error.contains("write it in quotes") || error.contains("(hidden)"),
+            "{error}"
+        );
+        assert!(!error.contains("1234567890"), "{error}");
     }
 }

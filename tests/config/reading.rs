@@ -68,6 +68,34 @@ fn variables_are_filled_into_texts() {
 }
 
 #[test]
+fn a_text_that_a_variable_replaces_needs_no_variables() {
+    let text = "folder = '${NOT_SET}/cache'\n[metadata]\nbackend = '${NOT_SET_EITHER}'\n";
+    let variables = [("CACHENESS_FOLDER", "/here"), ("CACHENESS_METADATA__BACKEND", "memory")];
+    let printed = with_variables(text, &variables).unwrap().to_toml().unwrap();
+    assert!(printed.contains("folder = \"/here\"\n") && printed.contains("backend = \"memory\"\n"));
+    let error = with_variables(text, &variables[..1]).unwrap_err();
+    assert!(error.to_string().contains("NOT_SET_EITHER, which is not set"), "{error}");
+}
+
+#[test]
+fn a_level_of_compression_stays_where_only_the_compression_is_named_again() {
+    let level = |builder: CacheBuilder| {
+        let printed = builder.to_toml().unwrap();
+        printed.lines().find(|line| line.starts_with("compression_level")).unwrap_or_default().to_owned()
+    };
+    let again = |builder: CacheBuilder, text: &str| {
+        builder.config(Config::from_toml(text, &Variables::none()).unwrap()).unwrap()
+    };
+    let nine = toml("compression = 'zstd'\ncompression_level = 9").unwrap();
+    assert_eq!(level(again(nine.clone(), "compression = 'zstd'")), "compression_level = 9");
+    assert_eq!(level(again(nine.clone(), "compression_level = 4")), "compression_level = 4");
+    assert_eq!(
+        level(again(again(nine, "compression = 'lz4'"), "compression = 'zstd'")),
+        "compression_level = 3"
+    );
+}
+
+#[test]
 fn relative_paths_in_a_file_count_from_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("cache.toml");
@@ -147,5 +175,5 @@ fn no_text_makes_the_readers_panic() {
     let deep = "{\"a\":".repeat(10_000);
     assert!(Config::from_json(&deep, &variables).is_err());
     let deep = format!("{}{}", "{\"a\":".repeat(100), "}".repeat(100));
-    assert!(Config::from_json(&deep, &variables).is_err());
+    assert!(json(&deep).is_err());
 }

@@ -63,7 +63,7 @@ fn backends(title: &str, name: &str, parts: &[PartInfo]) -> String {
 fn generated() -> String {
     let registry = Registry::builtin();
     let mut text = String::from(
-        "\n## The cache\n\nA dot stands for a table: `limits.order` is `order` in `[limits]`.\n\n",
+        "\n## The cache\n\nA dot stands for a table: `limits.policy` is `policy` in `[limits]`.\n\n",
     );
     text.push_str(&table(CACHE_OPTIONS));
     text.push_str("\n## One namespace: `[namespaces.NAME]`\n\n");

@@ -1,5 +1,6 @@
 //! The workloads. A new one is a file here and a line in [`ALL`].
 
+mod formats;
 mod get_small;
 mod million;
 mod put_small;
@@ -25,7 +26,8 @@ pub(crate) struct Workload {
 }
 
 /// All workloads, in the order in which they run.
-pub(crate) const ALL: &[Workload] = &[get_small::WORKLOAD, put_small::WORKLOAD, million::WORKLOAD];
+pub(crate) const ALL: &[Workload] =
+    &[get_small::WORKLOAD, put_small::WORKLOAD, million::WORKLOAD, formats::WORKLOAD];
 
 /// Opens a cache as a user would who sets nothing: SQLite and files, 10 GiB at most, the least recently used go.
 fn open(path: &Path) -> cacheness::Result<Cache> {

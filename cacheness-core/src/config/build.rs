@@ -54,7 +54,24 @@ impl CacheBuilder {
     }
 
     pub(crate) fn parts(&self) -> Result<Parts> {
+        self.check_limits()?;
         Ok((self.metadata_part()?, self.blob_part()?))
+    }
+
+    fn check_limits(&self) -> Result<()> {
+        if let Some(name) = &self.limits.policy {
+            let known = self.registry.eviction_policy(name);
+            known.map_err(|error| located(error, &self.policy_origin, "limits.policy"))?;
+        }
+        if let Some((namespace, _)) = self.namespace_limits.iter().find(|(_, limits)| limits.policy.is_some())
+        {
+            let message = format!(
+                "the limits of the namespace `{namespace}` name an eviction policy, but a cache has one for all its \
+                 namespaces; name it in the limits of the cache"
+            );
+            return Err(invalid(&ConfigOrigin::Program, message));
+        }
+        Ok(())
     }
 
     fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {

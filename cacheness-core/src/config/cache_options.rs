@@ -1,5 +1,7 @@
 //! The options of the cache itself, and what a builder says of each.
 
+use std::time::Duration;
+
 use super::build::Chosen;
 use super::spec::{OptionKind, OptionSpec};
 use super::units::format_size;
@@ -7,6 +9,7 @@ use super::value::ConfigValue;
 use crate::builder::CacheBuilder;
 use crate::engine::OnReadError;
 use crate::error::{Error, Result};
+use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
 
@@ -97,21 +100,25 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "limits.max_entries",
         OptionKind::Int { min: 0, max: i64::MAX },
-        Some(UNLIMITED),
+        None,
         "The most entries.",
     )
     .or_word(UNLIMITED)
+    .otherwise("what the cache has; unlimited in a new one")
     .example("100000"),
     OptionSpec::new("limits.max_bytes", OptionKind::ANY_SIZE, None, "The most bytes of stored values.")
         .or_word(UNLIMITED)
-        .otherwise("10 GiB in a folder, otherwise unlimited")
+        .otherwise("what the cache has; in a new one 10 GiB in a folder, otherwise unlimited")
         .example("2 GiB"),
     OptionSpec::new(
-        "limits.order",
-        OptionKind::Choice(&["lru", "lfu", "fifo", "ttl", "size"]),
-        Some("lru"),
-        "Who is evicted first when a limit is reached.",
-    ),
+        "limits.policy",
+        OptionKind::Text,
+        None,
+        "Who is evicted first when a limit is reached: `lru`, `lfu`, `fifo`, `ttl`, `size`, `none`, or a policy that the \
+         program registers.",
+    )
+    .otherwise("what the cache has; `lru` in a new one")
+    .example("lfu"),
     OptionSpec::new("metadata.backend", OptionKind::Text, None, "Where entries live.")
         .otherwise("`sqlite` in a folder, otherwise `memory`")
         .example("sqlite"),
@@ -121,15 +128,35 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
-pub const NAMESPACE_OPTIONS: &[OptionSpec] = &[OptionSpec::new(
-    "ttl",
-    OptionKind::ANY_DURATION,
-    None,
-    "The time after which values of this namespace expire that are put without a TTL of their own.",
-)
-.or_word(NEVER)
-.otherwise("the cache's `ttl`")
-.example("10m")];
+pub const NAMESPACE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "ttl",
+        OptionKind::ANY_DURATION,
+        None,
+        "The time after which values of this namespace expire that are put without a TTL of their own.",
+    )
+    .or_word(NEVER)
+    .otherwise("the cache's `ttl`")
+    .example("10m"),
+    OptionSpec::new(
+        "max_entries",
+        OptionKind::Int { min: 0, max: i64::MAX },
+        None,
+        "The most entries of this namespace.",
+    )
+    .or_word(UNLIMITED)
+    .otherwise("what the namespace has; unlimited in a new one")
+    .example("1000"),
+    OptionSpec::new(
+        "max_bytes",
+        OptionKind::ANY_SIZE,
+        None,
+        "The most bytes of stored values of this namespace.",
+    )
+    .or_word(UNLIMITED)
+    .otherwise("what the namespace has; unlimited in a new one")
+    .example("64 MiB"),
+];
 
 const NEVER: &str = "never";
 const UNLIMITED: &str = "unlimited";
@@ -160,7 +187,7 @@ impl UnknownOptions {
 
 /// A setting as a value of the configuration; `None` for one that has no value.
 pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
-    let (settings, limits) = (&builder.settings, builder.resolved_limits());
+    let (settings, limits) = (&builder.settings, &builder.limits);
     let on_error = |policy| match policy {
         OnReadError::Miss => "miss",
         OnReadError::Error => "error",
@@ -198,13 +225,11 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
             UnknownOptions::Error => "error".into(),
             UnknownOptions::Warn => "warn".into(),
         },
-        "limits.max_entries" => match limits.max_entries {
-            // More than a whole number of a configuration holds is as good as no limit.
-            Some(most) => i64::try_from(most).map_or_else(|_| UNLIMITED.into(), Into::into),
-            None => UNLIMITED.into(),
-        },
-        "limits.max_bytes" => limits.max_bytes.map_or_else(|| UNLIMITED.to_owned(), format_size).into(),
-        "limits.order" => limits.order.name().into(),
+        "limits.max_entries" => entries_value(limits.max_entries?),
+        "limits.max_bytes" => bytes_value(limits.max_bytes?),
+        "limits.policy" => {
+            ConfigValue { origin: builder.policy_origin.clone(), ..limits.policy.as_deref()?.into() }
+        }
         "metadata.backend" => chosen(builder, &builder.metadata, "sqlite"),
         "blobs.backend" => chosen(builder, &builder.blobs, "filesystem"),
         _ => return None,
@@ -212,9 +237,32 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
     Some(value)
 }
 
-/// A TTL as a value of the configuration.
-pub(super) fn ttl_value(ttl: Option<std::time::Duration>) -> ConfigValue {
+/// A setting of a namespace as a value of the configuration; `None` for one that it has not.
+pub(super) fn get_of_namespace(
+    builder: &CacheBuilder,
+    namespace: &Namespace,
+    name: &str,
+) -> Option<ConfigValue> {
+    let limits = || builder.namespace_limits.get(namespace);
+    match name {
+        "ttl" => builder.settings.namespace_ttls.get(namespace).map(|ttl| ttl_value(*ttl)),
+        "max_entries" => limits()?.max_entries.map(entries_value),
+        "max_bytes" => limits()?.max_bytes.map(bytes_value),
+        _ => None,
+    }
+}
+
+fn ttl_value(ttl: Option<Duration>) -> ConfigValue {
     ttl.map_or_else(|| NEVER.into(), Into::into)
+}
+
+fn entries_value(most: Option<u64>) -> ConfigValue {
+    // More than a whole number of a configuration holds is as good as no limit.
+    most.and_then(|most| i64::try_from(most).ok()).map_or_else(|| UNLIMITED.into(), Into::into)
+}
+
+fn bytes_value(most: Option<u64>) -> ConfigValue {
+    most.map_or_else(|| UNLIMITED.to_owned(), format_size).into()
 }
 
 fn chosen(builder: &CacheBuilder, chosen: &Chosen, in_folder: &str) -> ConfigValue {

@@ -54,7 +54,8 @@ impl ConfigOptions {
         self.complete(&owner, "", specs, &ConfigOrigin::Program)
     }
 
-    /// The options, and the defaults of those that are not given, where they have one.
+    /// The options, and the defaults of those that are not given, where they have one. Paths in the cache's folder stay
+    /// out: [`OpenContext::path`](crate::OpenContext::path) makes them.
     ///
     /// The engine has done this before it opens a backend; a factory that is also opened without the engine, in tests,
     /// calls it once more.
@@ -195,10 +196,20 @@ fn unknown_option(owner: &str, path: &str, name: &str, origin: &ConfigOrigin, sp
         _ => Vec::new(),
     };
     let hint = match elsewhere.as_slice() {
-        [] => nearest(name, &known),
+        [] => match nearest(name, &known) {
+            none if none.is_empty() && is_backend(name, path) => "; did you mean `backend`?".to_owned(),
+            hint => hint,
+        },
         elsewhere => format!("; did you mean {}?", list(elsewhere)),
     };
     invalid(origin, format!("there is no option `{path}`; {owner} takes {takes}{hint}"))
+}
+
+/// True for what looks like `backend` in a backend's table. It is none of the options of a backend, so that those who
+/// misspell it would only read which options another backend takes.
+fn is_backend(name: &str, path: &str) -> bool {
+    (path.starts_with("metadata.") || path.starts_with("blobs."))
+        && (["driver", "kind", "name", "type"].contains(&name) || !nearest(name, &["backend"]).is_empty())
 }
 
 /// True where a dotted path ends with the name.

@@ -1,6 +1,8 @@
 //! A configuration as TOML, with every default filled in.
 
-use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, ttl_value};
+use std::collections::BTreeSet;
+
+use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, get_of_namespace};
 use super::options::ConfigOptions;
 use super::spec::{OptionKind, OptionSpec};
 use super::value::{ConfigOrigin, ConfigValue, Scalar, quoted};
@@ -47,10 +49,11 @@ impl CacheBuilder {
                 _ => {}
             }
         }
-        for (namespace, ttl) in &self.settings.namespace_ttls {
+        let namespaces = self.settings.namespace_ttls.keys().chain(self.namespace_limits.keys());
+        for namespace in namespaces.collect::<BTreeSet<_>>() {
             toml.push_str(&format!("\n[namespaces.{}]\n", quoted(namespace.as_str())));
             for spec in NAMESPACE_OPTIONS {
-                line(&mut toml, spec.name, spec, Some(&ttl_value(*ttl)));
+                line(&mut toml, spec.name, spec, get_of_namespace(self, namespace, spec.name).as_ref());
             }
         }
         Ok(toml)
@@ -59,7 +62,8 @@ impl CacheBuilder {
     /// Adds the options of a backend. Paths become absolute, because the text may be put into a file anywhere.
     fn print(&self, toml: &mut String, specs: &[OptionSpec], options: &ConfigOptions) {
         for spec in specs {
-            let path = options.path(spec.name).filter(|_| spec.kind == OptionKind::Path && !spec.secret);
+            let secret = spec.secret || options.get(spec.name).is_some_and(|value| value.secret);
+            let path = options.path(spec.name).filter(|_| spec.kind == OptionKind::Path && !secret);
             let absolute = path.and_then(|path| {
                 let path = self.folder.as_deref().map_or(path.clone(), |folder| folder.join(path));
                 std::path::absolute(path).ok()?.to_str().map(ConfigValue::from)
@@ -89,15 +93,16 @@ fn is_one_variable(template: &str) -> bool {
 
 /// The value as it is written into a file; `None` where that would give a secret away.
 fn written(spec: &OptionSpec, value: &ConfigValue) -> Option<String> {
+    let secret = spec.secret || value.secret;
     if let Some(template) = &value.template
         && spec.kind != OptionKind::Path
-        && (!spec.secret || is_one_variable(template))
+        && (!secret || is_one_variable(template))
     {
         return Some(quoted(template));
     }
     match (&value.scalar, &value.origin) {
-        (_, ConfigOrigin::Variable(name)) if spec.secret => Some(quoted(&format!("${{{name}}}"))),
-        _ if spec.secret => None,
+        (_, ConfigOrigin::Variable(name)) if secret => Some(quoted(&format!("${{{name}}}"))),
+        _ if secret => None,
         (Scalar::Text(text), _) => match spec.value(text).scalar {
             Scalar::Text(text) => Some(quoted(&text.replace("${", "$${"))),
             // A variable's text becomes the number that it stands for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::spelling::{list, nearest};
 use super::units::{format_duration, format_size};
-use super::value::{ConfigOrigin, ConfigValue, Scalar};
+use super::value::{ConfigOrigin, ConfigValue, Odd, Scalar};
 
 /// An option that a factory, or the cache itself, takes.
 ///
@@ -147,7 +147,18 @@ impl OptionSpec {
         if self.word.is_some() && value.as_text().map(str::trim) == self.word || self.kind.holds(value) {
             return None;
         }
-        let given = match (&value.template, self.secret) {
+        match value.scalar {
+            Scalar::Odd(odd @ (Odd::List | Odd::Date)) => {
+                let instead = if odd == Odd::List { "give one value" } else { "for a text, write quotes" };
+                return Some(format!("`{path}` is {odd}, and no option takes one; {instead}"));
+            }
+            Scalar::Odd(Odd::Null) => {
+                let message = "is null, and no option takes it; leave the option out instead";
+                return Some(format!("`{path}` {message}"));
+            }
+            _ => {}
+        }
+        let given = match (&value.template, self.secret || value.secret) {
             (_, true) => "something else (hidden)".to_owned(),
             (Some(template), false) => {
                 format!("{}, which is {},", super::value::quoted(template), value.to_toml())
@@ -161,14 +172,16 @@ impl OptionSpec {
     /// What was probably meant.
     fn hint(&self, value: &ConfigValue) -> String {
         match (self.kind, &value.scalar) {
-            (_, _) if self.secret => String::new(),
+            (_, _) if self.secret || value.secret => String::new(),
             (OptionKind::Duration { .. }, Scalar::Int(number)) if *number >= 0 => {
                 format!("; add a unit, \"{number}s\" for seconds")
             }
             (OptionKind::Duration { .. }, Scalar::Text(number)) if number.trim().parse::<u64>().is_ok() => {
                 format!("; add a unit, \"{}s\" for seconds", number.trim())
             }
-            (OptionKind::Text | OptionKind::Path, Scalar::Text(_)) => String::new(),
+            (OptionKind::Text | OptionKind::Path, Scalar::Text(_)) | (_, Scalar::Odd(Odd::Table)) => {
+                String::new()
+            }
             (OptionKind::Text | OptionKind::Path, _) if value.origin != ConfigOrigin::Program => {
                 "; write it in quotes".to_owned()
             }

@@ -21,6 +21,8 @@ pub struct ConfigValue {
     pub(super) origin: ConfigOrigin,
     /// A text as it was written, where `${…}` in it was filled in.
     pub(super) template: Option<String>,
+    /// True for a [`Secret`], which is hidden also where the option is not known to be one.
+    pub(super) secret: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -29,6 +31,33 @@ pub(super) enum Scalar {
     Int(i64),
     Float(f64),
     Text(String),
+    #[cfg_attr(not(feature = "config"), expect(dead_code, reason = "only files hold such"))]
+    Odd(Odd),
+}
+
+/// What stands in the place of a value and is none that any option takes. It is kept until it is known whose it is:
+/// an option that nobody knows may be left out, whatever it holds.
+#[cfg_attr(not(feature = "config"), expect(dead_code, reason = "only files hold such"))]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Odd {
+    List,
+    Table,
+    Null,
+    Date,
+    /// Its digits are not kept, because they may be a password without its quotes.
+    TooLargeNumber,
+}
+
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "a list",
+            Self::Table => "a table",
+            Self::Null => "null",
+            Self::Date => "a date",
+            Self::TooLargeNumber => "a number that is too large",
+        })
+    }
 }
 
 /// Where a value came from.
@@ -62,7 +91,7 @@ impl fmt::Display for ConfigOrigin {
 
 impl ConfigValue {
     pub(super) fn new(scalar: Scalar, origin: ConfigOrigin) -> Self {
-        Self { scalar, origin, template: None }
+        Self { scalar, origin, template: None, secret: false }
     }
 
     /// Where it came from.
@@ -77,7 +106,7 @@ impl ConfigValue {
         match &self.scalar {
             Scalar::Bool(value) => Some(*value),
             Scalar::Text(text) => text.trim().parse().ok(),
-            Scalar::Int(_) | Scalar::Float(_) => None,
+            Scalar::Int(_) | Scalar::Float(_) | Scalar::Odd(_) => None,
         }
     }
 
@@ -87,7 +116,7 @@ impl ConfigValue {
         match &self.scalar {
             Scalar::Int(value) => Some(*value),
             Scalar::Text(text) => text.trim().parse().ok(),
-            Scalar::Bool(_) | Scalar::Float(_) => None,
+            Scalar::Bool(_) | Scalar::Float(_) | Scalar::Odd(_) => None,
         }
     }
 
@@ -97,7 +126,7 @@ impl ConfigValue {
         match &self.scalar {
             Scalar::Int(value) => u64::try_from(*value).ok(),
             Scalar::Text(text) => units::parse_size(text),
-            Scalar::Bool(_) | Scalar::Float(_) => None,
+            Scalar::Bool(_) | Scalar::Float(_) | Scalar::Odd(_) => None,
         }
     }
 
@@ -112,7 +141,7 @@ impl ConfigValue {
     pub fn as_text(&self) -> Option<&str> {
         match &self.scalar {
             Scalar::Text(text) => Some(text),
-            Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) => None,
+            Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) | Scalar::Odd(_) => None,
         }
     }
 
@@ -141,6 +170,7 @@ impl ConfigValue {
             // `{:?}` keeps the decimal point, without which it would be read back as a whole number.
             Scalar::Float(value) => format!("{value:?}"),
             Scalar::Text(text) => quoted(text),
+            Scalar::Odd(odd) => odd.to_string(),
         }
     }
 }
@@ -172,10 +202,12 @@ impl PartialEq for ConfigValue {
 impl fmt::Debug for ConfigValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scalar {
+            _ if self.secret => f.write_str("(hidden)")?,
             Scalar::Bool(value) => write!(f, "{value}")?,
             Scalar::Int(value) => write!(f, "{value}")?,
             Scalar::Float(value) => write!(f, "{value}")?,
             Scalar::Text(_) => f.write_str("text")?,
+            Scalar::Odd(odd) => write!(f, "{odd}")?,
         }
         write!(f, " ({})", self.origin)
     }
@@ -218,7 +250,8 @@ impl From<Duration> for ConfigValue {
 }
 
 impl From<Secret> for ConfigValue {
+    /// The value stays hidden in messages and printed configurations, also of an option that is not a secret.
     fn from(value: Secret) -> Self {
-        value.expose().into()
+        Self { secret: true, ..value.expose().into() }
     }
 }

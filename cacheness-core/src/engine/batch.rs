@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::counting::Tenant;
 use crate::error::Result;
+use crate::events::MissReason;
 use crate::key::Key;
 use crate::options::ReadOptions;
 use crate::value::{BoxedValue, TypeTarget};
@@ -24,8 +25,9 @@ impl Engine {
             Ok(entries) => entries,
             Err(error) => {
                 // A backend that fails is a miss for each key, or an error for all.
-                self.settle::<()>(tenant, "", Err(error))?;
-                keys.iter().for_each(|_| self.count_miss(tenant));
+                let reason = self.settle::<()>(tenant, "", Err(error))?.err();
+                keys.iter()
+                    .for_each(|key| self.miss(tenant, key, reason.unwrap_or(MissReason::BackendError)));
                 return Ok(keys.iter().map(|_| None).collect());
             }
         };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metric::Meters;
 use crate::names::Namespace;
 use crate::stats::Counters;
 
@@ -12,6 +13,7 @@ use crate::stats::Counters;
 pub(crate) struct Tenant {
     pub(crate) namespace: Namespace,
     pub(crate) counts: Counts,
+    pub(crate) meters: Meters,
 }
 
 /// Events since the last flush. Each is one relaxed addition, so that a hit takes no lock.
@@ -69,7 +71,11 @@ impl Tenants {
         if let Some(tenant) = tenants.get(namespace) {
             return tenant.clone();
         }
-        let tenant = Arc::new(Tenant { namespace: namespace.clone(), counts: Counts::default() });
+        let tenant = Arc::new(Tenant {
+            namespace: namespace.clone(),
+            counts: Counts::default(),
+            meters: Meters::of(namespace),
+        });
         tenants.insert(namespace.clone(), tenant.clone());
         tenant
     }

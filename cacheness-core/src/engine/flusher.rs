@@ -73,7 +73,8 @@ impl Signal {
             self.dirty.store(false, Ordering::Release);
             let flushed = engine.block_on(engine.flush(false));
             if let Err(error) = &flushed {
-                tracing::warn!(%error, "statistics could not be written down; they are kept for the next time");
+                // They are kept for the next time.
+                engine.failed(None, None, "record_accesses", error);
             }
             pending = flushed.is_err() || engine.has_pending_accesses();
         }

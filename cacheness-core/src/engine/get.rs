@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::counting::{Tenant, add};
+use super::counting::Tenant;
+use super::observe::Lookup;
 use super::put::call;
 use super::reader::{LocalReader, RemoteReader};
 use super::{Engine, EntryState};
 use crate::blob::Blob;
 use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::MissReason;
 use crate::handler::{Access, BlobReader, CacheHandler};
 use crate::key::Key;
 use crate::metadata::{Change, Condition};
+use crate::metric::Started;
 use crate::names::BlobId;
 use crate::options::ReadOptions;
 use crate::stage::{Checksums, decompress};
@@ -56,8 +59,11 @@ impl Engine {
     ) -> Result<Option<BoxedValue>> {
         self.check_open()?;
         Key::check(key).map_err(|error| error.with_operation("get"))?;
+        let started = Started::now();
         let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
-        self.serve(tenant, key, looked_up, target, options).await
+        let served = self.serve(tenant, key, looked_up, target, options).await;
+        tenant.meters.got(started);
+        served
     }
 
     /// Serves an entry that was looked up, and counts the lookup.
@@ -70,14 +76,16 @@ impl Engine {
         options: &ReadOptions,
     ) -> Result<Option<BoxedValue>> {
         let found = self.find(tenant, key, looked_up, target, options).await;
-        let found = self.settle(tenant, key, found)?;
-        let Some((entry, value, taken)) = found else {
-            self.count_miss(tenant);
-            return Ok(None);
-        };
-        add(&tenant.counts.bytes_out, taken);
-        self.count_hit(tenant, &entry);
-        Ok(Some(value))
+        match self.settle(tenant, key, found)? {
+            Ok((entry, value, taken)) => {
+                self.hit(tenant, &entry, taken);
+                Ok(Some(value))
+            }
+            Err(reason) => {
+                self.miss(tenant, key, reason);
+                Ok(None)
+            }
+        }
     }
 
     /// Looks a value up without a trace in the statistics.
@@ -92,56 +100,7 @@ impl Engine {
         Key::check(key).map_err(|error| error.with_operation("peek"))?;
         let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
         let found = self.find(tenant, key, looked_up, target, options).await;
-        Ok(self.settle(tenant, key, found)?.map(|(_, value, _)| value))
-    }
-
-    pub(super) fn count_miss(&self, tenant: &Tenant) {
-        add(&tenant.counts.misses, 1);
-        self.flusher.mark();
-    }
-
-    pub(super) fn count_hit(&self, tenant: &Tenant, entry: &Entry) {
-        add(&tenant.counts.hits, 1);
-        let now = self.env.now();
-        let (namespace, key) = (&entry.namespace, entry.key.as_str());
-        // Where the log is full, the use is not noted; a get never writes.
-        self.accesses.record(namespace, key, entry.version, entry.accessed_at, now);
-        self.flusher.mark();
-    }
-
-    /// Decides what a failed lookup is: an error of the caller's, or a miss.
-    pub(super) fn settle<T>(
-        &self,
-        tenant: &Tenant,
-        key: &str,
-        found: Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let error = match found {
-            Ok(found) => return Ok(found),
-            Err(error) => error.with_operation("get").with_context("key", key),
-        };
-        add(&tenant.counts.errors, 1);
-        self.flusher.mark();
-        let policy = match error.kind() {
-            ErrorKind::Decode | ErrorKind::HandlerPanicked => self.settings.on_decode_error,
-            // Damage is a miss that has been repaired.
-            ErrorKind::Corrupted => OnReadError::Miss,
-            ErrorKind::Io
-            | ErrorKind::Unavailable
-            | ErrorKind::Timeout
-            | ErrorKind::StorageFull
-            | ErrorKind::PermissionDenied
-            | ErrorKind::NotFound => self.settings.on_read_error,
-            // The caller asked for something that cannot be.
-            _ => OnReadError::Error,
-        };
-        match policy {
-            OnReadError::Error => Err(error),
-            OnReadError::Miss => {
-                tracing::warn!(namespace = %tenant.namespace, %error, "a value could not be read: a miss");
-                Ok(None)
-            }
-        }
+        Ok(self.settle(tenant, key, found)?.ok().map(|(_, value, _)| value))
     }
 
     /// The entry, the value, and how many bytes were read for it.
@@ -152,12 +111,15 @@ impl Engine {
         looked_up: Result<Option<Entry>>,
         target: TypeTarget,
         options: &ReadOptions,
-    ) -> Result<Option<(Entry, BoxedValue, u64)>> {
+    ) -> Result<Lookup<(Entry, BoxedValue, u64)>> {
         let mut next = looked_up?;
         loop {
-            let Some(mut entry) = next else { return Ok(None) };
-            if self.state(&entry) != EntryState::Valid || !self.check_tag(&entry, options)? {
-                return Ok(None);
+            let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
+            if let Some(reason) = self.invalid(&entry) {
+                return Ok(Err(reason));
+            }
+            if !self.check_tag(&entry, options)? {
+                return Ok(Err(MissReason::TypeVersion));
             }
             let handler = self.registry.handler(&entry.format.handler)?;
             if !call(handler.as_ref(), || Ok(handler.can_decode(&target)))? {
@@ -173,7 +135,7 @@ impl Engine {
                 continue;
             };
             return match self.decode(handler, &entry, stored, target, options).await {
-                Ok(Some((value, taken))) => Ok(Some((entry, value, taken))),
+                Ok(Some((value, taken))) => Ok(Ok((entry, value, taken))),
                 Ok(None) => {
                     next = self.next_after_missing(tenant, key, &entry).await?;
                     continue;
@@ -196,6 +158,15 @@ impl Engine {
             return EntryState::Valid;
         }
         self.file_checks.state(entry, self.env.now())
+    }
+
+    /// Why an entry may not be served now, where it may not.
+    pub(super) fn invalid(&self, entry: &Entry) -> Option<MissReason> {
+        match self.state(entry) {
+            EntryState::Valid => None,
+            EntryState::Expired => Some(MissReason::Expired),
+            EntryState::SourceChanged(_) | EntryState::SourceMissing(_) => Some(MissReason::SourceChanged),
+        }
     }
 
     /// False where the entry was put as another version of the type, which is a miss.
@@ -386,7 +357,7 @@ impl Engine {
             now: self.env.now(),
         };
         if let Err(error) = self.metadata.apply(vec![change]).await {
-            tracing::warn!(namespace = %entry.namespace, %error, "an entry without its value could not be removed");
+            self.failed(Some(&entry.namespace), Some(entry.key.as_str()), "repair", &error);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Looking at entries without their values, and keeping house: list, touch, remove, purge, statistics.
+//! Looking at entries without their values, and keeping house: touch, remove, purge, statistics.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -8,13 +8,16 @@ use std::time::Duration;
 use super::Engine;
 use super::counting::{Tenant, add};
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::events::ExpireReason;
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Cursor, Evicted, Expiry, Limits, ListQuery};
+use crate::metadata::{Change, Condition, Expiry, ListQuery};
+use crate::metric;
 use crate::names::{Namespace, Timestamp};
 use crate::stats::Stats;
 
 /// An entry, and whether it may be served.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Debug)]
 pub struct EntryInfo {
     /// The entry. Inline bytes may be left out.
@@ -62,68 +65,6 @@ pub enum EntryState {
     SourceMissing(PathBuf),
 }
 
-/// Which entries to list. By default all of the namespace, 1,000 a page.
-#[derive(Clone, Debug, Default)]
-pub struct ListOptions {
-    prefix: String,
-    valid: Option<bool>,
-    limit: Option<usize>,
-    after: Option<Cursor>,
-    all_namespaces: bool,
-}
-
-impl ListOptions {
-    /// All entries of the namespace.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Only keys that begin with this.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Only entries that may be served (`true`) or may not (`false`).
-    #[must_use]
-    pub fn valid(mut self, valid: bool) -> Self {
-        self.valid = Some(valid);
-        self
-    }
-
-    /// At most so many entries on the page, from 1 to 1,000.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// Goes on where the page before ended.
-    #[must_use]
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.after = Some(cursor);
-        self
-    }
-
-    /// The entries of all namespaces, in the order of namespace and key.
-    #[must_use]
-    pub fn all_namespaces(mut self) -> Self {
-        self.all_namespaces = true;
-        self
-    }
-}
-
-/// A part of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct EntryPage {
-    /// The entries, in the order of namespace and key.
-    pub entries: Vec<EntryInfo>,
-    /// Where the next page begins, for [`ListOptions::after`]; `None` at the end.
-    pub next: Option<Cursor>,
-}
-
 /// What a purge has removed.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -141,11 +82,11 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         let entry = self.metadata.get_entry(&tenant.namespace, key).await;
-        Ok(self.count_error(tenant, entry)?.map(|entry| self.inspect(entry)))
+        Ok(self.count_failure(tenant, Some(key), "get_entry", entry)?.map(|entry| self.inspect(entry)))
     }
 
     /// Adds what is known only here: pending uses and the state of source files.
-    fn inspect(&self, mut entry: Entry) -> EntryInfo {
+    pub(super) fn inspect(&self, mut entry: Entry) -> EntryInfo {
         if let Some(pending) = self.accesses.pending(&entry.namespace, entry.key.as_str(), entry.version) {
             entry.hits = entry.hits.saturating_add(pending.hits);
             entry.accessed_at = entry.accessed_at.max(pending.accessed_at);
@@ -176,10 +117,16 @@ impl Engine {
             condition: Condition::Always,
             now,
         };
-        let outcomes = self.count_error(tenant, self.metadata.apply(keys.map(change).collect()).await)?;
-        let removed = outcomes.iter().filter(|outcome| outcome.applied).count() as u64;
-        add(&tenant.counts.removals, removed);
+        let keys: Vec<&str> = keys.collect();
+        let applied = self.metadata.apply(keys.iter().copied().map(change).collect()).await;
+        let outcomes = self.count_failure(tenant, keys.first().copied(), "remove", applied)?;
+        let mut removed = 0;
+        for (key, _) in keys.iter().zip(&outcomes).filter(|(_, outcome)| outcome.applied) {
+            removed += 1;
+            self.removed(tenant, key);
+        }
         self.flusher.mark();
+        self.collect_fresh_garbage().await;
         Ok(removed)
     }
 
@@ -193,7 +140,8 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         loop {
-            let found = self.count_error(tenant, self.metadata.get_entry(&tenant.namespace, key).await)?;
+            let found = self.metadata.get_entry(&tenant.namespace, key).await;
+            let found = self.count_failure(tenant, Some(key), "touch", found)?;
             let Some(entry) = found.filter(|entry| self.state(entry) == EntryState::Valid) else {
                 return Ok(false);
             };
@@ -205,54 +153,12 @@ impl Engine {
                 expiry: expiry(&entry, now),
                 now,
             };
-            let outcomes = self.count_error(tenant, self.metadata.apply(vec![change]).await)?;
+            let applied = self.metadata.apply(vec![change]).await;
+            let outcomes = self.count_failure(tenant, Some(key), "touch", applied)?;
             // Another write came in between: its entry is the one to touch.
             if outcomes.iter().any(|outcome| outcome.applied) {
                 return Ok(true);
             }
-        }
-    }
-
-    pub(crate) async fn list(&self, tenant: &Tenant, options: ListOptions) -> Result<EntryPage> {
-        self.check_open()?;
-        let limit = options.limit.unwrap_or(ListQuery::MAX_PAGE);
-        if !(1..=ListQuery::MAX_PAGE).contains(&limit) {
-            let message = format!("a page has 1 to {} entries; {limit} were asked for", ListQuery::MAX_PAGE);
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        let mut query = ListQuery::new();
-        query.namespace = (!options.all_namespaces).then(|| tenant.namespace.clone());
-        query.prefix = options.prefix;
-        // What has expired is not valid, but what has not may be invalid for another reason.
-        query.expired = options.valid.filter(|&valid| valid).map(|_| (false, self.env.now()));
-        query.after = options.after;
-        // What is filtered here is asked for by whole pages.
-        query.limit = if options.valid.is_some() { ListQuery::MAX_PAGE } else { limit };
-        let mut page = EntryPage::default();
-        loop {
-            let part = self.count_error(tenant, self.metadata.list_entries(&query).await)?;
-            let mut entries = part.entries.into_iter();
-            for entry in entries.by_ref() {
-                let info = self.inspect(entry);
-                if options.valid.is_some_and(|valid| info.is_valid() != valid) {
-                    continue;
-                }
-                page.entries.push(info);
-                if page.entries.len() == limit {
-                    break;
-                }
-            }
-            if page.entries.len() == limit && (entries.len() > 0 || part.next.is_some()) {
-                page.next = page.entries.last().map(|info| Cursor {
-                    namespace: info.namespace.clone(),
-                    key: info.key.as_str().to_owned(),
-                });
-                return Ok(page);
-            }
-            if part.next.is_none() {
-                return Ok(page);
-            }
-            query.after = part.next;
         }
     }
 
@@ -261,6 +167,9 @@ impl Engine {
         let mut report = PurgeReport::default();
         loop {
             let purged = self.metadata.purge(self.env.now(), ListQuery::MAX_PAGE).await?;
+            for (namespace, key) in &purged.expired_keys {
+                self.expired(namespace, key.as_str(), ExpireReason::Ttl);
+            }
             report.expired += purged.expired;
             report.reclaimed += purged.reclaimed;
             if !purged.more {
@@ -269,6 +178,9 @@ impl Engine {
         }
         report.stale = self.purge_stale().await?;
         while self.collect_garbage(ListQuery::MAX_PAGE).await? {}
+        self.collect_fresh_garbage().await;
+        let PurgeReport { expired, stale, reclaimed } = report;
+        tracing::info!(target: super::observe::TARGET, expired, stale, reclaimed, "purged");
         Ok(report)
     }
 
@@ -290,10 +202,11 @@ impl Engine {
             });
             let changes: Vec<Change> = changes.collect();
             if !changes.is_empty() {
-                let namespaces: Vec<Namespace> = changes.iter().filter_map(namespace_of).collect();
-                for (namespace, outcome) in namespaces.iter().zip(self.metadata.apply(changes).await?) {
+                let places: Vec<(Namespace, String)> = changes.iter().filter_map(place_of).collect();
+                for ((namespace, key), outcome) in places.iter().zip(self.metadata.apply(changes).await?) {
                     if outcome.applied {
                         removed += 1;
+                        self.expired(namespace, key, ExpireReason::SourceChanged);
                         let tenant = self.tenants.get(namespace);
                         let expirations: &AtomicU64 = &tenant.counts.expirations;
                         add(expirations, 1);
@@ -310,14 +223,21 @@ impl Engine {
 
     pub(crate) async fn clear(&self, tenant: &Tenant) -> Result<u64> {
         self.check_open()?;
-        self.count_error(tenant, self.metadata.clear(&tenant.namespace).await)
+        let cleared = self.metadata.clear(&tenant.namespace).await;
+        let cleared = self.count_failure(tenant, None, "clear", cleared)?;
+        self.cleared(&tenant.namespace, cleared);
+        Ok(cleared)
     }
 
     /// The statistics of one namespace, or of all, with everything that is pending in this process.
     pub(crate) async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats> {
         self.check_open()?;
         self.flush(false).await?;
-        self.metadata.stats(namespace).await
+        let stats = self.metadata.stats(namespace).await?;
+        if let Some(namespace) = namespace {
+            metric::totals(namespace, &stats);
+        }
+        Ok(stats)
     }
 
     pub(crate) async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
@@ -339,18 +259,17 @@ impl Engine {
         self.check_open()?;
         let guard = self.flushing.lock().await;
         self.flush_guarded(true, &guard).await?;
-        self.metadata.drop_namespace(namespace).await
-    }
-
-    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<Vec<Evicted>> {
-        self.check_open()?;
-        self.metadata.set_limits(limits, self.env.now()).await
+        let dropped = self.metadata.drop_namespace(namespace).await?;
+        if let Some(entries) = dropped {
+            self.cleared(namespace, entries);
+        }
+        Ok(dropped)
     }
 }
 
-fn namespace_of(change: &Change) -> Option<Namespace> {
+fn place_of(change: &Change) -> Option<(Namespace, String)> {
     match change {
-        Change::Remove { namespace, .. } => Some(namespace.clone()),
+        Change::Remove { namespace, key, .. } => Some((namespace.clone(), key.clone())),
         _ => None,
     }
 }

@@ -5,8 +5,12 @@ mod batch;
 mod counting;
 mod file_checks;
 mod flusher;
+mod garbage;
 mod get;
 mod inspect;
+mod limits;
+mod listing;
+mod observe;
 mod put;
 mod raw;
 mod reader;
@@ -23,22 +27,26 @@ use crate::access::{AccessLog, Due};
 use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Delivery, Listeners};
 use crate::metadata::{AccessBatch, MetadataBackend};
-use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
+use crate::names::{BlobId, BlobKey, CacheId, Namespace};
 use crate::registry::Registry;
 use crate::stage::Compression;
 
 pub(crate) use counting::Tenant;
 pub use get::OnReadError;
-pub use inspect::{EntryInfo, EntryPage, EntryState, ListOptions, PurgeReport};
+pub use inspect::{EntryInfo, EntryState, PurgeReport};
+pub use listing::{EntryPage, ListOptions};
+pub(crate) use observe::{finish, observed};
 pub use put::Stored;
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
 
-use counting::{Tenants, add};
+use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
+use garbage::{COLLECTION_BATCH, Garbage};
 
 /// How the engine behaves; see the builder's methods of the same names.
 #[derive(Clone, Debug)]
@@ -53,16 +61,30 @@ pub(crate) struct Settings {
     pub(crate) mmap: bool,
 }
 
+/// The opened backends.
+pub(crate) struct Stores {
+    pub(crate) metadata: Arc<dyn MetadataBackend>,
+    /// The name that the metadata backend is registered under.
+    pub(crate) metadata_name: String,
+    pub(crate) blobs: Arc<dyn BlobBackend>,
+    /// The name that the blob backend is registered under.
+    pub(crate) blob_name: String,
+}
+
 pub(crate) struct Engine {
     registry: Registry,
     env: Env,
     settings: Settings,
     metadata: Arc<dyn MetadataBackend>,
+    metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
+    blob_name: String,
     cache_id: CacheId,
     needs_runtime: bool,
     folder: Option<PathBuf>,
     accesses: Arc<AccessLog>,
+    /// Where somebody listens.
+    events: Option<Arc<Delivery>>,
     tenants: Tenants,
     file_checks: FileChecks,
     /// Blobs that have been verified in full and may be mapped without doing so again.
@@ -72,8 +94,7 @@ pub(crate) struct Engine {
     flushing: tokio::sync::Mutex<()>,
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
-    /// When the next put looks for garbage that is due.
-    next_collection: AtomicI64,
+    garbage: Garbage,
     /// Set when closing begins: from then on nothing new is started.
     closed: AtomicBool,
     /// True once closing has been finished.
@@ -94,6 +115,7 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         if let Err(error) = self.0.block_on(self.0.close()) {
+            let error = error.without_key();
             tracing::warn!(%error, "the cache was dropped, and closing it failed");
         }
     }
@@ -110,12 +132,6 @@ const FLUSH_BATCHES: usize = 4;
 /// writing each of them down would cost far more than an eviction order that is right to within this time.
 const FULL_FLUSH_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often puts look for garbage that is due.
-const COLLECTION_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How many blobs a put deletes at the most.
-const COLLECTION_BATCH: usize = 64;
-
 /// How many blobs are remembered as verified, at 16 bytes each. When there are more, all are verified anew.
 const VERIFIED_BLOBS: usize = 64 * 1024;
 
@@ -124,11 +140,22 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        (metadata, blobs): (Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>),
+        Stores { metadata, metadata_name, blobs, blob_name }: Stores,
         accesses: Arc<AccessLog>,
+        listeners: Listeners,
         folder: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
+        crate::metric::describe();
+        let events = if listeners.is_empty() { None } else { Some(Delivery::start(listeners)?) };
         let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
+        if blobs.capabilities().shared && !metadata.capabilities().shared {
+            tracing::warn!(
+                "the entries are kept on this machine and the blobs where other machines can reach them: no other \
+                 machine sees any of these entries, and when they are lost here, nobody knows the blobs; for a cache \
+                 that machines share, choose a metadata backend that they share"
+            );
+        }
+        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities());
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),
@@ -136,20 +163,30 @@ impl Engine {
             env,
             settings,
             metadata,
+            metadata_name,
             blobs,
+            blob_name,
             needs_runtime,
             folder,
             accesses,
+            events,
             tenants: Tenants::default(),
             verified: Mutex::default(),
             flusher: Flusher::default(),
             flushing: tokio::sync::Mutex::new(()),
             next_full_flush: AtomicI64::new(0),
-            next_collection: AtomicI64::new(0),
+            garbage,
             closed: AtomicBool::new(false),
             finished: tokio::sync::Mutex::new(false),
         });
-        engine.flusher.start(Arc::downgrade(&engine))?;
+        if let Err(error) = engine.flusher.start(Arc::downgrade(&engine)) {
+            if let Some(events) = &engine.events {
+                events.close();
+            }
+            return Err(error);
+        }
+        let folder = engine.folder.as_ref().map(|folder| folder.display().to_string());
+        tracing::info!(target: observe::TARGET, id = %engine.cache_id, folder, "opened");
         Ok(engine)
     }
 
@@ -170,6 +207,14 @@ impl Engine {
         &self.registry
     }
 
+    pub(crate) fn metadata_name(&self) -> &str {
+        &self.metadata_name
+    }
+
+    pub(crate) fn blob_name(&self) -> &str {
+        &self.blob_name
+    }
+
     pub(crate) fn cache_id(&self) -> CacheId {
         self.cache_id
     }
@@ -183,15 +228,6 @@ impl Engine {
             return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
         }
         Ok(())
-    }
-
-    /// Counts a failed operation on its way to the caller.
-    fn count_error<T>(&self, tenant: &Tenant, result: Result<T>) -> Result<T> {
-        if result.is_err() {
-            add(&tenant.counts.errors, 1);
-            self.flusher.mark();
-        }
-        result
     }
 
     /// Writes counters down, and those access times that are due, or all. When it returns, everything that was
@@ -237,36 +273,6 @@ impl Engine {
         !self.accesses.is_empty()
     }
 
-    /// Deletes blobs whose time has come, up to `limit`. True where there may be more.
-    pub(crate) async fn collect_garbage(&self, limit: usize) -> Result<bool> {
-        let due = self.metadata.due_garbage(self.env.now(), limit).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
-        self.delete_blobs(&due).await?;
-        self.metadata.forget_garbage(&due).await?;
-        Ok(due.len() >= limit)
-    }
-
-    async fn delete_blobs(&self, blobs: &[BlobId]) -> Result<()> {
-        let keys: Vec<BlobKey> = blobs.iter().map(|&blob| self.blob_key(blob)).collect();
-        self.blobs.delete_many(&keys).await
-    }
-
-    /// Lets a put delete some garbage, every now and then. What fails here is tried again later.
-    async fn collect_some_garbage(&self, now: Timestamp) {
-        let due = self.next_collection.load(Ordering::Relaxed);
-        let next = (now + COLLECTION_INTERVAL).as_nanos();
-        let mine = due <= now.as_nanos()
-            && self.next_collection.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine {
-            return;
-        }
-        if let Err(error) = self.collect_garbage(COLLECTION_BATCH).await {
-            tracing::warn!(%error, "superseded blobs could not be deleted; they are kept for the next time");
-        }
-    }
-
     fn is_verified(&self, blob: BlobId) -> bool {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob)
     }
@@ -283,6 +289,28 @@ impl Engine {
     pub(crate) async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         self.flusher.stop();
+        let closed = self.close_parts().await;
+        // Not while anything is locked: a listener may be calling the cache.
+        if let Some(events) = self.events.clone() {
+            if events.is_this_thread() {
+                // A listener does not wait for itself, on whichever thread it would wait.
+                events.close();
+                return closed;
+            }
+            let waiting = events.clone();
+            let waited = self.env.unblock(move || {
+                waiting.close();
+                Ok(())
+            });
+            // Without a pool to wait on, as in a runtime that is being shut down, this thread waits.
+            if waited.await.is_err() {
+                events.close();
+            }
+        }
+        closed
+    }
+
+    async fn close_parts(&self) -> Result<()> {
         let mut finished = self.finished.lock().await;
         if *finished {
             return Ok(());
@@ -293,6 +321,7 @@ impl Engine {
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
         *finished = true;
+        tracing::info!(target: observe::TARGET, id = %self.cache_id, "closed");
         flushed.and(collected).and(metadata).and(blobs)
     }
 

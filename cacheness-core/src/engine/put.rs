@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::Instrument;
 
-use super::counting::{Tenant, add};
+use super::counting::Tenant;
+use super::observe::{Made, PutSpan, fail};
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
 use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
 use crate::env::foreign;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
-use crate::metadata::{Change, Condition, EvictionReason, Outcome};
-use crate::names::{BlobId, Version};
+use crate::metadata::{Change, Condition, Evicted};
+use crate::names::{BlobId, Timestamp, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
 use crate::trailer;
@@ -45,11 +47,18 @@ pub(super) struct Begun {
     sources: Vec<FileSource>,
 }
 
-/// A value that has been encoded but is not stored yet.
+/// A value that has been encoded, and the entry that it will have.
+pub(super) struct Encoded {
+    pub(super) entry: Box<Entry>,
+    pub(super) written: Written,
+    /// Whether it must lie with its entry, or must not.
+    pub(super) inline: Option<bool>,
+}
+
+/// A put whose value has been encoded but is not stored yet.
 pub(crate) struct Prepared {
-    entry: Box<Entry>,
-    written: Written,
-    inline: Option<bool>,
+    encoded: Encoded,
+    observed: PutSpan,
 }
 
 impl Engine {
@@ -61,9 +70,28 @@ impl Engine {
         value: &ValueRef<'_>,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let prepared = self.encode(tenant, key, value, options);
-        let prepared = prepared.map_err(|error| error.with_operation("put").with_context("key", key));
-        self.count_error(tenant, prepared)
+        let observed = PutSpan::begin(tenant, key);
+        let encoded = observed.span.in_scope(|| self.encode(tenant, key, value, options));
+        self.prepared(tenant, key, "put", encoded, observed)
+    }
+
+    /// Counts what failed before anything was stored, and tells of it.
+    pub(super) fn prepared(
+        &self,
+        tenant: &Tenant,
+        key: &str,
+        operation: &'static str,
+        encoded: Result<Encoded>,
+        observed: PutSpan,
+    ) -> Result<Prepared> {
+        let encoded = encoded.map_err(|error| error.with_operation(operation).with_context("key", key));
+        match self.count_error(tenant, encoded) {
+            Ok(encoded) => Ok(Prepared { encoded, observed }),
+            Err(error) => {
+                fail(&observed.span, operation, &error);
+                Err(error)
+            }
+        }
     }
 
     fn encode(
@@ -72,7 +100,7 @@ impl Engine {
         key: &str,
         value: &ValueRef<'_>,
         options: PutOptions,
-    ) -> Result<Prepared> {
+    ) -> Result<Encoded> {
         let begun = self.begin(key, options)?;
         let options = &begun.options;
         let handler = match &options.handler {
@@ -145,7 +173,7 @@ impl Engine {
         begun: Begun,
         mut format: Format,
         mut written: Written,
-    ) -> Result<Prepared> {
+    ) -> Result<Encoded> {
         let Begun { key, options, sources } = begun;
         let now = self.env.now();
         format.type_tag = options.type_tag;
@@ -169,7 +197,7 @@ impl Engine {
         entry.priority = options.priority.unwrap_or(DEFAULT_PRIORITY);
         entry.description = options.description;
         entry.custom = options.custom;
-        Ok(Prepared { entry, written, inline: options.inline })
+        Ok(Encoded { entry, written, inline: options.inline })
     }
 
     fn ttl(&self, tenant: &Tenant, asked: TtlOption) -> Option<Duration> {
@@ -184,8 +212,9 @@ impl Engine {
 
     /// Stores a value that has been encoded.
     pub(crate) async fn store(&self, tenant: &Tenant, prepared: Prepared) -> Result<Stored> {
-        let key = prepared.entry.key.clone();
-        let mut stored = self.count_error(tenant, self.store_all(tenant, vec![prepared]).await)?;
+        let (key, span) = (prepared.encoded.entry.key.clone(), prepared.observed.span.clone());
+        let stored = self.store_all(tenant, vec![prepared]).instrument(span.clone()).await;
+        let mut stored = stored.inspect_err(|error| fail(&span, "put", error))?;
         // One value goes in, so one outcome comes out.
         stored.pop().ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, "the metadata backend gave no outcome")
@@ -195,11 +224,39 @@ impl Engine {
 
     /// Stores several values in one transaction: all of them, or none.
     pub(crate) async fn store_all(&self, tenant: &Tenant, values: Vec<Prepared>) -> Result<Vec<Stored>> {
+        let mut spans = Vec::with_capacity(values.len());
+        let mut encoded = Vec::with_capacity(values.len());
+        for value in values {
+            spans.push(value.observed);
+            encoded.push(value.encoded);
+        }
+        let first = encoded.first().map(|value| value.entry.key.clone());
+        let key = first.as_ref().map(Key::as_str);
+        let (made, evicted, now) = self.count_failure(tenant, key, "put", self.commit(encoded).await)?;
+        let mut stored = Vec::with_capacity(made.len());
+        for (made, observed) in made.into_iter().zip(spans) {
+            stored.push(Stored {
+                key: made.key.clone(),
+                version: made.version,
+                size: made.size,
+                stored_size: made.stored_size,
+                evicted: made.evicted,
+            });
+            self.made(tenant, made, &observed);
+        }
+        self.evicted(&evicted);
+        self.flusher.mark();
+        self.collect_some_garbage(now).await;
+        Ok(stored)
+    }
+
+    /// Writes the blobs, then puts the entries. Returns what was made and what was evicted for it, and when.
+    async fn commit(&self, values: Vec<Encoded>) -> Result<(Vec<Made>, Vec<Evicted>, Timestamp)> {
         self.check_open()?;
         let mut blobs = Vec::new();
         let mut entries = Vec::with_capacity(values.len());
-        for prepared in values {
-            match self.write_blob(prepared).await {
+        for value in values {
+            match self.write_blob(value).await {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
                     entries.push(entry);
@@ -214,7 +271,8 @@ impl Engine {
         let now = self.env.now();
         let put = |entry| Change::Put { entry, condition: Condition::Always, now };
         let changes: Vec<Change> = entries.into_iter().map(put).collect();
-        let summaries: Vec<(Key, u64, u64)> = changes.iter().filter_map(summary).collect();
+        let watched = self.is_watched();
+        let mut made: Vec<Made> = changes.iter().filter_map(|change| made_by(change, watched)).collect();
         let outcomes = match self.metadata.apply(changes).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -222,26 +280,24 @@ impl Engine {
                 if !outcome_is_unknown(error.kind()) {
                     self.discard(&blobs).await;
                 }
-                let context = summaries.first().map(|(key, ..)| key.as_str().to_owned()).unwrap_or_default();
+                let context = made.first().map(|made| made.key.as_str().to_owned()).unwrap_or_default();
                 return Err(error.with_operation("put").with_context("key", context));
             }
         };
-        let mut stored = Vec::with_capacity(outcomes.len());
-        for ((key, size, stored_size), outcome) in summaries.into_iter().zip(outcomes) {
-            add(&tenant.counts.puts, 1);
-            add(&tenant.counts.bytes_in, stored_size);
-            log_evictions(&outcome);
-            let version = outcome.version.unwrap_or_default();
-            stored.push(Stored { key, version, size, stored_size, evicted: outcome.evicted.len() });
+        made.truncate(outcomes.len());
+        let mut evicted = Vec::new();
+        for (made, outcome) in made.iter_mut().zip(outcomes) {
+            made.version = outcome.version.unwrap_or_default();
+            made.replaced = outcome.previous.is_some();
+            made.evicted = outcome.evicted.len();
+            evicted.extend(outcome.evicted);
         }
-        self.flusher.mark();
-        self.collect_some_garbage(now).await;
-        Ok(stored)
+        Ok((made, evicted, now))
     }
 
     /// Writes the value to where it will lie, and says so in its entry.
-    async fn write_blob(&self, prepared: Prepared) -> Result<Box<Entry>> {
-        let Prepared { mut entry, written, inline } = prepared;
+    async fn write_blob(&self, value: Encoded) -> Result<Box<Entry>> {
+        let Encoded { mut entry, written, inline } = value;
         let most = self.metadata.capabilities().inline_limit;
         let wanted = match inline {
             Some(true) => most,
@@ -257,6 +313,7 @@ impl Engine {
             }
             payload => payload,
         };
+        self.garbage.is_possible();
         let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
@@ -272,31 +329,24 @@ impl Engine {
         if !blobs.is_empty()
             && let Err(error) = self.delete_blobs(blobs).await
         {
+            let error = error.without_key();
             tracing::warn!(%error, "the blobs of a failed put could not be deleted");
         }
     }
 
     pub(crate) async fn put_raw(&self, tenant: &Tenant, raw: RawEntry) -> Result<Stored> {
-        let prepared = raw.into_prepared(tenant);
-        let prepared = prepared.map_err(|error| error.with_operation("put_raw"));
-        self.store(tenant, self.count_error(tenant, prepared)?).await
-    }
-}
-
-impl Prepared {
-    pub(super) fn new(entry: Entry, written: Written) -> Self {
-        Self { entry: Box::new(entry), written, inline: None }
+        let key = raw.entry.key.clone();
+        let observed = PutSpan::begin(tenant, key.as_str());
+        let encoded = raw.into_encoded(tenant);
+        let prepared = self.prepared(tenant, key.as_str(), "put_raw", encoded, observed)?;
+        self.store(tenant, prepared).await
     }
 }
 
 /// Calls a handler, and turns a panic of it into an error.
 pub(super) fn call<T>(handler: &dyn CacheHandler, call: impl FnOnce() -> Result<T>) -> Result<T> {
     foreign(|| catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
+        let what = panic_message(panic.as_ref());
         let message = format!("the handler `{}` panicked: {what}", handler.name());
         Err(Error::new(ErrorKind::HandlerPanicked, message))
     })
@@ -312,17 +362,19 @@ where
     env.unblock(move || work(&engine)).await
 }
 
-fn summary(change: &Change) -> Option<(Key, u64, u64)> {
+/// What a change makes, but for what its outcome says. The handler's name is copied only where it is told.
+fn made_by(change: &Change, watched: bool) -> Option<Made> {
     match change {
-        Change::Put { entry, .. } => Some((entry.key.clone(), entry.size, entry.stored_size)),
+        Change::Put { entry, .. } => Some(Made {
+            key: entry.key.clone(),
+            version: Version::default(),
+            replaced: false,
+            handler: if watched { entry.format.handler.clone() } else { String::new() },
+            size: entry.size,
+            stored_size: entry.stored_size,
+            evicted: 0,
+        }),
         _ => None,
-    }
-}
-
-fn log_evictions(outcome: &Outcome) {
-    for evicted in &outcome.evicted {
-        let expired = evicted.reason == EvictionReason::Expired;
-        tracing::debug!(namespace = %evicted.namespace, key = %evicted.key.as_str(), expired, "evicted");
     }
 }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Engine;
 use super::counting::Tenant;
 use super::get::{Stored, read_whole};
-use super::put::Prepared;
+use super::observe::Lookup;
+use super::put::Encoded;
 use super::writer::{Payload, Written};
-use super::{Engine, EntryState};
 use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::MissReason;
 use crate::handler::{Access, FormatMeta};
 use crate::key::Key;
 use crate::options::PutOptions;
@@ -29,7 +31,7 @@ pub struct RawEntry {
 impl RawEntry {
     /// Checks that the bytes are the entry's and that a put could have made it, and prepares to store them under
     /// the tenant's namespace.
-    pub(super) fn into_prepared(self, tenant: &Tenant) -> Result<Prepared> {
+    pub(super) fn into_encoded(self, tenant: &Tenant) -> Result<Encoded> {
         let Self { mut entry, bytes } = self;
         check_options(&mut entry)?;
         entry.namespace = tenant.namespace.clone();
@@ -45,7 +47,7 @@ impl RawEntry {
             payload: Payload::Memory(bytes.into()),
         };
         entry.stored_size = written.stored_size;
-        Ok(Prepared::new(entry, written))
+        Ok(Encoded { entry: Box::new(entry), written, inline: None })
     }
 }
 
@@ -55,15 +57,15 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         let read = self.read_raw(tenant, key).await;
-        self.settle(tenant, key, read)
+        Ok(self.settle(tenant, key, read)?.ok())
     }
 
-    async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Option<RawEntry>> {
+    async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Lookup<RawEntry>> {
         let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
         loop {
-            let Some(entry) = next else { return Ok(None) };
-            if self.state(&entry) != EntryState::Valid {
-                return Ok(None);
+            let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
+            if let Some(reason) = self.invalid(&entry) {
+                return Ok(Err(reason));
             }
             self.check_sizes(&entry).await?;
             let Some(stored) = self.open_stored(&entry, None).await? else {
@@ -81,7 +83,7 @@ impl Engine {
                 Stored::Remote(_) => Err(Error::new(ErrorKind::Unexpected, "a remote blob was not fetched")),
             };
             let bytes = self.repairing(&entry, bytes).await?;
-            return Ok(Some(RawEntry { entry, bytes }));
+            return Ok(Ok(RawEntry { entry, bytes }));
         }
     }
 }

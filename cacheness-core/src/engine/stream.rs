@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tracing::Instrument;
 
 use super::counting::{Tenant, add};
 use super::get::Stored;
-use super::put::{Begun, Prepared};
-use super::{Engine, EntryState, Owner};
+use super::observe::{Lookup, PutSpan};
+use super::put::{Begun, Encoded, Prepared};
+use super::{Engine, Owner};
 use crate::entry::{Entry, Format};
 use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::MissReason;
 use crate::handler::FormatMeta;
 use crate::key::Key;
 use crate::names::BlobKey;
@@ -65,7 +68,8 @@ impl Engine {
         mut from: impl Read,
         options: PutOptions,
     ) -> Result<Prepared> {
-        let prepared = self.begin_stream(key, options).and_then(|(begun, format, mut writer)| {
+        let observed = PutSpan::begin(tenant, key);
+        let encoded = self.begin_stream(key, options).and_then(|(begun, format, mut writer)| {
             let mut piece = vec![0; PIECE];
             loop {
                 match foreign(|| from.read(&mut piece)) {
@@ -77,10 +81,7 @@ impl Engine {
             }
             self.assemble(tenant, begun, format, writer.finish()?)
         });
-        self.count_error(
-            tenant,
-            prepared.map_err(|error| error.with_operation("put_reader").with_context("key", key)),
-        )
+        self.prepared(tenant, key, "put_reader", encoded, observed)
     }
 
     /// Takes a value from an asynchronous reader.
@@ -91,8 +92,9 @@ impl Engine {
         mut from: impl AsyncRead + Unpin,
         options: PutOptions,
     ) -> Result<Prepared> {
+        let observed = PutSpan::begin(tenant, key);
         let started = self.begin_stream(key, options);
-        let prepared = async {
+        let encoding = async {
             let (begun, format, mut writer) = started?;
             let mut piece = vec![0; PIECE];
             loop {
@@ -104,11 +106,8 @@ impl Engine {
             }
             self.assemble(tenant, begun, format, writer.finish()?)
         };
-        let prepared: Result<Prepared> = prepared.await;
-        self.count_error(
-            tenant,
-            prepared.map_err(|error| error.with_operation("put_reader").with_context("key", key)),
-        )
+        let encoded: Result<Encoded> = encoding.instrument(observed.span.clone()).await;
+        self.prepared(tenant, key, "put_reader", encoded, observed)
     }
 
     fn begin_stream(
@@ -138,20 +137,24 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         let opened = self.open_reader(tenant, key).await;
-        let Some(reader) = self.settle(tenant, key, opened)? else {
-            self.count_miss(tenant);
-            return Ok(None);
-        };
-        self.count_hit(tenant, &reader.entry);
-        Ok(Some(reader))
+        match self.settle(tenant, key, opened)? {
+            Ok(reader) => {
+                self.hit(tenant, &reader.entry, 0);
+                Ok(Some(reader))
+            }
+            Err(reason) => {
+                self.miss(tenant, key, reason);
+                Ok(None)
+            }
+        }
     }
 
-    async fn open_reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Option<ValueReader>> {
+    async fn open_reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Lookup<ValueReader>> {
         let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
         loop {
-            let Some(entry) = next else { return Ok(None) };
-            if self.state(&entry) != EntryState::Valid {
-                return Ok(None);
+            let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
+            if let Some(reason) = self.invalid(&entry) {
+                return Ok(Err(reason));
             }
             self.check_sizes(&entry).await?;
             let Some(mut reader) = self.start_reader(tenant, &entry).await? else {
@@ -169,7 +172,7 @@ impl Engine {
                     }
                 }
             }
-            return Ok(Some(reader));
+            return Ok(Ok(reader));
         }
     }
 
@@ -271,7 +274,7 @@ impl ValueReader {
         }
         let end = range.end.min(self.len());
         let bytes = self.read_stored(range.start.min(end)..end).await;
-        let bytes = self.engine.repairing(&self.entry, bytes).await?;
+        let bytes = self.told(bytes).await?;
         self.count(&bytes);
         Ok(bytes)
     }
@@ -295,7 +298,7 @@ impl ValueReader {
         let in_chunk = Checksums::CHUNK - self.position % Checksums::CHUNK;
         let wanted = most.min(in_chunk).min(self.len() - self.position);
         let piece = self.read_piece(wanted).await;
-        let piece = self.engine.repairing(&self.entry, piece).await?;
+        let piece = self.told(piece).await?;
         self.position += piece.len() as u64;
         self.count(&piece);
         Ok(Some(piece))
@@ -319,8 +322,23 @@ impl ValueReader {
         Ok(piece)
     }
 
+    /// Repairs and tells of what goes wrong while the value is read.
+    async fn told<T>(&self, read: Result<T>) -> Result<T> {
+        let read = self.engine.repairing(&self.entry, read).await;
+        let key = self.entry.key.as_str();
+        match &read {
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
+                self.engine.corrupt(&self.tenant, key, error);
+                self.engine.count_error(&self.tenant, read)
+            }
+            Err(_) => self.engine.count_failure(&self.tenant, Some(key), "read", read),
+            Ok(_) => read,
+        }
+    }
+
     fn count(&self, piece: &Bytes) {
         add(&self.tenant.counts.bytes_out, piece.len() as u64);
+        self.tenant.meters.read(piece.len() as u64);
         self.engine.flusher.mark();
     }
 

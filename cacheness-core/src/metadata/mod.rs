@@ -9,11 +9,17 @@ use async_trait::async_trait;
 
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::eviction::{Limits, LimitsChange};
+use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
-pub use eviction::{Evicted, EvictionOrder, EvictionReason, Limits};
-pub use query::{Cursor, ListQuery, Page};
+pub use eviction::{Evicted, EvictionReason, Evictions};
+pub(crate) use query::yield_now;
+pub use query::{
+    Cursor, Direction, EntryFilter, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, Glob,
+    ListOrder, ListQuery, Page, QuerySupport, field,
+};
 
 /// Where entries live. One backend holds the entries of one cache: the first open draws its [`CacheId`].
 ///
@@ -61,14 +67,25 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// [`Io`](crate::ErrorKind::Io) or [`Unexpected`](crate::ErrorKind::Unexpected) it may be either: the answer to
     /// a commit can be lost. After any other error, none of them was made.
     ///
-    /// The limits hold again when this returns, on a server to within what others have not committed yet. What is
-    /// evicted for that goes in the order of [`set_limits`](Self::set_limits), expired entries first, and never an
-    /// entry that the same call puts: values that are over the limits by themselves are refused with
-    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded), and nothing is evicted for them.
+    /// The limits hold again when this returns, those of the cache and those of the namespaces, on a server to within
+    /// what others have not committed yet. The limits are those that are stored, whoever set them. What is evicted for
+    /// that goes in the order of [`evict`](Self::evict), and is never an entry that the same call puts: values that are
+    /// over the limits by themselves are refused with [`LimitExceeded`](crate::ErrorKind::LimitExceeded), and nothing
+    /// is evicted for them. So is a put past a limit where the policy [refuses](crate::EvictionPolicy::refuses).
+    /// Where very many are to go, they go in transactions of their own before, each of which is short.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>>;
 
-    /// One page of entries in the order of namespace and key, both by bytes; at most [`ListQuery::MAX_PAGE`], and
-    /// `next` is `None` exactly at the end. Not a snapshot: each page is read for itself. Inline bytes may be left out ([`Location::InlineOmitted`](crate::Location::InlineOmitted)).
+    /// One page of the entries that the query asks for, at most [`ListQuery::MAX_PAGE`], in the query's order: first
+    /// the order's value, then namespace and key, both by bytes.
+    ///
+    /// - `next` is `None` only at the end. A page may be shorter than asked for, or empty, and yet have a `next`: where
+    ///   few entries match, the backend ends it after a bounded number of reads, and the engine goes on. Without a
+    ///   filter, pages by key are full unless records are long, and the last one has no `next`.
+    /// - Not a snapshot: each page, and each read of up to 1,000 rows, is made for itself. An entry that is there and
+    ///   unchanged from the first page to the last is listed once, whatever happens to others.
+    /// - The engine asks only for what [`MetadataCapabilities::queries`] names. [`ListQuery::matches`] and
+    ///   [`ListQuery::in_order`] are there for what a backend has no index for.
+    /// - Inline bytes may be left out ([`Location::InlineOmitted`](crate::Location::InlineOmitted)).
     async fn list_entries(&self, query: &ListQuery) -> Result<Page>;
 
     /// Adds to the statistics, and to the hits and access times of those entries that still have the version
@@ -88,23 +105,36 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// number: what they occupied is taken back bit by bit by `purge`. The counters stay.
     async fn clear(&self, namespace: &Namespace) -> Result<u64>;
 
-    /// Removes a namespace with its entries and its counters. Returns how many entries there were, or `None`
+    /// Removes a namespace with its entries, its counters and its limits. Returns how many entries there were, or `None`
     /// where there was no such namespace.
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>>;
 
-    /// Removes entries that have expired at `now`, and what cleared namespaces left behind, `limit` at most.
+    /// Removes entries that have expired at `now`, and what cleared namespaces left behind, `limit` at most. Says which
+    /// entries had expired.
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged>;
 
     /// Up to `limit` blobs whose garbage delay is over at `now`. Only those whose superseding write is durable.
     async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>>;
 
-    /// Forgets garbage whose blobs have been deleted.
+    /// Forgets garbage whose blobs have been deleted. Where entries and blobs lie in the process's memory they are deleted
+    /// at once: the engine asks for what is due at the end of the delay.
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
 
-    /// Sets the limits of this cache for every later put, in all processes that have it open, and evicts until they
-    /// hold. Entries are ranked anew where the order
-    /// has changed; none is lost by that.
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>>;
+    /// Changes the limits of the cache, or of one namespace, for every later put of all processes, in one transaction,
+    /// and returns what they are now. It evicts nothing. Where nothing is given, the limits of a namespace are only
+    /// read, and those of the cache are stored if none were.
+    ///
+    /// Entries are ranked anew where that is needed, in transactions that are each short; none is lost by that, and the
+    /// limits hold meanwhile.
+    ///
+    /// # Errors
+    /// [`NotRegistered`](crate::ErrorKind::NotRegistered) where there is a limit and the policy is not known here.
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits>;
+
+    /// Evicts up to `limit` entries from a cache that is over its limits, or from one namespace that is over its own: first
+    /// what has expired, then by priority and rank. Entries that this process has used are ranked by that first. A
+    /// policy that refuses evicts only what has expired.
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions>;
 
     /// Finishes what is pending and lets go of files and connections.
     async fn close(&self) -> Result<()>;
@@ -123,13 +153,24 @@ pub struct MetadataCapabilities {
     pub inline_limit: u64,
     /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
     pub needs_runtime: bool,
+    /// Which parts of a query [`list_entries`](MetadataBackend::list_entries) answers.
+    pub queries: QuerySupport,
+    /// Other machines may have the same entries.
+    pub shared: bool,
 }
 
 impl MetadataCapabilities {
-    /// A backend in the process's memory: nothing persists, up to 32 KiB go inline, no runtime is needed.
+    /// A backend in the process's memory: nothing persists, up to 32 KiB go inline, no runtime is needed, and queries
+    /// have no parts but those of every backend.
     #[must_use]
     pub fn volatile() -> Self {
-        Self { persistent: false, inline_limit: 32 * 1024, needs_runtime: false }
+        Self {
+            persistent: false,
+            inline_limit: 32 * 1024,
+            needs_runtime: false,
+            queries: QuerySupport::none(),
+            shared: false,
+        }
     }
 
     /// A backend whose entries outlive the process; otherwise as [`volatile`](Self::volatile).
@@ -142,6 +183,13 @@ impl MetadataCapabilities {
     #[must_use]
     pub fn with_inline_limit(mut self, bytes: u64) -> Self {
         self.inline_limit = bytes;
+        self
+    }
+
+    /// Says which parts of a query are answered.
+    #[must_use]
+    pub fn with_queries(mut self, queries: QuerySupport) -> Self {
+        self.queries = queries;
         self
     }
 
@@ -315,10 +363,12 @@ impl EntryAccess {
 
 /// What [`MetadataBackend::purge`] did.
 #[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Purged {
     /// Entries removed because they had expired.
     pub expired: u64,
+    /// Which entries these are, for those who listen to what the cache does. One whose key is damaged is left out.
+    pub expired_keys: Vec<(Namespace, Key)>,
     /// Entries of cleared namespaces whose room was taken back.
     pub reclaimed: u64,
     /// True where there is more to do.
@@ -329,6 +379,13 @@ impl Purged {
     /// What was removed, and whether more is left.
     #[must_use]
     pub fn new(expired: u64, reclaimed: u64, more: bool) -> Self {
-        Self { expired, reclaimed, more }
+        Self { expired, expired_keys: Vec::new(), reclaimed, more }
+    }
+
+    /// Says which entries had expired.
+    #[must_use]
+    pub fn with_expired_keys(mut self, keys: Vec<(Namespace, Key)>) -> Self {
+        self.expired_keys = keys;
+        self
     }
 }

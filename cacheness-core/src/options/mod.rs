@@ -145,7 +145,8 @@ impl PutOptions {
         self
     }
 
-    /// Sets a field of the caller's own, as JSON. All of them together have up to 64 KiB.
+    /// Sets a field of the caller's own, as JSON. All of them together have up to 64 KiB, each with arrays and objects
+    /// within each other up to 100 deep.
     #[must_use]
     pub fn custom(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -225,11 +226,29 @@ impl PutOptions {
             }
         }
         if !self.custom.is_empty() {
+            if let Some((name, _)) = self.custom.iter().find(|(_, value)| !nests_up_to(value, MAX_NESTING)) {
+                let message = format!(
+                    "the custom field `{name}` has arrays and objects within each other more than {MAX_NESTING} deep"
+                );
+                return Err(Error::new(ErrorKind::LimitExceeded, message));
+            }
             let len = serde_json::to_string(&self.custom).map_or(0, |text| text.len());
             if len > Self::MAX_TEXT_LEN {
                 return Err(too_large("the JSON of the custom fields in bytes", len, Self::MAX_TEXT_LEN));
             }
         }
         self.priority.map_or(Ok(()), |priority| crate::entry::check_priority(priority).map(drop))
+    }
+}
+
+/// How deep the arrays and objects of a custom field may lie within each other. A reader of JSON takes 127, those around
+/// the field included: more would be stored and could not be read again.
+const MAX_NESTING: usize = 100;
+
+fn nests_up_to(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| nests_up_to(item, levels - 1)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| nests_up_to(field, levels - 1)),
+        _ => true,
     }
 }

@@ -126,6 +126,7 @@ impl From<Comparison> for Predicate {
 }
 
 /// One column compared with one value. A null in the column never matches.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Debug)]
 pub struct Comparison {
     /// The column's name.

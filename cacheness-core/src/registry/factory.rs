@@ -41,8 +41,9 @@ pub trait MetadataFactory: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Opens the backend. Many processes may do so at once. The engine fills in the defaults of options that were not
-    /// given.
+    /// Opens the backend. Many processes may do so at once, and one process several times. The engine has checked the
+    /// options and filled in the defaults of those that were not given, but for paths in the cache's folder, which
+    /// [`OpenContext::path`] makes.
     ///
     /// # Errors
     /// [`ConfigInvalid`](ErrorKind::ConfigInvalid) where options do not go together or a folder is needed and
@@ -83,8 +84,9 @@ pub trait BlobFactory: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Opens the backend. Many processes may do so at once. The engine fills in the defaults of options that were not
-    /// given.
+    /// Opens the backend. Many processes may do so at once, and one process several times. The engine has checked the
+    /// options and filled in the defaults of those that were not given, but for paths in the cache's folder, which
+    /// [`OpenContext::path`] makes.
     ///
     /// # Errors
     /// As [`MetadataFactory::open`].

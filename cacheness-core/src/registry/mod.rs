@@ -1,4 +1,4 @@
-//! The registry: names to handlers and to the factories of backends. It is a value, not a global.
+//! The registry: names to handlers, to the factories of backends and to eviction policies. It is a value, not a global.
 
 mod discovery;
 mod factory;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config::{list, nearest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::eviction::{EvictionPolicies, EvictionPolicy};
 use crate::handler::CacheHandler;
 
 pub use discovery::{Builtin, Plugin};
@@ -23,7 +24,8 @@ pub use open::{Durability, OpenContext, OpenMode, prepare_folder};
 
 use named::Named;
 
-/// Names to handlers, in the order in which they are asked, and to the factories of backends.
+/// Names to handlers, in the order in which they are asked, to the factories of backends, and to eviction
+/// policies.
 ///
 /// A cache keeps the registry that it was opened with: later changes to another copy do not reach it.
 ///
@@ -45,6 +47,7 @@ pub struct Registry {
     handlers: Vec<Slot<dyn CacheHandler>>,
     metadata: BTreeMap<String, Slot<dyn MetadataFactory>>,
     blobs: BTreeMap<String, Slot<dyn BlobFactory>>,
+    policies: BTreeMap<String, Slot<dyn EvictionPolicy>>,
 }
 
 struct Slot<T: ?Sized> {
@@ -75,6 +78,7 @@ impl Registry {
         registry.handlers.iter_mut().for_each(|slot| slot.builtin = true);
         registry.metadata.values_mut().for_each(|slot| slot.builtin = true);
         registry.blobs.values_mut().for_each(|slot| slot.builtin = true);
+        registry.policies.values_mut().for_each(|slot| slot.builtin = true);
         registry
     }
 
@@ -143,6 +147,19 @@ impl Registry {
         insert(&mut self.blobs, "blob backend", name, Arc::new(factory), how.replace)
     }
 
+    /// Registers an eviction policy. It ranks entries only where a cache's limits name it.
+    ///
+    /// # Errors
+    /// As [`register_metadata_backend`](Self::register_metadata_backend); the name has at most 255 bytes.
+    pub fn register_eviction_policy(&mut self, policy: impl EvictionPolicy, how: Register) -> Result<()> {
+        let name = how.name.unwrap_or_else(|| policy.name().to_owned());
+        if name.len() > LONGEST_POLICY_NAME {
+            let message = format!("the name of an eviction policy has at most {LONGEST_POLICY_NAME} bytes");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        insert(&mut self.policies, POLICY, name, Arc::new(policy), how.replace)
+    }
+
     /// Forgets a handler, also a built-in one. False where there was none of that name. Entries that it wrote cannot
     /// be read by a cache without it.
     pub fn unregister_handler(&mut self, name: &str) -> bool {
@@ -159,6 +176,12 @@ impl Registry {
     /// Forgets a blob backend, also a built-in one. False where there was none of that name.
     pub fn unregister_blob_backend(&mut self, name: &str) -> bool {
         self.blobs.remove(name).is_some()
+    }
+
+    /// Forgets an eviction policy, also a built-in one. False where there was none of that name. A cache whose limits
+    /// name it can then be opened only with limits that name another.
+    pub fn unregister_eviction_policy(&mut self, name: &str) -> bool {
+        self.policies.remove(name).is_some()
     }
 
     /// Adds a handler, to be asked after all that are there.
@@ -185,6 +208,15 @@ impl Registry {
     /// As [`register_metadata_backend`](Self::register_metadata_backend).
     pub fn with_blob_backend(mut self, factory: impl BlobFactory) -> Result<Self> {
         self.register_blob_backend(factory, Register::new())?;
+        Ok(self)
+    }
+
+    /// Adds an eviction policy.
+    ///
+    /// # Errors
+    /// As [`register_eviction_policy`](Self::register_eviction_policy).
+    pub fn with_eviction_policy(mut self, policy: impl EvictionPolicy) -> Result<Self> {
+        self.register_eviction_policy(policy, Register::new())?;
         Ok(self)
     }
 
@@ -230,6 +262,20 @@ impl Registry {
         self.blobs.iter().map(info).collect()
     }
 
+    /// What there is to tell about the eviction policies, sorted by name.
+    #[must_use]
+    pub fn list_eviction_policies(&self) -> Vec<PartInfo> {
+        let info = |(name, slot): (&String, &Slot<dyn EvictionPolicy>)| PartInfo {
+            name: name.clone(),
+            description: slot.part.description().to_owned(),
+            priority: None,
+            builtin: slot.builtin,
+            needs: Vec::new(),
+            options: Vec::new(),
+        };
+        self.policies.iter().map(info).collect()
+    }
+
     /// The handlers, in the order in which they are asked.
     pub fn handlers(&self) -> impl Iterator<Item = &dyn CacheHandler> {
         self.handlers.iter().map(|slot| slot.part.as_ref())
@@ -245,6 +291,11 @@ impl Registry {
     /// [`metadata_backends`](Self::metadata_backends) gives them.
     pub fn blob_backends(&self) -> impl Iterator<Item = (&str, &dyn BlobFactory)> {
         self.blobs.iter().map(|(name, slot)| (name.as_str(), slot.part.as_ref()))
+    }
+
+    /// The eviction policies, sorted by name.
+    pub fn eviction_policies(&self) -> impl Iterator<Item = &dyn EvictionPolicy> {
+        self.policies.values().map(|slot| slot.part.as_ref())
     }
 
     /// The handler of this name.
@@ -274,7 +325,25 @@ impl Registry {
     pub fn blob_backend(&self, name: &str) -> Result<&Arc<dyn BlobFactory>> {
         get(&self.blobs, "blob backend", name)
     }
+
+    /// The eviction policy of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`]; the message lists the names that are known, and the nearest.
+    pub fn eviction_policy(&self, name: &str) -> Result<&Arc<dyn EvictionPolicy>> {
+        get(&self.policies, POLICY, name)
+    }
+
+    /// All eviction policies, as backends find them.
+    pub(crate) fn policies(&self) -> EvictionPolicies {
+        EvictionPolicies::new(self.policies.iter().map(|(name, slot)| (name.clone(), slot.part.clone())))
+    }
 }
+
+const POLICY: &str = "eviction policy";
+
+/// Stores keep the name of a policy, and keep room for this much.
+const LONGEST_POLICY_NAME: usize = 255;
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,6 +351,7 @@ impl fmt::Debug for Registry {
             .field("handlers", &self.handlers().map(CacheHandler::name).collect::<Vec<_>>())
             .field("metadata", &self.metadata.keys())
             .field("blobs", &self.blobs.keys())
+            .field("policies", &self.policies.keys())
             .finish()
     }
 }
@@ -310,17 +380,26 @@ fn get<'a, T: ?Sized>(parts: &'a BTreeMap<String, Slot<T>>, what: &str, name: &s
 
 fn check_name(what: &str, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("the name of a {what} is empty")));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("the name of {} is empty", with_article(what)),
+        ));
     }
     Ok(())
 }
 
 fn taken(what: &str, name: &str) -> Error {
     let message = format!(
-        "a {what} named `{name}` is registered already; register this one under another name, or say that it replaces \
-         that one"
+        "{} named `{name}` is registered already; register this one under another name, or say that it replaces \
+         that one",
+        with_article(what)
     );
     Error::new(ErrorKind::Conflict, message)
+}
+
+fn with_article(what: &str) -> String {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {what}")
 }
 
 fn not_registered(what: &str, name: &str, known: &[&str]) -> Error {

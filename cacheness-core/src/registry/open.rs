@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access::AccessLog;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::eviction::EvictionPolicies;
 
 /// What a factory is told when a cache is opened.
 #[non_exhaustive]
@@ -21,14 +22,23 @@ pub struct OpenContext {
     pub env: Env,
     /// The uses of entries that are not recorded yet, for a metadata backend to consult before it evicts.
     pub accesses: Arc<AccessLog>,
+    /// The eviction policies that are known, for a metadata backend to find the one that the stored limits name.
+    pub policies: EvictionPolicies,
 }
 
 impl OpenContext {
-    /// A context without a folder, that creates what is missing; for opening a backend by itself, in tests.
+    /// A context without a folder, that creates what is missing and knows the built-in eviction policies; for opening a backend by itself, in tests.
     #[must_use]
     pub fn new(env: Env) -> Self {
         let accesses = Arc::new(AccessLog::new(std::time::Duration::from_secs(60)));
-        Self { folder: None, mode: OpenMode::Create, durability: Durability::Process, env, accesses }
+        Self {
+            folder: None,
+            mode: OpenMode::Create,
+            durability: Durability::Process,
+            env,
+            accesses,
+            policies: EvictionPolicies::builtin(),
+        }
     }
 
     /// Sets the cache's folder.
@@ -52,7 +62,15 @@ impl OpenContext {
         self
     }
 
-    /// The path that an option gives, or else `name` in the cache's folder.
+    /// Sets the eviction policies that are known: those of a registry.
+    #[must_use]
+    pub fn with_policies(mut self, registry: &super::Registry) -> Self {
+        self.policies = registry.policies();
+        self
+    }
+
+    /// The path that an option gives, or else `name` in the cache's folder. A relative one counts from that folder, or
+    /// without one from the working folder.
     ///
     /// # Errors
     /// [`ErrorKind::ConfigInvalid`] where neither is given; the message names `backend`.
@@ -62,8 +80,9 @@ impl OpenContext {
             (Some(folder), None) => Ok(folder.join(name)),
             (None, Some(path)) => Ok(path),
             (None, None) => {
-                let message =
-                    format!("`{backend}` keeps files: give the cache a folder, or the option `path`");
+                let message = format!(
+                    "`{backend}` keeps files: give the cache a folder, or `{backend}` a path of its own"
+                );
                 Err(Error::new(ErrorKind::ConfigInvalid, message))
             }
         }
@@ -93,14 +112,15 @@ pub enum Durability {
     Power,
 }
 
-/// Makes a cache's folder where it may, and says what is wrong where it may not.
+/// Makes the folder of a cache or of a backend where it may, and says what is wrong where it may not.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] where the folder is missing and may not be created; the operating system's error.
 pub fn prepare_folder(path: &Path, mode: OpenMode) -> Result<()> {
     match mode {
-        OpenMode::Create => fs_err::create_dir_all(path)
-            .map_err(|error| Error::io(error, "the cache's folder cannot be created")),
+        OpenMode::Create => {
+            fs_err::create_dir_all(path).map_err(|error| Error::io(error, "the folder cannot be created"))
+        }
         OpenMode::Existing if path.is_dir() => Ok(()),
         OpenMode::Existing => {
             let message = "there is no cache here, and `open_existing` creates none";

@@ -8,11 +8,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "bincode")]
+use crate::strict::{Bounds, Encoding, FormatError};
+#[cfg(feature = "bincode")]
+use crate::value::bincode;
+use crate::value::whole_tuples::Whole;
 use crate::value::{BoxedValue, CacheValue, ValueRef};
 
 /// What a serde value can do. Its methods are compiled for the value's type.
 pub(crate) trait SerdeValue: Send + Sync {
     fn msgpack(&self, writer: &mut dyn Write) -> Result<()>;
+    #[cfg(feature = "bincode")]
+    fn bincode(&self, writer: &mut dyn Write, encoding: &Encoding<'_>) -> Result<(), FormatError>;
     fn erased(&self) -> &dyn erased_serde::Serialize;
 }
 
@@ -22,6 +29,11 @@ impl<T: Serialize + Send + Sync> SerdeValue for T {
         let mut buffered = std::io::BufWriter::new(writer);
         rmp_serde::encode::write_named(&mut buffered, self).map_err(|error| encode_error::<T>(error))?;
         buffered.flush().map_err(|error| Error::io(error, "writing the encoded value"))
+    }
+
+    #[cfg(feature = "bincode")]
+    fn bincode(&self, writer: &mut dyn Write, encoding: &Encoding<'_>) -> Result<(), FormatError> {
+        bincode::encode(self, writer, encoding)
     }
 
     fn erased(&self) -> &dyn erased_serde::Serialize {
@@ -46,6 +58,8 @@ fn encode_error<T>(error: rmp_serde::encode::Error) -> Error {
 /// What a serde type can be made from. Implemented by a marker of the type, which has no value yet.
 pub(crate) trait SerdeTarget: Send + Sync {
     fn msgpack(&self, bytes: &[u8]) -> Result<BoxedValue>;
+    #[cfg(feature = "bincode")]
+    fn bincode(&self, bytes: &[u8], bounds: &Bounds) -> Result<(BoxedValue, usize), FormatError>;
     fn erased(&self, from: &mut dyn erased_serde::Deserializer<'_>) -> Result<BoxedValue>;
     fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>>;
 }
@@ -55,7 +69,7 @@ impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for Phanto
         // The deserialiser itself bounds nesting, and serde bounds what is reserved by a stated length.
         let mut input = bytes;
         let mut from = rmp_serde::Deserializer::new(&mut input);
-        let value = T::deserialize(&mut from).map_err(|error| decode_error::<T>(error))?;
+        let value = T::deserialize(Whole::new(&mut from)).map_err(|error| decode_error::<T>(error))?;
         drop(from);
         if !input.is_empty() {
             let message =
@@ -63,6 +77,12 @@ impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for Phanto
             return Err(Error::new(ErrorKind::Decode, message));
         }
         Ok(Box::new(value))
+    }
+
+    #[cfg(feature = "bincode")]
+    fn bincode(&self, bytes: &[u8], bounds: &Bounds) -> Result<(BoxedValue, usize), FormatError> {
+        let (value, left) = bincode::decode::<T>(bytes, bounds)?;
+        Ok((Box::new(value), left))
     }
 
     fn erased(&self, from: &mut dyn erased_serde::Deserializer<'_>) -> Result<BoxedValue> {

@@ -1,8 +1,11 @@
 //! How any type becomes a cacheable value: serde types by themselves, other types through a marker of the crate
 //! that teaches the cache about them.
 
+#[cfg(feature = "bincode")]
+mod bincode;
 mod erased;
 mod put_value;
+mod whole_tuples;
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -12,6 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "bincode")]
+use crate::strict::{Bounds, Encoding, FormatError};
 use erased::{SerdeTarget, SerdeValue};
 
 pub use put_value::PutValue;
@@ -257,6 +262,18 @@ impl<'a> ValueRef<'a> {
         self.serde.ok_or_else(|| self.not_serde())?.msgpack(writer)
     }
 
+    /// Writes the value as bincode, by code compiled for its type; for the handler `bincode`, which knows what to
+    /// refuse.
+    #[cfg(feature = "bincode")]
+    #[doc(hidden)]
+    pub fn encode_bincode(
+        &self,
+        writer: &mut dyn std::io::Write,
+        encoding: &Encoding<'_>,
+    ) -> Result<(), FormatError> {
+        self.serde.ok_or_else(|| self.not_serde())?.bincode(writer, encoding)
+    }
+
     /// The value for any other serde format, by `erased_serde`. This is several times slower on large values
     /// than code compiled for the type.
     #[must_use]
@@ -328,9 +345,12 @@ impl TypeTarget {
     /// let decoded: BoxedValue = Box::new(7_u32);
     /// assert!(<u32 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_some());
     /// assert!(<u64 as CacheValue<_>>::target().value_ref(decoded.as_ref()).is_none());
+    /// // The box itself is a value of any type, too; it is seen through.
+    /// assert!(<u32 as CacheValue<_>>::target().value_ref(&decoded).is_some());
     /// ```
     #[must_use]
     pub fn value_ref<'a>(&self, value: &'a (dyn Any + Send + Sync)) -> Option<ValueRef<'a>> {
+        let value = value.downcast_ref::<BoxedValue>().map_or(value, AsRef::as_ref);
         self.serde?.value_ref(value)
     }
 
@@ -347,6 +367,14 @@ impl TypeTarget {
     /// [`is_serde`](Self::is_serde) is false.
     pub fn decode_msgpack(&self, bytes: &[u8]) -> Result<BoxedValue> {
         self.serde.ok_or_else(|| self.not_serde())?.msgpack(bytes)
+    }
+
+    /// Reads the type from bincode, by code compiled for it, and says how many bytes are left; for the handler
+    /// `bincode`, which knows the bounds.
+    #[cfg(feature = "bincode")]
+    #[doc(hidden)]
+    pub fn decode_bincode(&self, bytes: &[u8], bounds: &Bounds) -> Result<(BoxedValue, usize), FormatError> {
+        self.serde.ok_or_else(|| self.not_serde())?.bincode(bytes, bounds)
     }
 
     /// Reads the type from any other serde format, by `erased_serde`.

@@ -19,8 +19,8 @@ use cacheness_core::{
 
 use self::file::IpcFile;
 use crate::table::{
-    ReadTable, Selection, batches_of, catch_panics, encode_error, has_type, into_target, is_table,
-    not_a_table, table_of,
+    ReadTable, Selection, batches_of, catch_panics, check_target, encode_error, has_type, into_target,
+    is_table, table_of,
 };
 
 /// Stores Arrow tables in the Arrow IPC file format, also known as Feather version 2.
@@ -107,10 +107,7 @@ impl CacheHandler for ArrowIpcHandler {
         target: &TypeTarget,
         options: &ReadOptions,
     ) -> Result<BoxedValue> {
-        if !is_table(target) {
-            let message = format!("the handler `arrow_ipc` cannot make a `{}`", target.type_name());
-            return Err(not_a_table(message));
-        }
+        check_target("arrow_ipc", target)?;
         let bytes = reader.bytes()?;
         catch_panics(|| into_target(target, read(bytes, options)?))
     }

@@ -9,7 +9,7 @@ use cacheness_core::{
     Result, TypeClass, TypeTarget, ValueRef,
 };
 
-use crate::table::{batches_of, into_target, is_table, not_a_table, table_of};
+use crate::table::{batches_of, check_target, into_target, is_table, table_of};
 
 /// Stores Arrow tables as Parquet.
 ///
@@ -103,10 +103,7 @@ impl CacheHandler for ParquetHandler {
         target: &TypeTarget,
         options: &ReadOptions,
     ) -> Result<BoxedValue> {
-        if !is_table(target) {
-            let message = format!("the handler `parquet` cannot make a `{}`", target.type_name());
-            return Err(not_a_table(message));
-        }
+        check_target("parquet", target)?;
         into_target(target, read::read(reader, meta, options)?)
     }
 

@@ -14,7 +14,10 @@ use crate::whole::refuse_partial;
 ///   are serde types too and have handlers of their own.
 /// - *Format*: one value as the [MessagePack specification](https://msgpack.org) says. Fields are found by name, so
 ///   fields may be reordered, and added or removed as far as serde's defaults allow. Bytes left over after the
-///   value are an error.
+///   value are an error. Elements of tuple structs and tuple variants have no names: one that `skip_serializing_if`
+///   left out, or that was added since, makes the value an error when it is read, because others would take its place.
+///   (serde hides the length of a tuple inside an untagged or internally tagged enum or a flattened struct: there,
+///   leave no element out.)
 ///
 /// ```
 /// use cacheness_core::{CacheHandler, CacheValue, TypeClass};

@@ -1,49 +1,52 @@
 //! Encoding and decoding any serde value in one format.
 
-use std::cell::RefCell;
-use std::error::Error as StdError;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
-use cacheness_core::{BlobReader, BoxedValue, Error, ErrorKind, ReadOptions, Result, TypeTarget, ValueRef};
-use serde::de::{DeserializeSeed, Deserializer, Error as _};
-use serde::ser::Serialize;
-
-use super::Rules;
-use super::encode::Encoding;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
-use super::{Bounded, Bounds, Levels};
-use crate::whole::{not_claimed, refuse_partial, wrong_target};
+use cacheness_core::strict::Fields;
+use cacheness_core::strict::{Bounds, Encoding, FormatError, Levels, Rules};
+use cacheness_core::{BoxedValue, Error, ErrorKind, Result, TypeTarget, ValueRef};
 
-/// An error of a format's crate.
-pub(crate) type FormatError = Box<dyn StdError + Send + Sync>;
+use crate::whole::wrong_target;
+
+/// The rules of formats that do not describe themselves: the bytes say nothing but the values, and only the type knows
+/// which values they are.
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+pub(super) const BY_POSITION: Rules = Rules {
+    max_depth: 256,
+    levels: Levels::All,
+    fields: Fields::ByPosition,
+    non_finite_floats: true,
+    nested_options: true,
+};
 
 /// A serde format.
-pub(crate) trait Format {
+pub(super) trait Format {
     /// The name of its handler.
     const NAME: &'static str;
+    /// What its handler says of itself.
+    const DESCRIPTION: &'static str;
     const RULES: Rules;
 
-    fn encode<T: Serialize>(value: &T, writer: &mut dyn Write) -> Result<(), FormatError>;
+    fn encode(
+        value: &ValueRef<'_>,
+        encoding: &Encoding<'_>,
+        writer: &mut dyn Write,
+    ) -> Result<(), FormatError>;
 
     /// Decodes one value, and says how many bytes follow it.
-    fn decode<'de, S: DeserializeSeed<'de>>(
-        seed: S,
-        bytes: &'de [u8],
-    ) -> Result<(S::Value, usize), FormatError>;
+    fn decode(target: &TypeTarget, bounds: &Bounds, bytes: &[u8])
+    -> Result<(BoxedValue, usize), FormatError>;
 }
 
 /// Writes a value.
-pub(crate) fn encode<F: Format>(value: &ValueRef<'_>, writer: &mut dyn Write) -> Result<()> {
-    let serde = value.as_serialize().ok_or_else(|| not_claimed(F::NAME, value.type_name()))?;
-    let encoding = Encoding::new(F::RULES);
+pub(super) fn encode<F: Format>(
+    value: &ValueRef<'_>,
+    encoding: &Encoding<'_>,
+    writer: &mut dyn Write,
+) -> Result<()> {
     let mut kept = KeepsError { writer, error: None };
-    // Formats write a few bytes at a time.
-    let mut buffered = BufWriter::new(&mut kept);
-    let encoded = F::encode(&encoding.guard(serde), &mut buffered)
-        .and_then(|()| buffered.flush().map_err(FormatError::from));
-    // What is still buffered then belongs to a value that is not complete.
-    drop(buffered.into_parts());
-    let Err(error) = encoded else { return Ok(()) };
+    let Err(error) = F::encode(value, encoding, &mut kept) else { return Ok(()) };
     if let Some(error) = kept.error {
         return Err(Error::io(error, "writing the encoded value"));
     }
@@ -54,31 +57,26 @@ pub(crate) fn encode<F: Format>(value: &ValueRef<'_>, writer: &mut dyn Write) ->
     Err(Error::new(ErrorKind::Encode, message))
 }
 
+/// What bounds a value in so many bytes.
+pub(super) fn bounds<F: Format>(len: usize) -> Bounds {
+    match F::RULES.levels {
+        Levels::All => Bounds::new(F::RULES.max_depth, len),
+        // The parser of a text counts brackets itself, and takes no length from it.
+        Levels::Brackets => Bounds::none(),
+    }
+}
+
 /// Reads a value of the type asked for, which all of the bytes must be.
-pub(crate) fn decode<F: Format>(bytes: &[u8], target: &TypeTarget) -> Result<BoxedValue> {
+pub(super) fn decode<F: Format>(bytes: &[u8], target: &TypeTarget, bounds: &Bounds) -> Result<BoxedValue> {
     if !target.is_serde() {
         return Err(wrong_target(F::NAME, target));
     }
     let type_name = target.type_name();
-    #[cfg(any(feature = "bincode", feature = "postcard"))]
-    let bounds = Bounds::new(F::RULES.max_depth, bytes.len());
-    let kept = RefCell::new(None);
-    let seed = TargetSeed {
-        target,
-        error: &kept,
-        #[cfg(any(feature = "bincode", feature = "postcard"))]
-        bounds: (F::RULES.levels == Levels::All).then_some(&bounds),
-    };
-    let (value, left) = F::decode(seed, bytes).map_err(|error| {
-        #[cfg(any(feature = "bincode", feature = "postcard"))]
-        if let Some(why) = bounds.take_refusal() {
-            let message = format!("the stored bytes are no `{type_name}`: {why}");
-            return Error::new(ErrorKind::Decode, message);
-        }
-        kept.take().unwrap_or_else(|| {
-            let message = format!("the stored bytes are no `{type_name}`");
-            Error::new(ErrorKind::Decode, message).with_source(error)
-        })
+    let (value, left) = F::decode(target, bounds, bytes).map_err(|error| {
+        // What a decoder says may quote the value. As a source it stays out of logs.
+        let why = bounds.take_refusal().map_or(error, FormatError::from);
+        Error::new(ErrorKind::Decode, format!("the stored bytes are no `{type_name}`"))
+            .with_source(Unread(why))
     })?;
     if left > 0 {
         let message = format!("{left} bytes are left over after a `{type_name}`");
@@ -87,15 +85,17 @@ pub(crate) fn decode<F: Format>(bytes: &[u8], target: &TypeTarget) -> Result<Box
     Ok(value)
 }
 
-/// The `get` of a handler of this format.
-pub(crate) fn read<F: Format>(
-    reader: &mut dyn BlobReader,
-    target: &TypeTarget,
-    options: &ReadOptions,
-) -> Result<BoxedValue> {
-    refuse_partial(F::NAME, options)?;
-    decode::<F>(&reader.bytes()?, target)
+/// An error of a format's crate as a source of ours.
+#[derive(Debug)]
+struct Unread(FormatError);
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
 }
+
+impl std::error::Error for Unread {}
 
 /// Keeps the error of a writer, because formats drop it.
 struct KeepsError<'a> {
@@ -126,36 +126,5 @@ impl Write for KeepsError<'_> {
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.writer.flush();
         self.keep(flushed)
-    }
-}
-
-/// Makes the type asked for out of a format's deserializer.
-struct TargetSeed<'a> {
-    target: &'a TypeTarget,
-    error: &'a RefCell<Option<Error>>,
-    #[cfg(any(feature = "bincode", feature = "postcard"))]
-    bounds: Option<&'a Bounds>,
-}
-
-impl TargetSeed<'_> {
-    fn make<'de, D: Deserializer<'de>>(&self, from: D) -> Result<BoxedValue, D::Error> {
-        let mut from = <dyn erased_serde::Deserializer<'_>>::erase(from);
-        self.target.deserialize(&mut from).map_err(|error| {
-            let text = D::Error::custom(&error);
-            *self.error.borrow_mut() = Some(error);
-            text
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for TargetSeed<'_> {
-    type Value = BoxedValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<BoxedValue, D::Error> {
-        #[cfg(any(feature = "bincode", feature = "postcard"))]
-        if let Some(bounds) = self.bounds {
-            return self.make(Bounded::new(from, bounds)).map_err(D::Error::custom);
-        }
-        self.make(from)
     }
 }

@@ -76,6 +76,14 @@ pub(crate) fn table_of<'a>(handler: &str, value: &ValueRef<'a>) -> Result<(Schem
     Ok((schema, batches))
 }
 
+/// Refuses a target that is no table.
+pub(crate) fn check_target(handler: &str, target: &TypeTarget) -> Result<()> {
+    if is_table(target) {
+        return Ok(());
+    }
+    Err(not_a_table(format!("the handler `{handler}` cannot make a `{}`", target.type_name())))
+}
+
 /// True where one of these fields, or a field inside them, has such a type.
 pub(crate) fn has_type(fields: &Fields, wanted: fn(&DataType) -> bool) -> bool {
     fields.iter().any(|field| field_has_type(field, wanted))

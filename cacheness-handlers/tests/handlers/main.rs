@@ -18,5 +18,6 @@ mod npy;
 mod options;
 mod plain;
 mod ranges;
+mod refusals;
 mod round_trips;
 mod tables;

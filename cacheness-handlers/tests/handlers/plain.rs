@@ -139,3 +139,43 @@ fn an_error_of_the_writer_comes_out_unchanged() {
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 }
+
+#[test]
+fn a_tuple_that_is_short_is_never_read_as_another_value_from_msgpack() {
+    fn is_zero(number: &u8) -> bool {
+        *number == 0
+    }
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Tuple(
+        #[serde(skip_serializing_if = "is_zero", default)] u8,
+        #[serde(skip_serializing_if = "is_zero", default)] u8,
+    );
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    enum Variant {
+        Tuple(#[serde(skip_serializing_if = "Option::is_none", default)] Option<u8>, #[serde(default)] u8),
+        Fields { tuples: Vec<Option<Tuple>>, by_name: BTreeMap<String, Tuple> },
+        Newtype(Tuple),
+    }
+
+    fn comes_back_or_fails<T>(whole: T, short: T)
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug + Send + Sync + 'static,
+    {
+        let handler = MsgpackHandler::new();
+        assert_eq!(get::<T, _>(&handler, &put(&handler, &whole).unwrap()).unwrap(), whole);
+        let error = get::<T, _>(&handler, &put(&handler, &short).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(error.to_string().contains("elements of a tuple are missing"), "{error}");
+    }
+
+    let fields = |first| Variant::Fields {
+        tuples: vec![None, Some(Tuple(first, 7))],
+        by_name: BTreeMap::from([("a".to_owned(), Tuple(first, 7))]),
+    };
+    comes_back_or_fails(Tuple(1, 7), Tuple(0, 7));
+    comes_back_or_fails(Variant::Tuple(Some(1), 5), Variant::Tuple(None, 5));
+    comes_back_or_fails(fields(1), fields(0));
+    comes_back_or_fails(Variant::Newtype(Tuple(1, 7)), Variant::Newtype(Tuple(0, 7)));
+}

@@ -17,6 +17,13 @@ pub(super) fn damaged(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Corrupted, message).with_context("path", path.to_string_lossy())
 }
 
+/// Files that are no longer those that were opened.
+pub(super) fn replaced(path: &Path) -> Error {
+    let message = "the files of the index were removed or replaced by others while they were open, so nothing can be \
+                   written any more; open the cache anew";
+    Error::new(ErrorKind::Conflict, message).with_context("path", path.to_string_lossy())
+}
+
 /// A file in a newer format.
 fn newer(path: &Path, format: u64) -> Error {
     let message = format!(

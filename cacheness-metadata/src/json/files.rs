@@ -87,7 +87,8 @@ impl Files {
 
     /// Opens the journal; `None` where there is none.
     pub(super) fn open_journal(&self) -> Result<Option<File>> {
-        match OpenOptions::new().read(true).append(true).open(&self.journal) {
+        // Not for appending: Windows lets nobody shorten a file that is open for that.
+        match OpenOptions::new().read(true).write(true).open(&self.journal) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(error, "the journal of the index cannot be opened")),
@@ -142,6 +143,42 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// True where the file that is open is still the one under its name.
+pub(super) fn is_in_place(file: &File) -> Result<bool> {
+    let named = match fs_err::metadata(file.path()) {
+        Ok(named) => named,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(error, "a file of the index cannot be looked at")),
+    };
+    let open =
+        file.metadata().map_err(|error| Error::io(error, "a file of the index cannot be looked at"))?;
+    Ok(is_same(&open, &named))
+}
+
+#[cfg(unix)]
+fn is_same(open: &std::fs::Metadata, named: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
+}
+
+/// Elsewhere the standard library does not say which file it is; another one was made at another time.
+#[cfg(not(unix))]
+fn is_same(open: &std::fs::Metadata, named: &std::fs::Metadata) -> bool {
+    open.created().ok() == named.created().ok() && open.len() == named.len()
+}
+
+/// False where the file that is open is known to have lost its name.
+#[cfg(unix)]
+pub(super) fn has_name(open: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    open.nlink() > 0
+}
+
+#[cfg(not(unix))]
+pub(super) fn has_name(_: &std::fs::Metadata) -> bool {
+    true
+}
+
 /// What a journal holds from an offset on.
 pub(super) fn read_from(mut journal: &File, offset: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -161,7 +198,10 @@ pub(super) fn sync(journal: &File) -> Result<()> {
 /// Appends to a journal of `len` bytes. What could not be written or synced as a whole is cut off again, so that
 /// nobody takes it for a write that was made.
 pub(super) fn append(mut journal: &File, len: u64, bytes: &[u8], sync: bool) -> Result<()> {
-    let written = journal.write_all(bytes).and_then(|()| if sync { journal.sync_data() } else { Ok(()) });
+    let written = journal
+        .seek(SeekFrom::Start(len))
+        .and_then(|_| journal.write_all(bytes))
+        .and_then(|()| if sync { journal.sync_data() } else { Ok(()) });
     written.map_err(|error| {
         let _ = journal.set_len(len);
         Error::io(error, "the journal of the index cannot be written")

@@ -72,9 +72,8 @@ pub(super) struct Records {
 
 /// Reads the records that follow the first `known` ones.
 ///
-/// A write that was interrupted leaves a last line that is not whole: it is left out. So is everything from a line
-/// with NUL bytes on: this program writes none, and a file system shows them where a loss of power kept the file's
-/// length but not its bytes.
+/// A write that was interrupted leaves a last line without its end: it is left out. Nothing else is, because whatever
+/// has an end may be a write that was made, and that something has damaged since.
 pub(super) fn parse(path: &Path, generation: u64, known: u64, journal: &[u8]) -> Result<Records> {
     let mut read = Records::default();
     for line in journal.split_inclusive(|&byte| byte == b'\n') {
@@ -86,7 +85,7 @@ pub(super) fn parse(path: &Path, generation: u64, known: u64, journal: &[u8]) ->
                 read.ended = true;
                 break;
             }
-            Err(_) if is_last || line.contains(&0) => break,
+            Err(_) if !line.ends_with(b"\n") => break,
             Ok(Line::End) => return Err(damaged(path, "in the journal, something follows its end")),
             Err(what) => return Err(damaged(path, &format!("in the journal, at write {number}, {what}"))),
         }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use cacheness_core::{Error, ErrorKind, Result};
 use fs_err::{File, OpenOptions};
 
-use super::files::Files;
+use super::failure::replaced;
+use super::files::{self, Files};
 
 const FIRST_WAIT: Duration = Duration::from_micros(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(2);
@@ -45,7 +46,7 @@ impl Lock {
         let mut wait = FIRST_WAIT;
         loop {
             match file.file().try_lock() {
-                Ok(()) => return Ok(Held(guard)),
+                Ok(()) => break,
                 Err(TryLockError::Error(error)) => {
                     return Err(Error::io(error, "the lock file beside the index cannot be locked")
                         .with_context("path", file.path().to_string_lossy()));
@@ -61,6 +62,11 @@ impl Lock {
             std::thread::sleep(wait.min(left));
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+        let in_place = files::is_in_place(file);
+        let path = file.path().to_owned();
+        let held = Held(guard);
+        // Whoever opens the index now takes the lock of another file, so this one keeps nobody out.
+        if in_place? { Ok(held) } else { Err(replaced(&path)) }
     }
 
     /// Lets go of the file, after the thread that holds it.

@@ -11,7 +11,7 @@ use cacheness_core::{
 use fs_err::File;
 
 use super::config::Settings;
-use super::failure::damaged;
+use super::failure::{damaged, replaced};
 use super::files::{self, Files};
 use super::journal::{self, Changes};
 use super::lock::{Held, Lock, closed};
@@ -56,7 +56,7 @@ impl View {
     /// everything.
     pub(super) fn is_current(&self) -> Result<bool> {
         match self.journal.metadata() {
-            Ok(found) => Ok(found.len() == self.len),
+            Ok(found) => Ok(found.len() == self.len && files::has_name(&found)),
             Err(error) => Err(Error::io(error, "the journal of the index cannot be looked at")),
         }
     }
@@ -221,8 +221,15 @@ impl Store {
         self.files.publish_snapshot()
     }
 
-    /// Reads what was appended to the journal, and goes on to the next one where it has ended.
+    /// Reads what was written, and makes sure that what is read and written next is what has the name.
     fn read_on(&self, held: &Held<'_>) -> Result<()> {
+        self.read_appended(held)?;
+        let journal = self.read_view().as_ref().ok_or_else(closed)?.journal.clone();
+        if files::is_in_place(&journal)? { Ok(()) } else { Err(replaced(&self.files.index)) }
+    }
+
+    /// Reads what was appended to the journal, and goes on to the next one where it has ended.
+    fn read_appended(&self, held: &Held<'_>) -> Result<()> {
         let (journal, generation, len, records) = {
             let view = self.read_view();
             let view = view.as_ref().ok_or_else(closed)?;
@@ -233,6 +240,9 @@ impl Store {
         };
         let more = files::read_from(&journal, len)?;
         if more.is_empty() {
+            if !files::is_in_place(&journal)? {
+                return Err(replaced(&self.files.index));
+            }
             return Err(damaged(&self.files.index, "the journal was cut short while it was open"));
         }
         let read = journal::parse(&self.files.journal, generation, records, &more)?;
@@ -357,9 +367,4 @@ fn cut_off(journal: &File, len: u64) -> Result<()> {
 fn nothing_here(path: &std::path::Path) -> Error {
     let message = "there is no index here, and nothing may be created";
     Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy())
-}
-
-fn replaced(path: &std::path::Path) -> Error {
-    let message = "another index was put in this place while it was open; open the cache anew";
-    Error::new(ErrorKind::Conflict, message).with_context("path", path.to_string_lossy())
 }

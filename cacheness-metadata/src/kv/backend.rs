@@ -7,24 +7,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cacheness_core::{
-    AccessBatch, AccessLog, BlobId, CacheId, Change, Counters, Entry, Env, Error, ErrorKind, Evicted, Limits,
-    ListQuery, MetadataBackend, MetadataCapabilities, Namespace, OpenContext, OpenMode, Outcome, Page,
-    Purged, Result, Stats, Timestamp,
+    AccessBatch, AccessLog, BlobId, CacheId, Change, Counters, Entry, Env, Error, ErrorKind, Evicted,
+    EvictionPolicies, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend, MetadataCapabilities,
+    Namespace, OpenContext, OpenMode, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
 };
 use tokio::sync::Mutex;
 
+use super::eviction::{Crowded, Room, Scope};
+use super::limits::LimitsStep;
 use super::rows::{self, Head};
 use super::transaction::{Attempts, Transaction};
 use super::{KvStore, WriteBatch, layout, reading};
 
 /// How many entries a transaction of a long work changes: ranking anew, evicting for a lower limit, purging.
-const ENTRIES_PER_STEP: usize = 500;
+pub(super) const ENTRIES_PER_STEP: usize = 500;
 
 /// A metadata backend over any [`KvStore`].
 pub struct KvMetadata {
     store: Box<dyn KvStore>,
     cache: CacheId,
     accesses: Arc<AccessLog>,
+    policies: EvictionPolicies,
     env: Env,
     /// Writers of this process take turns, so that only those of other processes make a write begin anew.
     turn: Mutex<()>,
@@ -61,14 +64,21 @@ impl KvMetadata {
                 }
             }
         };
-        Ok(Self {
+        let opened = Self {
             store: Box::new(store),
             cache,
             accesses: context.accesses.clone(),
+            policies: context.policies.clone(),
             env: context.env.clone(),
             turn: Mutex::new(()),
             closed: AtomicBool::new(false),
-        })
+        };
+        // Where a process died while it ranked entries anew. One that does not know the policy leaves it.
+        let head = reading::head(opened.open_store()?).await?;
+        if let Some(head) = head.filter(|head| head.ranking && opened.policies.get(head.policy()).is_ok()) {
+            opened.rank_all(head.epoch).await?;
+        }
+        Ok(opened)
     }
 
     fn open_store(&self) -> Result<&dyn KvStore> {
@@ -78,9 +88,9 @@ impl KvMetadata {
         Ok(&*self.store)
     }
 
-    async fn attempts(&self) -> Result<Attempts<'_>> {
+    pub(super) async fn attempts(&self) -> Result<Attempts<'_>> {
         let turn = self.turn.lock().await;
-        Ok(Attempts::new(self.open_store()?, &self.accesses, turn))
+        Ok(Attempts::new(self.open_store()?, (&self.accesses, &self.policies), turn))
     }
 
     /// Clears or drops a namespace.
@@ -96,53 +106,68 @@ impl KvMetadata {
         }
     }
 
-    /// Ranks all entries by the order of `limits`, step by step. False where another process has chosen another
-    /// order meanwhile; that one then holds.
-    async fn rank_anew(&self, limits: Limits) -> Result<bool> {
-        let mut epoch = None;
+    /// Ranks the entries of this epoch that are not yet ranked, step by step. It ends early where another process has
+    /// begun a new epoch meanwhile.
+    async fn rank_all(&self, epoch: u32) -> Result<()> {
         let mut start = Some(layout::all(layout::ENTRY).start);
         while let Some(from) = start {
             let mut attempts = self.attempts().await?;
             start = loop {
                 let mut transaction = attempts.begin().await?;
-                let result = rank_step(&mut transaction, limits, epoch, from.clone()).await;
-                match attempts.finish(transaction, result).await? {
-                    Some(Some((ranked, next))) => {
-                        epoch = Some(ranked);
-                        break next;
-                    }
-                    Some(None) => return Ok(false),
-                    None => {}
+                let result = rank_step(&mut transaction, epoch, from.clone()).await;
+                if let Some(next) = attempts.finish(transaction, result).await? {
+                    break next;
                 }
             };
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Evicts what a call needs evicted before it, in transactions that are each short.
+    async fn make_room_before(
+        attempts: &mut Attempts<'_>,
+        now: Timestamp,
+        crowded: &Crowded,
+    ) -> Result<Vec<Evicted>> {
+        let mut evicted = Vec::new();
+        loop {
+            let mut transaction = attempts.begin().await?;
+            let most = (ENTRIES_PER_STEP, crowded.room);
+            let result = transaction.evict(&crowded.scope, now, &HashMap::new(), most).await;
+            let Some(more) = attempts.finish(transaction, result).await? else { continue };
+            let done = more.len() < ENTRIES_PER_STEP;
+            evicted.extend(more);
+            if done {
+                return Ok(evicted);
+            }
+        }
     }
 }
 
-/// One step of ranking anew; `None` where the epoch is no longer the one that this process began.
-async fn rank_step(
-    transaction: &mut Transaction<'_>,
-    limits: Limits,
-    epoch: Option<u32>,
-    from: Bytes,
-) -> Result<Option<(u32, Option<Bytes>)>> {
-    let epoch = match epoch {
-        None => transaction.begin_ranking(limits),
-        Some(epoch) if epoch == transaction.head.epoch => epoch,
-        Some(_) => return Ok(None),
-    };
+async fn rank_step(transaction: &mut Transaction<'_>, epoch: u32, from: Bytes) -> Result<Option<Bytes>> {
+    if !transaction.head.ranking || transaction.head.epoch != epoch {
+        return Ok(None);
+    }
     let next = transaction.rank_some(from, ENTRIES_PER_STEP).await?;
     if next.is_none() {
         transaction.head.ranking = false;
     }
-    Ok(Some((epoch, next)))
+    Ok(next)
+}
+
+/// When the first put of a call is made.
+fn time_of(changes: &[Change]) -> Timestamp {
+    let puts = changes.iter().filter_map(|change| match change {
+        Change::Put { now, .. } => Some(*now),
+        _ => None,
+    });
+    puts.min().unwrap_or_default()
 }
 
 #[async_trait]
 impl MetadataBackend for KvMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        self.store.capabilities()
+        self.store.capabilities().with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -164,10 +189,31 @@ impl MetadataBackend for KvMetadata {
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
         let mut attempts = self.attempts().await?;
+        let mut before = Vec::new();
         loop {
             let mut transaction = attempts.begin().await?;
             let result = transaction.apply(&changes).await;
-            if let Some(outcomes) = attempts.finish(transaction, result).await? {
+            if let Some(crowded) = transaction.crowded.take() {
+                transaction.discard();
+                if attempts.finish(transaction, Ok(())).await?.is_some() {
+                    let now = time_of(&changes);
+                    before.extend(Self::make_room_before(&mut attempts, now, &crowded).await?);
+                }
+                continue;
+            }
+            if transaction.unranked {
+                // Where a process died while it ranked, or does so now.
+                let epoch = transaction.head.epoch;
+                drop((transaction, attempts));
+                self.rank_all(epoch).await?;
+                attempts = self.attempts().await?;
+                continue;
+            }
+            if let Some(mut outcomes) = attempts.finish(transaction, result).await? {
+                // They were evicted for whichever change; the first that was made tells of them.
+                if let Some(outcome) = outcomes.iter_mut().find(|outcome| outcome.version.is_some()) {
+                    outcome.evicted.splice(0..0, before);
+                }
                 return Ok(outcomes);
             }
         }
@@ -216,7 +262,7 @@ impl MetadataBackend for KvMetadata {
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
-        let (mut expired, mut reclaimed, mut left) = (0, 0, limit);
+        let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
         loop {
             let mut attempts = self.attempts().await?;
             let step = loop {
@@ -226,11 +272,13 @@ impl MetadataBackend for KvMetadata {
                     break step;
                 }
             };
-            expired += step.expired;
+            expired += step.expired.len() as u64;
             reclaimed += step.reclaimed;
-            left = left.saturating_sub(usize::try_from(step.expired + step.reclaimed).unwrap_or(usize::MAX));
+            left = left.saturating_sub(usize::try_from(step.reclaimed).unwrap_or(usize::MAX));
+            left = left.saturating_sub(step.expired.len());
+            keys.extend(step.expired);
             if left == 0 || !step.more {
-                return Ok(Purged::new(expired, reclaimed, step.more));
+                return Ok(Purged::new(expired, reclaimed, step.more).with_expired_keys(keys));
             }
         }
     }
@@ -250,34 +298,37 @@ impl MetadataBackend for KvMetadata {
         }
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-        let store = self.open_store()?;
-        let head =
-            reading::head(store).await?.ok_or_else(|| rows::damage("the head of the entries is gone"))?;
-        let ranked = head.ranked && !head.ranking && head.order == limits.order;
-        if limits.is_limited() && !ranked && !self.rank_anew(limits).await? {
-            return Ok(Vec::new());
-        }
-        let mut evicted = Vec::new();
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
+        let mut change = change.clone();
         loop {
             let mut attempts = self.attempts().await?;
-            let (more, over) = loop {
+            let step = loop {
                 let mut transaction = attempts.begin().await?;
-                transaction.head.limits = limits;
-                if !limits.is_limited() {
-                    transaction.head.ranked = false;
-                    transaction.head.ranking = false;
-                }
-                let result = transaction.evict(now, &HashMap::new(), ENTRIES_PER_STEP).await;
-                let over = transaction.is_over();
-                if let Some(more) = attempts.finish(transaction, result).await? {
-                    break (more, over);
+                let result = transaction.change_limits(namespace, &change).await;
+                if let Some(step) = attempts.finish(transaction, result).await? {
+                    break step;
                 }
             };
-            let stuck = more.is_empty();
-            evicted.extend(more);
-            if !over || stuck {
-                return Ok(evicted);
+            drop(attempts);
+            match step {
+                LimitsStep::Done(limits) => return Ok(limits),
+                LimitsStep::Rank(epoch, first) => {
+                    self.rank_all(epoch).await?;
+                    change = first.map_or(change, LimitsChange::from);
+                    // It is stored by now. Where another process has named another one meanwhile, that one holds.
+                    change.policy = None;
+                }
+            }
+        }
+    }
+
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
+        let mut attempts = self.attempts().await?;
+        loop {
+            let mut transaction = attempts.begin().await?;
+            let result = evict_step(&mut transaction, namespace, now, limit.min(ENTRIES_PER_STEP)).await;
+            if let Some(evictions) = attempts.finish(transaction, result).await? {
+                return Ok(evictions);
             }
         }
     }
@@ -319,4 +370,25 @@ async fn forget(transaction: &mut Transaction<'_>, blobs: &[BlobId]) -> Result<(
         transaction.head.garbage_bytes = transaction.head.garbage_bytes.saturating_sub(bytes);
     }
     Ok(())
+}
+
+async fn evict_step(
+    transaction: &mut Transaction<'_>,
+    namespace: Option<&Namespace>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Evictions> {
+    let scope = match namespace {
+        None => Scope::Cache,
+        Some(name) => match transaction.namespace(name).await? {
+            Some(row) => Scope::Namespace(name.clone(), row.generation),
+            None => return Ok(Evictions::default()),
+        },
+    };
+    if !transaction.is_over(&scope, Room::default()).await? {
+        return Ok(Evictions::default());
+    }
+    let evicted = transaction.evict(&scope, now, &HashMap::new(), (limit, Room::default())).await?;
+    let more = evicted.len() == limit && transaction.is_over(&scope, Room::default()).await?;
+    Ok(Evictions::new(evicted, more))
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, Expiry, GARBAGE_DELAY, Namespace, Outcome, Result, Timestamp,
-    Version,
+    AccessBatch, Change, Condition, Entry, EntryUse, Expiry, GARBAGE_DELAY, Namespace, Outcome, Ranking,
+    Result, Timestamp, Version,
 };
 
 use super::layout;
@@ -38,6 +38,7 @@ impl Found {
 impl Transaction<'_> {
     pub(super) async fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>> {
         let mut own = Own::new();
+        self.evictions_left = changes.len().saturating_add(super::backend::ENTRIES_PER_STEP);
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(match change {
@@ -75,7 +76,13 @@ impl Transaction<'_> {
         if !condition.holds(previous) {
             return Ok(Outcome::skipped(previous));
         }
-        self.head.limits.check_fits(entry.stored_size)?;
+        if let Some(limits) = &self.head.limits {
+            limits.check_fits(entry.stored_size)?;
+        }
+        if let Some(namespace) = &known {
+            let fits = namespace.limits.check_fits(entry.stored_size);
+            fits.map_err(|error| error.with_context("namespace", name.as_str()))?;
+        }
         let mut namespace = match known {
             Some(namespace) => namespace,
             None => self.new_namespace(name)?,
@@ -102,12 +109,13 @@ impl Transaction<'_> {
         namespace.blob_bytes = namespace.blob_bytes.saturating_add(row.blob_bytes());
         self.set(layout::namespace(name.as_str()), namespace.encode());
         own.insert((namespace.generation, key.to_owned()), row.stored_size);
-        let evicted = self.make_room(now, own).await?;
+        let evicted = self.make_room(name, namespace.generation, now, own).await?;
 
         // Ranked last, because a new entry starts where the last victim stood.
         if self.head.ranked {
+            row.rank = self.ranking()?.rank(&entry, self.head.age);
             row.epoch = self.head.epoch;
-            row.rank = self.head.order.rank(&entry, self.head.age);
+            row.scoped = namespace.indexed;
         }
         self.index(namespace.generation, key, &row);
         self.set(layout::entry(namespace.generation, key), row.encode());
@@ -152,7 +160,7 @@ impl Transaction<'_> {
         let mut touched = row.clone();
         let current = row.expires_at.map(Timestamp::from_nanos);
         touched.expires_at = expiry.after(current).map(Timestamp::as_nanos);
-        self.used(name, namespace.generation, key, &row, touched, now, 1);
+        self.used(name, &namespace, key, &row, touched, now, 1);
         Ok(Outcome::applied(previous, None))
     }
 
@@ -170,7 +178,7 @@ impl Transaction<'_> {
             let Found::Entry(row) = self.entry(namespace.generation, &access.key).await? else { continue };
             if row.version == access.version.0 {
                 let (at, hits) = (access.accessed_at, access.hits);
-                self.used(&access.namespace, namespace.generation, &access.key, &row, row.clone(), at, hits);
+                self.used(&access.namespace, &namespace, &access.key, &row, row.clone(), at, hits);
             }
         }
         Ok(())
@@ -181,7 +189,7 @@ impl Transaction<'_> {
     pub(super) fn used(
         &mut self,
         name: &Namespace,
-        generation: u64,
+        namespace: &NamespaceRow,
         key: &str,
         row: &EntryRow,
         mut changed: EntryRow,
@@ -190,28 +198,37 @@ impl Transaction<'_> {
     ) {
         changed.accessed_at = changed.accessed_at.max(at.as_nanos());
         changed.hits = changed.hits.saturating_add(hits);
-        if self.head.ranked {
-            let same_epoch = row.epoch == self.head.epoch;
-            changed.rank = if same_epoch && row.expires_at == changed.expires_at {
-                self.head.order.rank_after_access(row.rank, at, hits)
-            } else if same_epoch {
-                // Only the order by expiry takes a new rank from a new expiry; the others add the use to the old one.
-                let used = self.head.order.rank_after_access(row.rank, at, hits);
-                if used == row.rank { self.rank_of(name, key, &changed) } else { used }
+        // Where the policy is not known here, the rank stays until a process comes that knows it.
+        if let Ok(ranking) = self.ranking()
+            && self.head.ranked
+        {
+            if row.epoch == self.head.epoch {
+                changed.rank = ranking.rank_after_use(row.rank, &self.use_of(&changed, at, hits));
             } else {
-                self.rank_of(name, key, &changed)
-            };
-            changed.epoch = self.head.epoch;
+                changed.rank = self.rank_of(&ranking, name, key, &changed);
+                changed.epoch = self.head.epoch;
+                changed.scoped = namespace.indexed;
+            }
         }
-        self.unindex(generation, row);
-        self.index(generation, key, &changed);
-        self.set(layout::entry(generation, key), changed.encode());
+        self.unindex(namespace.generation, row);
+        self.index(namespace.generation, key, &changed);
+        self.set(layout::entry(namespace.generation, key), changed.encode());
     }
 
-    /// The rank of an entry in the present order, from the entry as a whole. A damaged one goes first.
-    pub(super) fn rank_of(&self, name: &Namespace, key: &str, row: &EntryRow) -> i64 {
+    /// What a policy is told of so many uses of an entry. The row's own hits are those after them.
+    pub(super) fn use_of(&self, row: &EntryRow, at: Timestamp, hits: u64) -> EntryUse {
+        let mut used = EntryUse::new(at, hits);
+        used.total_hits = row.hits;
+        used.stored_size = row.stored_size;
+        used.expires_at = row.expires_at.map(Timestamp::from_nanos);
+        used.age = self.head.age;
+        used
+    }
+
+    /// The rank of an entry from the entry as a whole. A damaged one goes first.
+    pub(super) fn rank_of(&self, ranking: &Ranking, name: &Namespace, key: &str, row: &EntryRow) -> i64 {
         match row.to_entry(name, key, true) {
-            Ok(entry) => self.head.order.rank(&entry, self.head.age),
+            Ok(entry) => ranking.rank(&entry, self.head.age),
             Err(_) => i64::MIN,
         }
     }
@@ -235,10 +252,11 @@ impl Transaction<'_> {
         }
         if drop {
             self.unset(layout::namespace(name.as_str()));
+            if namespace.limits.is_limited() {
+                self.head.limited = self.head.limited.saturating_sub(1);
+            }
         } else if removed > 0 {
-            let counters = namespace.counters;
-            namespace = self.new_namespace(name)?;
-            namespace.counters = counters;
+            namespace = namespace.cleared(self.new_namespace(name)?.generation);
             self.set(layout::namespace(name.as_str()), namespace.encode());
         }
         Ok(Some(removed))
@@ -249,7 +267,7 @@ impl Transaction<'_> {
         row.as_ref().map(NamespaceRow::decode).transpose()
     }
 
-    fn new_namespace(&mut self, name: &Namespace) -> Result<NamespaceRow> {
+    pub(super) fn new_namespace(&mut self, name: &Namespace) -> Result<NamespaceRow> {
         let generation = self.next_number()?;
         self.set(layout::live(generation), name.as_str().to_owned().into());
         Ok(NamespaceRow::new(generation))
@@ -295,9 +313,16 @@ impl Transaction<'_> {
         let reference = layout::reference(generation, key);
         if let Some(at) = row.expires_at {
             self.set(layout::expiry(at, row.version), reference.clone());
+            if row.scoped {
+                self.set(layout::expiry_in(generation, at, row.version), reference.clone());
+            }
         }
-        if row.epoch != 0 {
-            self.set(layout::rank(row.epoch, row.priority, row.rank, row.version), reference);
+        let EntryRow { epoch, priority, rank, version, .. } = *row;
+        if epoch != 0 {
+            if row.scoped {
+                self.set(layout::rank_in(generation, epoch, priority, rank, version), reference.clone());
+            }
+            self.set(layout::rank(epoch, priority, rank, version), reference);
         }
         self.set(layout::created(generation, row.created_at, row.version), bytes::Bytes::new());
     }
@@ -305,9 +330,16 @@ impl Transaction<'_> {
     pub(super) fn unindex(&mut self, generation: u64, row: &EntryRow) {
         if let Some(at) = row.expires_at {
             self.unset(layout::expiry(at, row.version));
+            if row.scoped {
+                self.unset(layout::expiry_in(generation, at, row.version));
+            }
         }
-        if row.epoch != 0 {
-            self.unset(layout::rank(row.epoch, row.priority, row.rank, row.version));
+        let EntryRow { epoch, priority, rank, version, .. } = *row;
+        if epoch != 0 {
+            self.unset(layout::rank(epoch, priority, rank, version));
+            if row.scoped {
+                self.unset(layout::rank_in(generation, epoch, priority, rank, version));
+            }
         }
         self.unset(layout::created(generation, row.created_at, row.version));
     }

@@ -1,19 +1,60 @@
 //! What goes without being asked for by key: victims of the limits, expired entries, and what cleared generations
 //! left behind.
 
+use std::fmt;
+
 use bytes::Bytes;
 use cacheness_core::{
-    Counters, Error, ErrorKind, Evicted, EvictionOrder, EvictionReason, Key, Limits, Namespace, Result,
-    Timestamp, Version,
+    Counters, Error, ErrorKind, Evicted, EvictionReason, Key, Limits, Namespace, Ranking, Result, Timestamp,
+    Version,
 };
 
 use super::changes::{Found, Own};
 use super::layout;
-use super::rows::{self, EntryRow};
+use super::rows::{self, EntryRow, NamespaceRow};
 use super::transaction::Transaction;
 
 /// How many rows of an index are read at once where most of them will do.
 const AT_ONCE: usize = 16;
+
+/// Whose limits are meant: the cache's, or those of a namespace, whose entries are in this generation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    Cache,
+    Namespace(Namespace, u64),
+}
+
+impl Scope {
+    fn has(&self, generation: u64) -> bool {
+        match self {
+            Self::Cache => true,
+            Self::Namespace(_, own) => *own == generation,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cache => f.write_str("the cache"),
+            Self::Namespace(name, _) => write!(f, "the namespace `{name}`"),
+        }
+    }
+}
+
+/// What is to be added, and must find room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Room {
+    entries: i64,
+    bytes: i64,
+}
+
+/// Room that takes more evictions than one transaction makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Crowded {
+    pub(super) scope: Scope,
+    pub(super) room: Room,
+}
 
 /// An entry that a row of an index led to.
 struct Candidate {
@@ -29,48 +70,140 @@ type Count = fn(&mut Counters);
 /// What a purge did, or one step of it.
 #[derive(Default)]
 pub(super) struct PurgeStep {
-    pub(super) expired: u64,
+    pub(super) expired: Vec<(Namespace, Key)>,
     pub(super) reclaimed: u64,
     pub(super) more: bool,
 }
 
 impl Transaction<'_> {
-    /// Evicts until the limits hold after a put of `own`.
-    pub(super) async fn make_room(&mut self, now: Timestamp, own: &Own) -> Result<Vec<Evicted>> {
-        if !self.is_over() {
-            return Ok(Vec::new());
-        }
-        let bytes = own.values().fold(0_u64, |sum, size| sum.saturating_add(*size));
-        if self.head.limits.exceeded_by(own.len() as u64, bytes) {
-            let message = format!(
-                "the {} values of one call have {bytes} bytes, which is over the limits of the cache; put them in \
-                 several calls",
-                own.len()
-            );
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
-        }
-        self.evict(now, own, usize::MAX).await
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.head.limits.exceeded_by(self.head.entries, self.head.bytes)
-    }
-
-    /// Evicts until the limits hold, `most` entries at most: first what has expired, then by the eviction order.
-    pub(super) async fn evict(&mut self, now: Timestamp, own: &Own, most: usize) -> Result<Vec<Evicted>> {
+    /// Evicts until the limits hold after a put of `own`, the last of them into this namespace.
+    pub(super) async fn make_room(
+        &mut self,
+        name: &Namespace,
+        generation: u64,
+        now: Timestamp,
+        own: &Own,
+    ) -> Result<Vec<Evicted>> {
         let mut evicted = Vec::new();
-        for (range, reason) in [
-            (layout::until(layout::EXPIRY, now), EvictionReason::Expired),
-            (layout::all(layout::RANK), EvictionReason::Limit),
-        ] {
+        for scope in [Scope::Namespace(name.clone(), generation), Scope::Cache] {
+            if !self.is_over(&scope, Room::default()).await? {
+                continue;
+            }
+            self.check_own(&scope, own).await?;
+            let most = self.evictions_left;
+            let more = self.evict(&scope, now, own, (most, Room::default())).await?;
+            self.evictions_left = self.evictions_left.saturating_sub(more.len());
+            evicted.extend(more);
+            if self.is_over(&scope, Room::default()).await? {
+                if self.evictions_left == 0 {
+                    self.crowded = Some(self.crowded_by(scope).await?);
+                    return Err(Error::new(ErrorKind::Unexpected, "more is to be evicted before"));
+                }
+                if self.ranking()?.refuses() {
+                    return Err(self.refusal(&scope).await?);
+                }
+                self.unranked |= self.head.ranking;
+            }
+        }
+        Ok(evicted)
+    }
+
+    /// Checks that what one call puts is not over the limits by itself.
+    async fn check_own(&self, scope: &Scope, own: &Own) -> Result<()> {
+        let sizes = own.iter().filter(|((generation, _), _)| scope.has(*generation)).map(|(_, size)| *size);
+        let (count, bytes) = (sizes.clone().count(), sizes.fold(0_u64, u64::saturating_add));
+        if !self.limits_of(scope).await?.is_some_and(|limits| limits.exceeded_by(count as u64, bytes)) {
+            return Ok(());
+        }
+        let message = format!(
+            "the {count} values of one call have {bytes} bytes, which is over the limits of {scope}; put them in \
+             several calls"
+        );
+        Err(Error::new(ErrorKind::LimitExceeded, message))
+    }
+
+    async fn refusal(&self, scope: &Scope) -> Result<Error> {
+        let error = self.limits_of(scope).await?.unwrap_or_default().refusal();
+        Ok(match scope {
+            Scope::Cache => error,
+            Scope::Namespace(name, _) => error.with_context("namespace", name.as_str()),
+        })
+    }
+
+    async fn limits_of(&self, scope: &Scope) -> Result<Option<Limits>> {
+        Ok(match scope {
+            Scope::Cache => self.head.limits.clone(),
+            Scope::Namespace(name, _) => self.namespace(name).await?.map(|namespace| namespace.limits),
+        })
+    }
+
+    /// True where a cache or a namespace with so much more in it would be over its limits.
+    pub(super) async fn is_over(&self, scope: &Scope, room: Room) -> Result<bool> {
+        let add = |has: u64, more: i64| has.saturating_add_signed(more);
+        Ok(match scope {
+            Scope::Cache => {
+                self.head.is_over(add(self.head.entries, room.entries), add(self.head.bytes, room.bytes))
+            }
+            Scope::Namespace(..) if self.head.limited == 0 => false,
+            Scope::Namespace(name, generation) => self.namespace(name).await?.is_some_and(|row| {
+                let (entries, bytes) = (add(row.entries, room.entries), add(row.bytes, room.bytes));
+                row.generation == *generation && row.limits.exceeded_by(entries, bytes)
+            }),
+        })
+    }
+
+    /// What the call adds to a cache or a namespace, beside what it evicts.
+    async fn crowded_by(&self, scope: Scope) -> Result<Crowded> {
+        let (now, before, victims) = match &scope {
+            Scope::Cache => {
+                let victims = self.victims.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+                let before = (self.before.entries, self.before.bytes);
+                ((self.head.entries, self.head.bytes), before, victims)
+            }
+            Scope::Namespace(name, _) => {
+                let of = |row: Option<NamespaceRow>| row.map_or((0, 0), |row| (row.entries, row.bytes));
+                let before = self.get_stored(&layout::namespace(name.as_str())).await?;
+                let before = before.as_ref().map(NamespaceRow::decode).transpose()?;
+                let victims = self.victims.get(name).copied().unwrap_or_default();
+                (of(self.namespace(name).await?), of(before), victims)
+            }
+        };
+        let added = |now: u64, before: u64, victims: u64| {
+            i64::try_from(i128::from(now) + i128::from(victims) - i128::from(before)).unwrap_or(i64::MAX)
+        };
+        let room =
+            Room { entries: added(now.0, before.0, victims.0), bytes: added(now.1, before.1, victims.1) };
+        Ok(Crowded { scope, room })
+    }
+
+    /// Evicts until so much more fits, `most` entries at most: first what has expired, then by priority and rank.
+    pub(super) async fn evict(
+        &mut self,
+        scope: &Scope,
+        now: Timestamp,
+        own: &Own,
+        (most, room): (usize, Room),
+    ) -> Result<Vec<Evicted>> {
+        let mut evicted = Vec::new();
+        let ranking = self.ranking()?;
+        let (expired, ranked) = match scope {
+            Scope::Cache => (layout::until(layout::EXPIRY, now), layout::all(layout::RANK)),
+            Scope::Namespace(_, generation) => {
+                (layout::expired_in(*generation, now), layout::ranks_in(*generation))
+            }
+        };
+        for (range, reason) in [(expired, EvictionReason::Expired), (ranked, EvictionReason::Limit)] {
+            if reason == EvictionReason::Limit && ranking.refuses() {
+                break;
+            }
             let mut range = range;
-            while self.is_over() && evicted.len() < most {
+            while self.is_over(scope, room).await? && evicted.len() < most {
                 let rows = self.scan(range.clone(), AT_ONCE).await?;
                 if rows.is_empty() {
                     break;
                 }
                 for (index, reference) in rows {
-                    if !self.is_over() || evicted.len() == most {
+                    if evicted.len() == most || !self.is_over(scope, room).await? {
                         break;
                     }
                     range.start = layout::after(&index);
@@ -78,7 +211,7 @@ impl Transaction<'_> {
                     if own.contains_key(&(candidate.generation, candidate.key.as_str().to_owned())) {
                         continue;
                     }
-                    if reason == EvictionReason::Limit && self.spare(&candidate) {
+                    if reason == EvictionReason::Limit && self.spare(&ranking, &candidate).await? {
                         // It has a new row further on, perhaps among those that were read already.
                         break;
                     }
@@ -90,19 +223,22 @@ impl Transaction<'_> {
     }
 
     /// Ranks a candidate anew where this process has used it since its rank was written.
-    fn spare(&mut self, candidate: &Candidate) -> bool {
-        let Candidate { namespace, generation, key, row } = candidate;
-        let by_use = matches!(self.head.order, EvictionOrder::Lru | EvictionOrder::Lfu);
-        if row.epoch != self.head.epoch || !by_use {
-            return false;
+    async fn spare(&mut self, ranking: &Ranking, candidate: &Candidate) -> Result<bool> {
+        let Candidate { namespace: name, key, row, .. } = candidate;
+        let version = Version(row.version);
+        if row.epoch != self.head.epoch {
+            return Ok(false);
         }
-        let Some(uses) = self.take_uses(namespace, key, Version(row.version)) else { return false };
-        let rank = self.head.order.rank_after_access(row.rank, uses.accessed_at, uses.hits);
-        if rank <= row.rank {
-            return false;
+        let Some(uses) = self.pending_uses(name, key, version) else { return Ok(false) };
+        let mut after = row.clone();
+        after.hits = after.hits.saturating_add(uses.hits);
+        if ranking.rank_after_use(row.rank, &self.use_of(&after, uses.accessed_at, uses.hits)) <= row.rank {
+            return Ok(false);
         }
-        self.used(namespace, *generation, key.as_str(), row, row.clone(), uses.accessed_at, uses.hits);
-        true
+        let Some(namespace) = self.namespace(name).await? else { return Ok(false) };
+        let Some(uses) = self.take_uses(name, key, version) else { return Ok(false) };
+        self.used(name, &namespace, key.as_str(), row, row.clone(), uses.accessed_at, uses.hits);
+        Ok(true)
     }
 
     async fn evict_one(
@@ -134,6 +270,8 @@ impl Transaction<'_> {
         let Some(mut namespace) = self.namespace(name).await? else {
             return Err(rows::damage("a namespace with entries has no row"));
         };
+        let victims = self.victims.entry(name.clone()).or_default();
+        *victims = (victims.0 + 1, victims.1.saturating_add(row.stored_size));
         self.take_out(&mut namespace, key.as_str(), Found::Entry(row), now);
         count(&mut namespace.counters);
         self.set(layout::namespace(name.as_str()), namespace.encode());
@@ -148,7 +286,7 @@ impl Transaction<'_> {
         };
         let found = self.entry(generation, key.as_str()).await?;
         let row = match found {
-            Found::Entry(row) if is_index_of(&index, &row) => row,
+            Found::Entry(row) if is_index_of(&index, generation, &row) => row,
             _ => {
                 self.unset(index);
                 return Ok(None);
@@ -175,7 +313,7 @@ impl Transaction<'_> {
                 Some(Candidate { namespace, key, row, .. }) => {
                     self.take_out_of(&namespace, &key, row, now, |counters| counters.expirations += 1)
                         .await?;
-                    step.expired += 1;
+                    step.expired.push((namespace, key));
                 }
                 None => step.reclaimed += 1,
             }
@@ -218,12 +356,10 @@ impl Transaction<'_> {
         }
     }
 
-    /// Begins to rank all entries by the order of `limits`, or joins in where another process does the same.
-    pub(super) fn begin_ranking(&mut self, limits: Limits) -> u32 {
-        let joins = self.head.ranking && self.head.order == limits.order;
-        if !joins {
+    /// Begins to rank all entries anew, or joins in where that is under way already.
+    pub(super) fn begin_ranking(&mut self, joins: bool) -> u32 {
+        if !(joins && self.head.ranking) {
             self.head.epoch = self.head.epoch.wrapping_add(1).max(1);
-            self.head.order = limits.order;
             self.head.ranked = true;
             self.head.ranking = true;
             self.head.age = 0;
@@ -233,21 +369,28 @@ impl Transaction<'_> {
 
     /// Ranks the next `limit` entries after `start`. Where to go on; `None` when all have been ranked.
     pub(super) async fn rank_some(&mut self, start: Bytes, limit: usize) -> Result<Option<Bytes>> {
+        let ranking = self.ranking()?;
         let mut range = layout::all(layout::ENTRY);
         range.start = start;
         let rows = self.scan(range, limit).await?;
         let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| layout::after(key));
+        let mut known: Option<(u64, Namespace, bool)> = None;
         for (key, value) in rows {
             let (generation, text) = (rows::number(&key)?, rows::tail(&key, 9)?);
             let Ok(row) = EntryRow::decode(&value) else { continue };
             if row.epoch == self.head.epoch {
                 continue;
             }
-            let Some(name) = self.get(&layout::live(generation)).await? else { continue };
-            let name = rows::read_namespace(&name)?;
-            let rank = self.rank_of(&name, text, &row);
+            if known.as_ref().is_none_or(|(last, ..)| *last != generation) {
+                let Some(name) = self.get(&layout::live(generation)).await? else { continue };
+                let name = rows::read_namespace(&name)?;
+                let indexed = self.namespace(&name).await?.is_some_and(|namespace| namespace.indexed);
+                known = Some((generation, name, indexed));
+            }
+            let Some((_, name, indexed)) = &known else { continue };
             let mut ranked = row.clone();
-            (ranked.epoch, ranked.rank) = (self.head.epoch, rank);
+            ranked.rank = self.rank_of(&ranking, name, text, &row);
+            (ranked.epoch, ranked.scoped) = (self.head.epoch, *indexed);
             self.unindex(generation, &row);
             self.index(generation, text, &ranked);
             self.set(key.clone(), ranked.encode());
@@ -257,7 +400,15 @@ impl Transaction<'_> {
 }
 
 /// True where the row of the index is one that this entry has.
-fn is_index_of(index: &Bytes, row: &EntryRow) -> bool {
-    let expiry = row.expires_at.is_some_and(|at| *index == layout::expiry(at, row.version));
-    expiry || (row.epoch != 0 && *index == layout::rank(row.epoch, row.priority, row.rank, row.version))
+fn is_index_of(index: &Bytes, generation: u64, row: &EntryRow) -> bool {
+    let EntryRow { epoch, priority, rank, version, scoped, .. } = *row;
+    let expiry = row.expires_at.is_some_and(|at| {
+        *index == layout::expiry(at, version)
+            || (scoped && *index == layout::expiry_in(generation, at, version))
+    });
+    let ranked = || {
+        *index == layout::rank(epoch, priority, rank, version)
+            || (scoped && *index == layout::rank_in(generation, epoch, priority, rank, version))
+    };
+    expiry || (epoch != 0 && ranked())
 }

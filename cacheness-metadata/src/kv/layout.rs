@@ -14,6 +14,8 @@ pub(super) const ENTRY: u8 = b'e';
 pub(super) const GARBAGE: u8 = b'g';
 pub(super) const NAMESPACE: u8 = b'n';
 pub(super) const RANK: u8 = b'r';
+const RANK_IN_NAMESPACE: u8 = b'q';
+const EXPIRY_IN_NAMESPACE: u8 = b'y';
 pub(super) const EXPIRY: u8 = b'x';
 
 const BLOB: u8 = b'b';
@@ -65,6 +67,39 @@ pub(super) fn rank(epoch: u32, priority: f32, rank: i64, version: u64) -> Bytes 
         out.put_u32(ordered_float(priority));
         out.put_u64(ordered(rank));
         out.put_u64(version);
+    })
+}
+
+/// As [`rank`], among the entries of one generation.
+pub(super) fn rank_in(generation: u64, epoch: u32, priority: f32, rank: i64, version: u64) -> Bytes {
+    in_generation(RANK_IN_NAMESPACE, generation, &self::rank(epoch, priority, rank, version))
+}
+
+/// As [`expiry`], among the entries of one generation.
+pub(super) fn expiry_in(generation: u64, expires_at: i64, version: u64) -> Bytes {
+    in_generation(EXPIRY_IN_NAMESPACE, generation, &expiry(expires_at, version))
+}
+
+/// The ranks of the entries of a generation.
+pub(super) fn ranks_in(generation: u64) -> Range<Bytes> {
+    let start = with_tail(RANK_IN_NAMESPACE, &generation.to_be_bytes());
+    let end = successor(&start);
+    start..end
+}
+
+/// The entries of a generation that expire up to and with this moment.
+pub(super) fn expired_in(generation: u64, moment: Timestamp) -> Range<Bytes> {
+    let start = with_tail(EXPIRY_IN_NAMESPACE, &generation.to_be_bytes());
+    let last = in_generation(EXPIRY_IN_NAMESPACE, generation, &expiry(moment.as_nanos(), u64::MAX));
+    start..after(&last)
+}
+
+/// The key of an index over all entries as one of an index over the entries of one generation.
+fn in_generation(kind: u8, generation: u64, key: &[u8]) -> Bytes {
+    build(8 + key.len(), |out| {
+        out.put_u8(kind);
+        out.put_u64(generation);
+        out.put_slice(key.get(1..).unwrap_or_default());
     })
 }
 
@@ -175,6 +210,11 @@ mod tests {
             prop_assert_eq!(created(7, a, v).cmp(&created(7, b, w)), (a, v).cmp(&(b, w)));
             let order = x.total_cmp(&y).then(a.cmp(&b)).then(v.cmp(&w));
             prop_assert_eq!(rank(1, x, a, v).cmp(&rank(1, y, b, w)), order);
+            prop_assert_eq!(rank_in(7, 1, x, a, v).cmp(&rank_in(7, 1, y, b, w)), order);
+            prop_assert!(ranks_in(7).contains(&rank_in(7, 1, x, a, v)));
+            prop_assert!(!ranks_in(8).contains(&rank_in(7, 1, x, a, v)));
+            let within = expired_in(7, Timestamp::from_nanos(b)).contains(&expiry_in(7, a, v));
+            prop_assert_eq!(within, a <= b);
         }
 
         #[test]

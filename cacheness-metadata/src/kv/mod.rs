@@ -62,13 +62,15 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `h` | the head: format number, cache id, last number issued, totals, limits, the state of the rank index |
-//! | `n` name | a namespace: its generation, totals and counters |
+//! | `h` | the head: format number, cache id, last number issued, totals, limits and policy, the state of the rank index |
+//! | `n` name | a namespace: its generation, totals, counters and limits |
 //! | `l` generation | the name of the namespace that shows this generation |
 //! | `d` generation | when this generation was cleared; its rows are still to be taken back |
 //! | `e` generation, key | an entry: version, times, hits, rank, size, blob, stored record, inline bytes |
 //! | `x` expiry, version | generation and key of an entry that expires |
 //! | `r` epoch, priority, rank, version | generation and key; only while there is a limit |
+//! | `q` generation, epoch, priority, rank, version | the same; only of a namespace that has limits of its own |
+//! | `y` generation, expiry, version | generation and key; only of a namespace that has limits of its own |
 //! | `c` generation, creation, version | nothing; the first is the oldest entry of a namespace |
 //! | `g` due time, blob id | nothing; the blobs that may be deleted, by time |
 //! | `b` blob id | due time and length of a blob that is garbage |
@@ -77,13 +79,14 @@
 //! processes never act on what another one has changed meanwhile: they begin anew.
 //!
 //! `clear` gives a namespace a new generation. What the old one left is taken back in small steps by later writes
-//! and by `purge`. When the eviction order changes, the index gets a new epoch and entries move over in batches;
-//! limits hold meanwhile.
+//! and by `purge`. When the eviction policy changes, or a namespace gets its first limit, the index gets a new epoch and
+//! entries move over in batches; those of the old epoch go first, so that limits hold meanwhile.
 
 mod backend;
 mod changes;
 mod eviction;
 mod layout;
+mod limits;
 mod reading;
 mod rows;
 mod transaction;

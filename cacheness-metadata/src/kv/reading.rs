@@ -1,16 +1,22 @@
 //! What only reads: lookups, listings, statistics and due garbage. It takes no turn and is never held up by writers.
 
+use std::ops::RangeBounds;
+
 use bytes::Bytes;
 use cacheness_core::{
-    BlobId, Cursor, Entry, Error, ErrorKind, ListQuery, Namespace, Page, Result, Stats, Timestamp,
+    BlobId, Cursor, Entry, EntryFilter, Error, ErrorKind, ListQuery, Namespace, Page, Result, Stats,
+    Timestamp,
 };
 
 use super::KvStore;
 use super::layout;
 use super::rows::{self, EntryRow, Head, NamespaceRow};
 
-/// How many rows one page looks at where its filter leaves most of them out.
+/// How many rows and namespaces one page looks at where most of them are left out.
 const ROWS_PER_PAGE: usize = 4 * ListQuery::MAX_PAGE;
+
+/// How much of stored records and keys a page has at most, unless one entry alone has more.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// How many namespaces are read at once.
 const NAMESPACES_AT_ONCE: usize = 1_000;
@@ -23,10 +29,19 @@ pub(super) async fn entry(store: &dyn KvStore, namespace: &Namespace, key: &str)
     entry.map(Some).map_err(|error| error.with_context("key", key))
 }
 
+/// One page of a listing. Rows stand in the order of keys; for another order all of them are looked at.
 pub(super) async fn list(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
+    if query.is_in_key_order() {
+        return list_by_key(store, query).await;
+    }
+    query.in_order(|query| async move { list_by_key(store, &query).await }).await
+}
+
+async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
     let limit = query.limit.clamp(1, ListQuery::MAX_PAGE);
     let mut page = Page::default();
-    let mut looked_at = 0;
+    let Some(prefix) = query.key_prefix() else { return Ok(page) };
+    let (mut looked_at, mut bytes) = (0, 0_usize);
     let mut names = layout::all(layout::NAMESPACE);
     if let Some(namespace) = &query.namespace {
         names.start = layout::namespace(namespace.as_str());
@@ -38,43 +53,46 @@ pub(super) async fn list(store: &dyn KvStore, query: &ListQuery) -> Result<Page>
     while let Some((name, row)) = store.scan(names.clone(), 1).await?.pop() {
         names.start = layout::after(&name);
         let namespace = rows::read_namespace(name.get(1..).unwrap_or_default())?;
+        if looked_at >= ROWS_PER_PAGE {
+            page.next = Some(Cursor::by_key(namespace, String::new()));
+            return Ok(page);
+        }
+        // A namespace where nothing is found is a look, too.
+        looked_at += 1;
         let generation = NamespaceRow::generation_of(&row)?;
-        let mut range = layout::entries(generation, &query.prefix);
+        let mut range = layout::entries(generation, prefix);
         if let Some(cursor) = query.after.as_ref().filter(|cursor| cursor.namespace == namespace) {
             let after = layout::after(&layout::entry(generation, &cursor.key));
             range.start = range.start.max(after).min(range.end.clone());
         }
         loop {
-            // One more than the page takes, so that it is known whether there is another page.
-            let wanted = limit - page.entries.len() + 1;
+            // One more than the page takes, so that it is known whether there is another page; where few may match,
+            // as many as one read may have.
+            let few = query.expired.is_some() || query.filter != EntryFilter::default();
+            let wanted = if few { ListQuery::MAX_PAGE } else { limit - page.entries.len() + 1 };
             let found = store.scan(range.clone(), wanted).await?;
             let exhausted = found.len() < wanted;
             for (key, value) in found {
                 let text = rows::tail(&key, 9)?;
-                let row = EntryRow::decode(&value).map_err(|error| error.with_context("key", text))?;
                 range.start = layout::after(&key);
                 looked_at += 1;
-                if !is_wanted(query, &row) {
-                    continue;
-                }
-                if page.entries.len() == limit {
-                    page.next = page.entries.last().map(place_of);
+                let found = wanted_entry(query, &namespace, text, &value);
+                let Some(entry) = found.map_err(|error| error.with_context("key", text))? else { continue };
+                let (entry, size) = entry;
+                bytes = bytes.saturating_add(size);
+                // A single entry that is longer than a page makes one of its own.
+                if page.entries.len() == limit || (bytes > PAGE_BYTES && !page.entries.is_empty()) {
+                    page.next = page.entries.last().map(|last| Cursor::of(last, query.order));
                     return Ok(page);
                 }
-                let entry = row.to_entry(&namespace, text, true);
-                page.entries.push(entry.map_err(|error| error.with_context("key", text))?);
-                if looked_at >= ROWS_PER_PAGE {
-                    page.next = page.entries.last().map(place_of);
-                    return Ok(page);
-                }
+                page.entries.push(entry);
             }
             if exhausted {
                 break;
             }
             if looked_at >= ROWS_PER_PAGE {
                 let last = range.start.get(9..range.start.len() - 1).unwrap_or_default();
-                let key = String::from_utf8_lossy(last).into_owned();
-                page.next = Some(Cursor { namespace, key });
+                page.next = Some(Cursor::by_key(namespace, String::from_utf8_lossy(last).into_owned()));
                 return Ok(page);
             }
         }
@@ -140,14 +158,26 @@ pub(super) async fn due_garbage(store: &dyn KvStore, now: Timestamp, limit: usiz
     due.iter().map(|(key, _)| read(key).ok_or_else(|| rows::damage("a blob id has 16 bytes"))).collect()
 }
 
-fn is_wanted(query: &ListQuery, row: &EntryRow) -> bool {
-    query
-        .expired
-        .is_none_or(|(expired, now)| row.expires_at.is_some_and(|at| at <= now.as_nanos()) == expired)
-}
-
-fn place_of(entry: &Entry) -> Cursor {
-    Cursor { namespace: entry.namespace.clone(), key: entry.key.as_str().to_owned() }
+/// The entry of a row and how long its record and key are, where the query asks for it. What the row tells by itself is asked first: most of the effort
+/// is in decoding the record.
+fn wanted_entry(
+    query: &ListQuery,
+    namespace: &Namespace,
+    key: &str,
+    row: &Bytes,
+) -> Result<Option<(Entry, usize)>> {
+    let row = EntryRow::decode(row)?;
+    let expires_at = row.expires_at.map(Timestamp::from_nanos);
+    let created_at = Timestamp::from_nanos(row.created_at);
+    if !query.matches_expiry(expires_at)
+        || !query.filter.created.contains(&created_at)
+        || !query.filter.matches_key(key)
+    {
+        return Ok(None);
+    }
+    let entry = row.to_entry(namespace, key, true)?;
+    let size = row.record_bytes() + key.len();
+    Ok(query.filter.matches(&entry).then_some((entry, size)))
 }
 
 /// The head of a store; an error where its format is unknown.

@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cacheness_core::{
-    BlobId, CacheId, Counters, Entry, Error, ErrorKind, EvictionOrder, Key, Limits, Location, Namespace,
-    Result, StoredEntry, Timestamp, Version,
+    BlobId, CacheId, Counters, Entry, Error, ErrorKind, Key, Limits, Location, Namespace, Result,
+    StoredEntry, Timestamp, Version,
 };
 
 /// The number of this layout. A store with a newer one is refused.
@@ -20,16 +20,17 @@ pub(super) struct Head {
     pub(super) garbage_bytes: u64,
     /// How many cleared generations still have rows.
     pub(super) cleared: u64,
-    pub(super) limits: Limits,
-    /// The order of the rank index; another one than that of the limits only while entries are ranked anew.
-    pub(super) order: EvictionOrder,
-    /// Counts the orders that the index has had. An entry's rank is worth something only in its own epoch.
+    /// The limits of the cache; `None` until they are first stored.
+    pub(super) limits: Option<Limits>,
+    /// How many namespaces have limits of their own.
+    pub(super) limited: u64,
+    /// Counts the times that entries were ranked anew. A rank is worth something only in its own epoch.
     pub(super) epoch: u32,
-    /// True where entries have rows in the rank index.
+    /// True where entries have rows in the rank index, by the policy that the limits name.
     pub(super) ranked: bool,
     /// True while entries are ranked anew.
     pub(super) ranking: bool,
-    /// The rank of the last victim, by which least-frequently-used ages.
+    /// The highest rank of any victim in this epoch, by which policies age.
     pub(super) age: i64,
 }
 
@@ -42,8 +43,8 @@ impl Head {
             bytes: 0,
             garbage_bytes: 0,
             cleared: 0,
-            limits: Limits::unbounded(),
-            order: EvictionOrder::default(),
+            limits: None,
+            limited: 0,
             epoch: 0,
             ranked: false,
             ranking: false,
@@ -51,19 +52,35 @@ impl Head {
         }
     }
 
+    /// The name of the eviction policy.
+    pub(super) fn policy(&self) -> &str {
+        self.limits.as_ref().map_or(Limits::DEFAULT_POLICY, Limits::policy_name)
+    }
+
+    /// True where the cache with so much in it would be over its limits.
+    pub(super) fn is_over(&self, entries: u64, bytes: u64) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.exceeded_by(entries, bytes))
+    }
+
+    /// True where there is a limit, of the cache or of a namespace.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited > 0 || self.limits.as_ref().is_some_and(Limits::is_limited)
+    }
+
     pub(super) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(128);
+        let mut out = BytesMut::with_capacity(160);
         out.put_u32(FORMAT);
         out.put_slice(self.cache.as_bytes());
         for number in [self.sequence, self.entries, self.bytes, self.garbage_bytes, self.cleared] {
             out.put_u64(number);
         }
-        for limit in [self.limits.max_entries, self.limits.max_bytes] {
-            out.put_u8(limit.is_some().into());
-            out.put_u64(limit.unwrap_or(0));
-        }
-        put_order(&mut out, self.limits.order);
-        put_order(&mut out, self.order);
+        out.put_u8(self.limits.is_some().into());
+        put_limits(&mut out, self.limits.as_ref());
+        let policy = self.policy().as_bytes();
+        // A registry takes no longer names.
+        out.put_u8(policy.len().min(255) as u8);
+        out.put_slice(&policy[..policy.len().min(255)]);
+        out.put_u64(self.limited);
         out.put_u32(self.epoch);
         out.put_u8(self.ranked.into());
         out.put_u8(self.ranking.into());
@@ -83,10 +100,9 @@ impl Head {
         let cache = CacheId::from_bytes(input.array()?);
         let [sequence, entries, bytes, garbage_bytes, cleared] =
             [input.u64()?, input.u64()?, input.u64()?, input.u64()?, input.u64()?];
-        let mut limits = Limits::unbounded();
-        limits.max_entries = input.optional()?;
-        limits.max_bytes = input.optional()?;
-        limits.order = input.order()?;
+        let stored = input.u8()? != 0;
+        let mut limits = input.limits()?;
+        limits.policy = Some(input.name()?);
         Ok(Self {
             cache,
             sequence,
@@ -94,8 +110,8 @@ impl Head {
             bytes,
             garbage_bytes,
             cleared,
-            limits,
-            order: input.order()?,
+            limits: stored.then_some(limits),
+            limited: input.u64()?,
             epoch: input.u32()?,
             ranked: input.u8()? != 0,
             ranking: input.u8()? != 0,
@@ -113,11 +129,21 @@ pub(super) struct NamespaceRow {
     /// The part of `bytes` that lies in blobs.
     pub(super) blob_bytes: u64,
     pub(super) counters: Counters,
+    /// Its own limits; they name no policy.
+    pub(super) limits: Limits,
+    /// True where its entries have rows in the indexes by namespace, or will when they are next ranked anew.
+    pub(super) indexed: bool,
 }
 
 impl NamespaceRow {
     pub(super) fn new(generation: u64) -> Self {
-        Self { generation, entries: 0, bytes: 0, blob_bytes: 0, counters: Counters::default() }
+        let (counters, limits) = (Counters::default(), Limits::unbounded());
+        Self { generation, entries: 0, bytes: 0, blob_bytes: 0, counters, limits, indexed: false }
+    }
+
+    /// A namespace without entries in another generation.
+    pub(super) fn cleared(self, generation: u64) -> Self {
+        Self { generation, entries: 0, bytes: 0, blob_bytes: 0, ..self }
     }
 
     pub(super) fn encode(&self) -> Bytes {
@@ -137,8 +163,10 @@ impl NamespaceRow {
             counters.bytes_out,
             counters.bytes_in,
         ];
-        let mut out = BytesMut::with_capacity(numbers.len() * 8);
+        let mut out = BytesMut::with_capacity(numbers.len() * 8 + 19);
         numbers.into_iter().for_each(|number| out.put_u64(number));
+        put_limits(&mut out, Some(&self.limits));
+        out.put_u8(self.indexed.into());
         out.freeze()
     }
 
@@ -163,6 +191,8 @@ impl NamespaceRow {
         for number in numbers {
             *number = input.u64()?;
         }
+        namespace.limits = input.limits()?;
+        namespace.indexed = input.u8()? != 0;
         Ok(namespace)
     }
 
@@ -184,6 +214,8 @@ pub(super) struct EntryRow {
     /// The epoch that `rank` belongs to; 0 where the entry has no row in the rank index.
     pub(super) epoch: u32,
     pub(super) rank: i64,
+    /// True where it has rows in the indexes by namespace, too.
+    pub(super) scoped: bool,
     pub(super) stored_size: u64,
     pub(super) blob: Option<BlobId>,
     record: Bytes,
@@ -217,6 +249,7 @@ impl EntryRow {
             priority: entry.priority,
             epoch: 0,
             rank: 0,
+            scoped: false,
             stored_size: entry.stored_size,
             blob: entry.blob_id(),
             record: entry.to_stored().into(),
@@ -232,7 +265,11 @@ impl EntryRow {
     pub(super) fn encode(&self) -> Bytes {
         let inline = self.inline.as_deref().unwrap_or_default();
         let mut out = BytesMut::with_capacity(128 + self.record.len() + inline.len());
-        out.put_u8(u8::from(self.expires_at.is_some()) | u8::from(self.inline.is_some()) << 1);
+        out.put_u8(
+            u8::from(self.expires_at.is_some())
+                | u8::from(self.inline.is_some()) << 1
+                | u8::from(self.scoped) << 2,
+        );
         out.put_u64(self.version);
         out.put_i64(self.created_at);
         out.put_i64(self.accessed_at);
@@ -254,7 +291,7 @@ impl EntryRow {
     pub(super) fn decode(row: &Bytes) -> Result<Self> {
         let mut input = Fields { row: row.clone(), what: "entry" };
         let flags = input.u8()?;
-        if flags > 3 {
+        if flags > 7 {
             return Err(input.damaged("has unknown flags"));
         }
         let version = input.u64()?;
@@ -278,11 +315,17 @@ impl EntryRow {
             priority,
             epoch,
             rank,
+            scoped: flags & 4 != 0,
             stored_size,
             blob: in_blob.then(|| BlobId::from_bytes(blob)),
             record,
             inline,
         })
+    }
+
+    /// The length of the stored record.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record.len()
     }
 
     /// Puts the entry together; a listing leaves inline bytes out.
@@ -352,11 +395,12 @@ pub(super) fn damage(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Corrupted, what)
 }
 
-fn put_order(out: &mut BytesMut, order: EvictionOrder) {
-    let name = order.name().as_bytes();
-    // The names are a few letters long.
-    out.put_u8(name.len() as u8);
-    out.put_slice(name);
+fn put_limits(out: &mut BytesMut, limits: Option<&Limits>) {
+    let most = limits.map_or((None, None), |limits| (limits.max_entries, limits.max_bytes));
+    for limit in [most.0, most.1] {
+        out.put_u8(limit.is_some().into());
+        out.put_u64(limit.unwrap_or(0));
+    }
 }
 
 /// Reads fields from the start of a row, each checked to be there.
@@ -405,11 +449,18 @@ impl Fields {
         Ok(Some(self.u64()?).filter(|_| there))
     }
 
-    fn order(&mut self) -> Result<EvictionOrder> {
+    /// Limits without a policy.
+    fn limits(&mut self) -> Result<Limits> {
+        let mut limits = Limits::unbounded();
+        limits.max_entries = self.optional()?;
+        limits.max_bytes = self.optional()?;
+        Ok(limits)
+    }
+
+    fn name(&mut self) -> Result<String> {
         let len = self.u8()?;
         let name = self.take(len.into())?;
-        let order = std::str::from_utf8(&name).ok().and_then(EvictionOrder::from_name);
-        order.ok_or_else(|| self.damaged("names no eviction order that this version knows"))
+        text(&name).map(str::to_owned)
     }
 
     fn damaged(&self, how: &str) -> Error {

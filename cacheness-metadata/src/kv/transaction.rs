@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use bytes::Bytes;
-use cacheness_core::{AccessLog, Error, ErrorKind, Key, Namespace, PendingAccess, Result, Version};
+use cacheness_core::{
+    AccessLog, Error, ErrorKind, EvictionPolicies, Key, Namespace, PendingAccess, Ranking, Result, Version,
+};
 use tokio::sync::MutexGuard;
 
+use super::eviction::Crowded;
 use super::rows::{self, Head};
 use super::{KvStore, WriteBatch, layout};
 
@@ -22,14 +25,19 @@ pub(super) type Taken = HashMap<(Namespace, Key, Version), PendingAccess>;
 pub(super) struct Attempts<'a> {
     store: &'a dyn KvStore,
     accesses: &'a AccessLog,
+    policies: &'a EvictionPolicies,
     _turn: MutexGuard<'a, ()>,
     left: u32,
     taken: Taken,
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(store: &'a dyn KvStore, accesses: &'a AccessLog, turn: MutexGuard<'a, ()>) -> Self {
-        Self { store, accesses, _turn: turn, left: ATTEMPTS, taken: Taken::new() }
+    pub(super) fn new(
+        store: &'a dyn KvStore,
+        (accesses, policies): (&'a AccessLog, &'a EvictionPolicies),
+        turn: MutexGuard<'a, ()>,
+    ) -> Self {
+        Self { store, accesses, policies, _turn: turn, left: ATTEMPTS, taken: Taken::new() }
     }
 
     /// Begins the next attempt.
@@ -41,12 +49,17 @@ impl<'a> Attempts<'a> {
         Ok(Transaction {
             store: self.store,
             accesses: self.accesses,
+            policies: self.policies,
             read,
             before: head.clone(),
             head,
             changes: BTreeMap::new(),
             available: self.taken.clone(),
             taken: std::mem::take(&mut self.taken),
+            evictions_left: usize::MAX,
+            victims: HashMap::new(),
+            crowded: None,
+            unranked: false,
         })
     }
 
@@ -56,7 +69,7 @@ impl<'a> Attempts<'a> {
         transaction: Transaction<'a>,
         result: Result<T>,
     ) -> Result<Option<T>> {
-        let Transaction { read, before, mut head, changes, taken, .. } = transaction;
+        let Transaction { read, before, mut head, changes, taken, available, .. } = transaction;
         self.taken = taken;
         let unchanged = changes.is_empty() && head == before;
         let written = match &result {
@@ -73,6 +86,10 @@ impl<'a> Attempts<'a> {
             Ok(_) | Err(_) => self.store.get(&layout::HEAD).await? == Some(read),
         };
         if written {
+            if !unchanged && result.is_ok() {
+                // They are written down, so another write with these attempts must not count them again.
+                self.taken = available;
+            }
             return result.map(Some);
         }
         self.left -= 1;
@@ -89,13 +106,22 @@ impl<'a> Attempts<'a> {
 pub(super) struct Transaction<'a> {
     store: &'a dyn KvStore,
     pub(super) accesses: &'a AccessLog,
+    pub(super) policies: &'a EvictionPolicies,
     read: Bytes,
-    before: Head,
+    pub(super) before: Head,
     pub(super) head: Head,
     changes: BTreeMap<Bytes, Option<Bytes>>,
     /// Uses that an earlier attempt took from the log.
     available: Taken,
     taken: Taken,
+    /// How many entries may still be evicted; what takes more is done in transactions of its own.
+    pub(super) evictions_left: usize,
+    /// How many entries of each namespace were evicted, and how many bytes they had.
+    pub(super) victims: HashMap<Namespace, (u64, u64)>,
+    /// Set where more has to be evicted than may be.
+    pub(super) crowded: Option<Crowded>,
+    /// Set where a limit does not hold because entries are still to be ranked.
+    pub(super) unranked: bool,
 }
 
 impl Transaction<'_> {
@@ -132,6 +158,12 @@ impl Transaction<'_> {
         self.changes.insert(key, None);
     }
 
+    /// Forgets what was changed.
+    pub(super) fn discard(&mut self) {
+        self.changes.clear();
+        self.head = self.before.clone();
+    }
+
     /// A number that was never issued before.
     pub(super) fn next_number(&mut self) -> Result<u64> {
         match self.head.sequence.checked_add(1) {
@@ -140,6 +172,30 @@ impl Transaction<'_> {
                 Ok(next)
             }
             None => Err(rows::damage("the last number of the sequence has been issued")),
+        }
+    }
+
+    /// The policy by which entries are ranked.
+    pub(super) fn ranking(&self) -> Result<Ranking> {
+        self.policies.get(self.head.policy())
+    }
+
+    /// What is stored under a key, without what was changed here.
+    pub(super) async fn get_stored(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.store.get(key).await
+    }
+
+    /// The uses of an entry that are not recorded yet.
+    pub(super) fn pending_uses(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+        version: Version,
+    ) -> Option<PendingAccess> {
+        let known = self.available.get(&(namespace.clone(), key.clone(), version)).copied();
+        match self.accesses.pending(namespace, key.as_str(), version) {
+            Some(more) => Some(add(known, more)),
+            None => known,
         }
     }
 

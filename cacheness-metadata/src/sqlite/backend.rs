@@ -1,16 +1,19 @@
 //! The metadata backend: each method of the trait as one transaction, as several bounded ones, or as reads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Evicted, Limits, ListQuery, MetadataBackend,
-    MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Evictions, GARBAGE_DELAY, Limits, LimitsChange, ListQuery,
+    MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, QuerySupport, Result, Stats,
+    Timestamp,
 };
 
 use super::maintenance::ENTRIES_PER_STEP;
-use super::store::{Store, closed};
-use super::{garbage, reader, writer};
+use super::store::Store;
+use super::transaction::Transaction;
+use super::{garbage, listing, reader, writer};
 
 /// Entries in an SQLite database.
 pub(super) struct SqliteMetadata(Arc<Store>);
@@ -34,10 +37,11 @@ impl SqliteMetadata {
 #[async_trait]
 impl MetadataBackend for SqliteMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        match self.0.path {
+        let capabilities = match self.0.path {
             Some(_) => MetadataCapabilities::persistent(),
             None => MetadataCapabilities::volatile(),
-        }
+        };
+        capabilities.with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -58,8 +62,12 @@ impl MetadataBackend for SqliteMetadata {
     }
 
     async fn list_entries(&self, query: &ListQuery) -> Result<Page> {
-        let query = query.clone();
-        self.blocking(move |store| store.read(|session| reader::list(session, &query))).await
+        // There is an index by key alone: each further one would make every put slower. Between two pages the
+        // connection is free for others.
+        let by_key = |query: ListQuery| {
+            self.blocking(move |store| store.read(|session| listing::list(session, &query)))
+        };
+        if query.is_in_key_order() { by_key(query.clone()).await } else { query.in_order(by_key).await }
     }
 
     async fn record_accesses(&self, batch: AccessBatch) -> Result<()> {
@@ -107,15 +115,16 @@ impl MetadataBackend for SqliteMetadata {
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
         self.blocking(move |store| {
-            let (mut expired, mut reclaimed, mut left) = (0, 0, limit);
+            let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
             loop {
                 let step = left.min(ENTRIES_PER_STEP);
                 let (gone, back, more) = store.write(|transaction| transaction.purge(now, step))?;
-                expired += gone as u64;
+                expired += gone.entries as u64;
+                keys.extend(gone.keys);
                 reclaimed += back as u64;
-                left -= (gone + back).min(left);
-                if left == 0 || !more || gone + back == 0 {
-                    return Ok(Purged::new(expired, reclaimed, more));
+                left -= (gone.entries + back).min(left);
+                if left == 0 || !more || gone.entries + back == 0 {
+                    return Ok(Purged::new(expired, reclaimed, more).with_expired_keys(keys));
                 }
             }
         })
@@ -131,7 +140,9 @@ impl MetadataBackend for SqliteMetadata {
     }
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
-        let (blobs, now) = (blobs.to_vec(), self.0.env.now());
+        // In memory they may be deleted before the delay is over.
+        let early = if self.0.path.is_none() { GARBAGE_DELAY } else { Duration::ZERO };
+        let (blobs, now) = (blobs.to_vec(), self.0.env.now() + early);
         self.blocking(move |store| {
             if blobs.is_empty() {
                 return store.lock_writer().map(|_| ());
@@ -144,8 +155,36 @@ impl MetadataBackend for SqliteMetadata {
         .await
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-        self.blocking(move |store| set_limits(store, limits, now)).await
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
+        let (namespace, change) = (namespace.cloned(), change.clone());
+        self.blocking(move |store| {
+            let change = |transaction: &mut Transaction<'_, '_>| {
+                let limits = match &namespace {
+                    None => transaction.change_limits(&change)?,
+                    Some(name) => transaction.change_limits_of(name, &change)?,
+                };
+                Ok((limits, transaction.is_to_be_ranked(0)))
+            };
+            let (limits, mut more) = store.write(change)?;
+            while more {
+                more = store.write(|transaction| {
+                    transaction.rank_some(ENTRIES_PER_STEP)?;
+                    Ok(transaction.is_to_be_ranked(0))
+                })?;
+            }
+            Ok(limits)
+        })
+        .await
+    }
+
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
+        let namespace = namespace.cloned();
+        let most = limit.min(ENTRIES_PER_STEP);
+        self.blocking(move |store| {
+            store.write(|transaction| transaction.evict_some(namespace.as_ref(), now, (0, 0), most))
+        })
+        .await
+        .map(|(evicted, more)| Evictions::new(evicted, more))
     }
 
     async fn close(&self) -> Result<()> {
@@ -154,40 +193,5 @@ impl MetadataBackend for SqliteMetadata {
             Ok(())
         })
         .await
-    }
-}
-
-fn set_limits(store: &Store, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-    {
-        let mut writer = store.lock_writer()?;
-        let Some(writer) = writer.as_mut() else { return Err(closed()) };
-        writer.limits = limits;
-    }
-    if !limits.is_limited() {
-        store.write(|transaction| transaction.end_ranking())?;
-        return Ok(Vec::new());
-    }
-    let mut more = store.write(|transaction| {
-        transaction.begin_ranking(limits.order)?;
-        Ok(transaction.is_to_be_ranked(0))
-    })?;
-    while more {
-        more = store.write(|transaction| {
-            transaction.rank_some(ENTRIES_PER_STEP)?;
-            // Where another process has chosen another order meanwhile, that one goes on with it.
-            Ok(transaction.is_to_be_ranked(0) && transaction.totals.head.order == Some(limits.order))
-        })?;
-    }
-    let mut evicted = Vec::new();
-    loop {
-        let (some, over) = store.write(|transaction| {
-            let some = transaction.evict(now, (0, 0), ENTRIES_PER_STEP)?;
-            Ok((some, transaction.is_over(0, 0)))
-        })?;
-        let stuck = some.is_empty();
-        evicted.extend(some);
-        if !over || stuck {
-            return Ok(evicted);
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What changes entries: put, remove, touch and uses, each with its share of the totals and its garbage.
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, Error, ErrorKind, EvictionOrder, Expiry, GARBAGE_DELAY, Location,
+    AccessBatch, Change, Condition, Entry, EntryUse, Error, ErrorKind, Expiry, GARBAGE_DELAY, Location,
     Namespace, Outcome, Timestamp, Version,
 };
 use rusqlite::params;
@@ -10,6 +10,7 @@ use super::failure::Tried;
 use super::ranks::RANKED_PER_PUT;
 use super::schema::{entry_id, generation_of};
 use super::statements::Sql;
+use super::totals::Own;
 use super::transaction::{EntryRow, Transaction};
 
 /// The longest value that stands in the row of its entry. A longer one has a row of its own, so that writing an
@@ -28,6 +29,7 @@ impl Transaction<'_, '_> {
     /// Makes the changes of one call.
     pub(super) fn apply(&mut self, changes: &mut [Change]) -> Tried<Vec<Outcome>> {
         self.begin_call();
+        self.evictions_left = self.evictions_left.saturating_add(changes.len());
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(match change {
@@ -61,7 +63,14 @@ impl Transaction<'_, '_> {
             return Ok(Outcome::skipped(previous));
         }
         let place = place_of(&entry.location)?;
-        self.limits.check_fits(entry.stored_size)?;
+        if let Some(limits) = &self.totals.rules.limits {
+            limits.check_fits(entry.stored_size)?;
+        }
+        if let Some(tenant) = known.map(|at| &self.totals.tenants[at]) {
+            let fits = tenant.limits.check_fits(entry.stored_size);
+            fits.map_err(|error| error.with_context("namespace", entry.namespace.as_str()))?;
+        }
+        self.totals.rules.check()?;
         let tenant = match known {
             Some(tenant) => tenant,
             None => self.tenant_or_new(&entry.namespace)?,
@@ -76,12 +85,15 @@ impl Transaction<'_, '_> {
         }
         let size = i64::try_from(entry.stored_size).unwrap_or(i64::MAX);
         let mut evicted = Vec::new();
-        if self.is_over(1, size) {
+        if self.is_over(None, (1, size)) || self.is_over(Some(tenant), (1, size)) {
             // What is replaced is no victim.
             if let Some(row) = old.take() {
                 self.delete_row(&row)?;
             }
-            evicted = self.make_room(now, size)?;
+            evicted = self.make_room(now, tenant, size)?;
+        }
+        if !self.evicted_before.is_empty() {
+            evicted.splice(0..0, std::mem::take(self.evicted_before));
         }
 
         let version = self.next_version()?;
@@ -95,7 +107,7 @@ impl Transaction<'_, '_> {
             place,
             accessed_at: entry.accessed_at.as_nanos(),
             hits: i64::try_from(entry.hits).unwrap_or(i64::MAX),
-            rank: self.totals.head.order.map_or(0, |order| order.rank(entry, self.totals.head.age)),
+            rank: self.totals.rules.known_ranking().map_or(0, |by| by.rank(entry, self.totals.head.age)),
             priority: f64::from(entry.priority),
             version,
             expires_at: entry.validity.expires_at.map(Timestamp::as_nanos),
@@ -148,6 +160,7 @@ impl Transaction<'_, '_> {
             && old.expires_at != row.expires_at
         {
             self.session.statement(Sql::Expire)?.execute((row.id, row.expires_at))?;
+            self.move_expiry(old, row.expires_at)?;
         }
         Ok(())
     }
@@ -155,29 +168,36 @@ impl Transaction<'_, '_> {
     /// Adds an entry to the totals.
     fn count_in(&mut self, tenant: usize, version: i64, size: i64, entry: &Entry) {
         let blob_bytes = if entry.blob_id().is_some() { size } else { 0 };
+        let from = self.own.from;
         let tenant = self.change(tenant);
         tenant.entries = tenant.entries.saturating_add(1);
         tenant.bytes = tenant.bytes.saturating_add(size);
         tenant.blob_bytes = tenant.blob_bytes.saturating_add(blob_bytes);
         tenant.ages.add(version, entry.created_at.as_nanos());
+        if tenant.own.from != from {
+            tenant.own = Own { from, ..Own::default() };
+        }
+        add_own(&mut tenant.own, 1, size);
         self.totals.head.entries = self.totals.head.entries.saturating_add(1);
         self.totals.head.bytes = self.totals.head.bytes.saturating_add(size);
-        self.own_entries += 1;
-        self.own_bytes = self.own_bytes.saturating_add(size);
+        add_own(&mut self.own, 1, size);
     }
 
     /// Takes an entry out of the totals.
     fn count_out(&mut self, tenant: usize, row: &EntryRow) {
+        let is_own = (self.own.from..=self.totals.head.sequence).contains(&row.version);
         let tenant = self.change(tenant);
+        if is_own {
+            add_own(&mut tenant.own, -1, -row.size);
+        }
         tenant.entries = (tenant.entries - 1).max(0);
         tenant.bytes = (tenant.bytes - row.size).max(0);
         tenant.blob_bytes = (tenant.blob_bytes - row.blob_bytes()).max(0);
         tenant.ages.remove(row.version);
         self.totals.head.entries = (self.totals.head.entries - 1).max(0);
         self.totals.head.bytes = (self.totals.head.bytes - row.size).max(0);
-        if (self.own_from..=self.totals.head.sequence).contains(&row.version) {
-            self.own_entries = (self.own_entries - 1).max(0);
-            self.own_bytes = (self.own_bytes - row.size).max(0);
+        if is_own {
+            add_own(&mut self.own, -1, -row.size);
         }
     }
 
@@ -213,12 +233,10 @@ impl Transaction<'_, '_> {
         if !condition.holds(previous) {
             return Ok(Outcome::skipped(previous));
         }
-        let row = self.write_use(&row, now, 1)?;
         let expires_at = expiry.after(row.expires_at.map(Timestamp::from_nanos)).map(Timestamp::as_nanos);
         self.session.statement(Sql::Expire)?.execute((row.id, expires_at))?;
-        if self.totals.head.order == Some(EvictionOrder::Ttl) {
-            self.set_rank(&row, expires_at.unwrap_or(i64::MAX))?;
-        }
+        self.move_expiry(&row, expires_at)?;
+        self.write_use(&EntryRow { expires_at, ..row }, now, 1)?;
         Ok(Outcome::applied(previous, None))
     }
 
@@ -246,15 +264,24 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// Writes uses of an entry down, and ranks it by them. Returns its row as it is now.
-    pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<EntryRow> {
+    /// Writes uses of an entry down, and ranks it by them.
+    pub(super) fn write_use(&mut self, row: &EntryRow, at: Timestamp, hits: u64) -> Tried<()> {
         let accessed_at = row.accessed_at.max(at.as_nanos());
         let sum = row.hits.saturating_add(i64::try_from(hits).unwrap_or(i64::MAX));
-        let rank =
-            self.totals.head.order.map_or(row.rank, |order| order.rank_after_access(row.rank, at, hits));
+        // Where the policy is not known here, the rank stays until a process comes that knows it.
+        let rank = self.rank_after(row, at, hits).unwrap_or(row.rank);
         self.session.statement(Sql::Use)?.execute((row.id, accessed_at, sum, rank))?;
-        self.move_rank(row, row.priority, rank)?;
-        Ok(EntryRow { accessed_at, hits: sum, rank, ..*row })
+        self.move_rank(row, row.priority, rank)
+    }
+
+    /// The rank of an entry after so many more uses; `None` where entries are not ranked.
+    pub(super) fn rank_after(&self, row: &EntryRow, at: Timestamp, hits: u64) -> Option<i64> {
+        let mut used = EntryUse::new(at, hits);
+        used.total_hits = row.hits.unsigned_abs().saturating_add(hits);
+        used.stored_size = row.size.unsigned_abs();
+        used.expires_at = row.expires_at.map(Timestamp::from_nanos);
+        used.age = self.totals.head.age;
+        Some(self.totals.rules.known_ranking()?.rank_after_use(row.rank, &used))
     }
 
     pub(super) fn find(&mut self, generation: i64, key: &str) -> Tried<Option<EntryRow>> {
@@ -294,6 +321,11 @@ impl Transaction<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn add_own(own: &mut Own, entries: i64, bytes: i64) {
+    own.entries = own.entries.saturating_add(entries).max(0);
+    own.bytes = own.bytes.saturating_add(bytes).max(0);
 }
 
 fn place_of(location: &Location) -> Tried<i64> {

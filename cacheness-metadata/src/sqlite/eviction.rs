@@ -1,15 +1,14 @@
 //! What goes without being asked for by key: victims of the limits, expired entries, and what cleared generations
 //! left behind.
 
-use cacheness_core::{
-    Error, ErrorKind, Evicted, EvictionOrder, EvictionReason, Key, Namespace, Timestamp, Version,
-};
+use cacheness_core::{Error, ErrorKind, Evicted, EvictionReason, Key, Namespace, Timestamp, Version};
 use rusqlite::Row;
 
-use super::failure::{Failure, Tried, damaged};
+use super::failure::{Crowded, Failure, Tried, damaged};
 use super::maintenance::ENTRIES_PER_STEP;
 use super::schema::generation_of;
 use super::statements::Sql;
+use super::totals::Own;
 use super::transaction::{EntryRow, Transaction, lenient};
 
 /// The most candidates that are read at once.
@@ -20,6 +19,13 @@ pub(super) struct Candidate {
     row: EntryRow,
     key: String,
     namespace: Option<Namespace>,
+}
+
+/// Expired entries that were removed, and the keys of those that have one.
+#[derive(Default)]
+pub(super) struct Expired {
+    pub(super) entries: usize,
+    pub(super) keys: Vec<(Namespace, Key)>,
 }
 
 impl Candidate {
@@ -34,44 +40,133 @@ impl Candidate {
 }
 
 impl Transaction<'_, '_> {
-    /// Evicts until one more entry, of this size, fits.
-    pub(super) fn make_room(&mut self, now: Timestamp, size: i64) -> Tried<Vec<Evicted>> {
-        if !self.is_over(1, size) {
-            return Ok(Vec::new());
+    /// Evicts until one more entry, of this size, fits into a namespace and into the cache.
+    pub(super) fn make_room(&mut self, now: Timestamp, tenant: usize, size: i64) -> Tried<Vec<Evicted>> {
+        let mut evicted = Vec::new();
+        for scope in [Some(tenant), None] {
+            if !self.is_over(scope, (1, size)) {
+                continue;
+            }
+            self.check_own(scope, size)?;
+            let more = self.evict(scope, now, (1, size), self.evictions_left)?;
+            self.evictions_left = self.evictions_left.saturating_sub(more.len());
+            evicted.extend(more);
+            if self.is_over(scope, (1, size)) {
+                if self.evictions_left == 0 {
+                    let (entries, bytes) = self.totals.added(scope);
+                    let namespace = scope.map(|at| self.totals.tenants[at].name.clone());
+                    let room = (entries.saturating_add(1), bytes.saturating_add(size));
+                    return Err(Failure::Crowded(Crowded { namespace, room, now }));
+                }
+                if self.totals.rules.ranking()?.refuses() {
+                    return Err(self.refusal(scope).into());
+                }
+            }
         }
-        let (entries, bytes) = (self.own_entries + 1, self.own_bytes.saturating_add(size));
-        if self.limits.exceeded_by(entries.unsigned_abs(), bytes.unsigned_abs()) {
-            let message = format!(
-                "the {entries} values of one call have {bytes} bytes, which is over the limits of the cache; put \
-                 them in several calls"
-            );
-            return Err(Error::new(ErrorKind::LimitExceeded, message).into());
-        }
-        self.evict(now, (1, size), usize::MAX)
+        Ok(evicted)
     }
 
-    /// True where the cache would be over its limits with this much more in it.
-    pub(super) fn is_over(&self, entries: i64, bytes: i64) -> bool {
-        let entries = self.totals.head.entries.saturating_add(entries).unsigned_abs();
-        self.limits.exceeded_by(entries, self.totals.head.bytes.saturating_add(bytes).unsigned_abs())
+    /// Checks that what one call puts is not over the limits by itself.
+    fn check_own(&self, scope: Option<usize>, size: i64) -> Result<(), Error> {
+        let tenant = scope.map(|at| &self.totals.tenants[at]);
+        let own = match tenant {
+            Some(tenant) if tenant.own.from != self.own.from => Own::default(),
+            Some(tenant) => tenant.own,
+            None => self.own,
+        };
+        let (entries, bytes) = (own.entries.saturating_add(1), own.bytes.saturating_add(size));
+        if !self.exceeds(scope, entries, bytes) {
+            return Ok(());
+        }
+        let whose =
+            tenant.map_or("the cache".to_owned(), |tenant| format!("the namespace `{}`", tenant.name));
+        let message = format!(
+            "the {entries} values of one call have {bytes} bytes, which is over the limits of {whose}; put them in \
+             several calls"
+        );
+        Err(Error::new(ErrorKind::LimitExceeded, message))
     }
 
-    /// Evicts `most` entries at most, until `room` more entries and bytes fit: first what has expired, then by the
-    /// eviction order.
-    pub(super) fn evict(&mut self, now: Timestamp, room: (i64, i64), most: usize) -> Tried<Vec<Evicted>> {
+    fn refusal(&self, scope: Option<usize>) -> Error {
+        match scope.map(|at| &self.totals.tenants[at]) {
+            Some(tenant) => tenant.limits.refusal().with_context("namespace", tenant.name.as_str()),
+            None => self.totals.rules.limits.clone().unwrap_or_default().refusal(),
+        }
+    }
+
+    /// True where the cache, or a namespace, would be over its limits with this much more in it.
+    pub(super) fn is_over(&self, scope: Option<usize>, room: (i64, i64)) -> bool {
+        let has = match scope.map(|at| &self.totals.tenants[at]) {
+            Some(tenant) => (tenant.entries, tenant.bytes),
+            None => (self.totals.head.entries, self.totals.head.bytes),
+        };
+        self.exceeds(scope, has.0.saturating_add(room.0), has.1.saturating_add(room.1))
+    }
+
+    fn exceeds(&self, scope: Option<usize>, entries: i64, bytes: i64) -> bool {
+        let limits = match scope {
+            Some(at) => Some(&self.totals.tenants[at].limits),
+            None => self.totals.rules.limits.as_ref(),
+        };
+        let amount = |number: i64| number.max(0).unsigned_abs();
+        limits.is_some_and(|limits| limits.exceeded_by(amount(entries), amount(bytes)))
+    }
+
+    /// Does a part of what a put needs evicted before it. Returns what was evicted, and whether there is more.
+    pub(super) fn make_room_before(&mut self, crowded: &Crowded) -> Tried<(Vec<Evicted>, bool)> {
+        self.evict_some(crowded.namespace.as_ref(), crowded.now, crowded.room, ENTRIES_PER_STEP)
+    }
+
+    /// Evicts `most` entries at most, until so much more fits into the cache or a namespace. Returns what was evicted, and
+    /// whether there is more.
+    pub(super) fn evict_some(
+        &mut self,
+        name: Option<&Namespace>,
+        now: Timestamp,
+        room: (i64, i64),
+        most: usize,
+    ) -> Tried<(Vec<Evicted>, bool)> {
+        let scope = match name {
+            None => None,
+            Some(name) => match self.tenant(name)? {
+                None => return Ok((Vec::new(), false)),
+                known => known,
+            },
+        };
+        if !self.is_over(scope, room) {
+            return Ok((Vec::new(), false));
+        }
+        let evicted = self.evict(scope, now, room, most)?;
+        let more = evicted.len() >= most && self.is_over(scope, room);
+        Ok((evicted, more))
+    }
+
+    /// Evicts `most` entries at most, until `room` more entries and bytes fit into the cache or a namespace: first what
+    /// has expired, then by priority and rank.
+    fn evict(
+        &mut self,
+        scope: Option<usize>,
+        now: Timestamp,
+        room: (i64, i64),
+        most: usize,
+    ) -> Tried<Vec<Evicted>> {
         let (mut evicted, mut reclaimed) = (Vec::new(), 0);
+        let refuses = self.totals.rules.ranking()?.refuses();
         for reason in [EvictionReason::Expired, EvictionReason::Limit] {
-            if reason == EvictionReason::Limit && self.is_over(room.0, room.1) {
+            if reason == EvictionReason::Limit && refuses || !self.is_over(scope, room) {
+                break;
+            }
+            if reason == EvictionReason::Limit || scope.is_some() {
                 self.rank_all()?;
             }
             let mut count = 1;
-            while self.is_over(room.0, room.1) && evicted.len() < most {
-                let candidates = self.candidates(reason, now, count)?;
+            while self.is_over(scope, room) && evicted.len() < most {
+                let candidates = self.candidates(scope, reason, now, count)?;
                 if candidates.is_empty() {
                     break;
                 }
                 for candidate in candidates {
-                    if !self.is_over(room.0, room.1) || evicted.len() >= most {
+                    if !self.is_over(scope, room) || evicted.len() >= most {
                         break;
                     }
                     let Some(name) = candidate.namespace.clone() else {
@@ -95,25 +190,30 @@ impl Transaction<'_, '_> {
         Ok(evicted)
     }
 
-    fn candidates(&mut self, reason: EvictionReason, now: Timestamp, count: usize) -> Tried<Vec<Candidate>> {
-        let (now, count, own) = (now.as_nanos(), count as i64, self.own_from);
-        let has_own = self.own_entries > 0;
-        let candidates = match (reason, has_own) {
-            (EvictionReason::Expired, false) => {
+    fn candidates(
+        &mut self,
+        scope: Option<usize>,
+        reason: EvictionReason,
+        now: Timestamp,
+        count: usize,
+    ) -> Tried<Vec<Candidate>> {
+        let (now, count) = (now.as_nanos(), count as i64);
+        let list = scope.map_or(0, |at| self.generation(at));
+        let own = if self.own.entries > 0 { self.own.from } else { i64::MAX };
+        let candidates = match (reason, scope) {
+            (EvictionReason::Expired, None) => {
                 let expired = self.session.statement(Sql::Expired)?;
-                expired.query_map((now, count), Candidate::read)?.collect::<rusqlite::Result<_>>()?
-            }
-            (EvictionReason::Expired, true) => {
-                let expired = self.session.statement(Sql::ExpiredNotOwn)?;
                 expired.query_map((now, count, own), Candidate::read)?.collect::<rusqlite::Result<_>>()?
             }
-            (_, false) => {
-                let lowest = self.session.statement(Sql::Lowest)?;
-                lowest.query_map((count,), Candidate::read)?.collect::<rusqlite::Result<_>>()?
+            (EvictionReason::Expired, Some(_)) => {
+                let expired = self.session.statement(Sql::ExpiredIn)?;
+                expired
+                    .query_map((now, count, own, -list), Candidate::read)?
+                    .collect::<rusqlite::Result<_>>()?
             }
-            (_, true) => {
-                let lowest = self.session.statement(Sql::LowestNotOwn)?;
-                lowest.query_map((count, own), Candidate::read)?.collect::<rusqlite::Result<_>>()?
+            _ => {
+                let lowest = self.session.statement(Sql::Lowest)?;
+                lowest.query_map((list, count, own), Candidate::read)?.collect::<rusqlite::Result<_>>()?
             }
         };
         Ok(candidates)
@@ -121,16 +221,15 @@ impl Transaction<'_, '_> {
 
     /// Ranks a candidate anew where this process has used it since its rank was written.
     fn spare(&mut self, name: &Namespace, candidate: &Candidate) -> Tried<bool> {
-        let Some(order) = self.totals.head.order else { return Ok(false) };
-        if !matches!(order, EvictionOrder::Lru | EvictionOrder::Lfu) {
-            return Ok(false);
-        }
         let row = &candidate.row;
         let version = Version(row.version.unsigned_abs());
-        let Some(uses) = self.take_uses(name, &candidate.key, version) else { return Ok(false) };
-        if order.rank_after_access(row.rank, uses.accessed_at, uses.hits) <= row.rank {
+        let Some(uses) = self.accesses.pending(name, &candidate.key, version) else { return Ok(false) };
+        if self.rank_after(row, uses.accessed_at, uses.hits).is_none_or(|rank| rank <= row.rank) {
             return Ok(false);
         }
+        let Some(uses) = self.take_uses(name, &candidate.key, version) else { return Ok(false) };
+        // Whether it is in lists of its own is known by its namespace.
+        self.tenant(name)?;
         self.write_use(row, uses.accessed_at, uses.hits)?;
         Ok(true)
     }
@@ -148,6 +247,7 @@ impl Transaction<'_, '_> {
         self.take_out(tenant, &candidate.row)?;
         self.discard_blob(&candidate.row, now)?;
         let tenant = self.change(tenant);
+        tenant.victim_bytes = tenant.victim_bytes.saturating_add(candidate.row.size);
         if reason == EvictionReason::Expired {
             tenant.expirations += 1;
         } else {
@@ -160,13 +260,14 @@ impl Transaction<'_, '_> {
 
     /// Removes up to `limit` entries that have expired, then takes back rows of cleared generations. Returns how
     /// many of both, and whether there is more.
-    pub(super) fn purge(&mut self, now: Timestamp, limit: usize) -> Tried<(usize, usize, bool)> {
-        let (mut expired, mut reclaimed) = (0, 0);
-        for candidate in self.candidates(EvictionReason::Expired, now, limit)? {
+    pub(super) fn purge(&mut self, now: Timestamp, limit: usize) -> Tried<(Expired, usize, bool)> {
+        let (mut expired, mut reclaimed) = (Expired::default(), 0);
+        for candidate in self.candidates(None, EvictionReason::Expired, now, limit)? {
             match candidate.namespace.clone() {
                 Some(name) => {
-                    self.evict_one(name, candidate, EvictionReason::Expired, now)?;
-                    expired += 1;
+                    let evicted = self.evict_one(name, candidate, EvictionReason::Expired, now)?;
+                    expired.entries += 1;
+                    expired.keys.extend(evicted.map(|evicted| (evicted.namespace, evicted.key)));
                 }
                 None => {
                     self.reclaim_one(&candidate.row)?;
@@ -174,7 +275,7 @@ impl Transaction<'_, '_> {
                 }
             }
         }
-        reclaimed += self.reclaim(limit.saturating_sub(expired + reclaimed))?;
+        reclaimed += self.reclaim(limit.saturating_sub(expired.entries + reclaimed))?;
         let left = self.session.statement(Sql::AnyExpired)?;
         let more = self.totals.head.cleared > 0 || left.query_row((now.as_nanos(),), |row| row.get(0))?;
         Ok((expired, reclaimed, more))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cacheness_core::{Error, ErrorKind};
+use cacheness_core::{Error, ErrorKind, Namespace, Timestamp};
 use rusqlite::ffi::ErrorCode;
 
 /// An error of SQLite, one that is ready for the caller, or work that must wait for other work.
@@ -11,6 +11,17 @@ pub(super) enum Failure {
     Ready(Error),
     /// An eviction found more entries unranked, or more left of cleared namespaces, than one transaction may see to.
     Unprepared,
+    /// A put needs more evicted than one transaction evicts.
+    Crowded(Crowded),
+}
+
+/// Room that takes more evictions than one transaction makes.
+pub(super) struct Crowded {
+    /// The namespace whose limits are meant; `None` for those of the cache.
+    pub(super) namespace: Option<Namespace>,
+    /// How many entries and bytes are to be added.
+    pub(super) room: (i64, i64),
+    pub(super) now: Timestamp,
 }
 
 /// The result of work on a connection.
@@ -35,7 +46,9 @@ impl Failure {
             Self::Ready(error) => error,
             Self::Sql(error) => told(error),
             // Whoever runs transactions prepares and tries again, so no caller is told.
-            Self::Unprepared => Error::new(ErrorKind::Unexpected, "an eviction was not prepared"),
+            Self::Unprepared | Self::Crowded(_) => {
+                Error::new(ErrorKind::Unexpected, "an eviction was not prepared")
+            }
         };
         match path {
             Some(path) => error.with_context("path", path.to_string_lossy()),

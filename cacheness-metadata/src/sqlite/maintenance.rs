@@ -32,8 +32,12 @@ impl Transaction<'_, '_> {
             self.session.statement(Sql::ForgetTotals)?.execute((old,))?;
         }
         if drop {
+            let was_limited = self.totals.tenants[at].limits.is_limited();
             self.session.statement(Sql::DeleteNamespace)?.execute((name.as_str(),))?;
             self.forget(at);
+            if was_limited {
+                self.limits_dropped()?;
+            }
         } else if removed > 0 {
             let generation = self.next_generation()?;
             self.session.statement(Sql::SetGeneration)?.execute((name.as_str(), generation))?;

@@ -12,6 +12,8 @@ mod connection;
 mod eviction;
 mod failure;
 mod garbage;
+mod limits;
+mod listing;
 mod maintenance;
 mod open;
 mod ranks;

@@ -55,6 +55,7 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
         commits_are_durable: context.durability == Durability::Power,
         env: context.env.clone(),
         accesses: context.accesses.clone(),
+        policies: context.policies.clone(),
         writer: Database::new(writer),
         readers,
     }))
@@ -74,6 +75,7 @@ pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store
         commits_are_durable: true,
         env: context.env.clone(),
         accesses: context.accesses.clone(),
+        policies: context.policies.clone(),
         writer: Database::new(connection),
         readers: Vec::new(),
     }))

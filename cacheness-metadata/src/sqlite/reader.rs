@@ -1,10 +1,9 @@
-//! What only reads: lookups, listings and statistics. No statement stays open after a call, so that each call sees
+//! What only reads: lookups and statistics. No statement stays open after a call, so that each call sees
 //! what was committed before it, in every process.
 
 use bytes::Bytes;
 use cacheness_core::{
-    Counters, Cursor, Entry, ErrorKind, ListQuery, Location, Namespace, Page, Result, Stats, StoredEntry,
-    Timestamp, Version,
+    Counters, Entry, ErrorKind, Location, Namespace, Result, Stats, StoredEntry, Timestamp, Version,
 };
 use rusqlite::Row;
 
@@ -15,9 +14,6 @@ use super::schema::MAX_VERSION;
 use super::statements::Sql;
 use super::totals::ages;
 use super::transaction::lenient;
-
-/// How much of stored records and keys a page has at most, unless one entry alone has more.
-const PAGE_BYTES: usize = 4 << 20;
 
 /// Looks an entry up.
 pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) -> Tried<Option<Entry>> {
@@ -70,108 +66,8 @@ pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Optio
     })
 }
 
-/// One page of a listing.
-pub(super) fn list(session: &mut Session<'_, '_>, query: &ListQuery) -> Tried<Page> {
-    let limit = query.limit.min(ListQuery::MAX_PAGE);
-    let mut page = Page::default();
-    if limit == 0 {
-        return Ok(page);
-    }
-    let mut builder = PageBuilder { limit, bytes: 0, query, full: false };
-    // Every key comes after the empty text, and no key is empty.
-    let (mut name, mut after) = match (&query.namespace, &query.after) {
-        (Some(only), Some(cursor)) if cursor.namespace == *only => {
-            (Some(only.clone()), Some(cursor.key.clone()))
-        }
-        // A cursor of another namespace stands before or after all of this one.
-        (Some(only), Some(cursor)) if cursor.namespace > *only => return Ok(page),
-        (Some(only), _) => (Some(only.clone()), None),
-        (None, Some(cursor)) => (Some(cursor.namespace.clone()), Some(cursor.key.clone())),
-        (None, None) => (next_namespace(session, "")?, None),
-    };
-    while let Some(namespace) = name {
-        builder.fill(session, &namespace, after.take(), &mut page)?;
-        if builder.full || query.namespace.is_some() {
-            break;
-        }
-        name = next_namespace(session, namespace.as_str())?;
-    }
-    Ok(page)
-}
-
-struct PageBuilder<'q> {
-    limit: usize,
-    bytes: usize,
-    query: &'q ListQuery,
-    full: bool,
-}
-
-impl PageBuilder<'_> {
-    /// Adds entries of one namespace, after a key. Each statement looks at a bounded number of rows.
-    fn fill(
-        &mut self,
-        session: &mut Session<'_, '_>,
-        namespace: &Namespace,
-        after: Option<String>,
-        page: &mut Page,
-    ) -> Tried<()> {
-        let prefix = self.query.prefix.as_str();
-        let mut after = after.filter(|key| key.as_str() >= prefix);
-        loop {
-            let rows_at_once = ListQuery::MAX_PAGE.min(self.limit - page.entries.len() + 1);
-            let (sql, from) = match &after {
-                Some(key) => (Sql::ListAfter, key.as_str()),
-                None => (Sql::List, prefix),
-            };
-            let mut rows = session.statement(sql)?.query((namespace.as_str(), from, rows_at_once as i64))?;
-            let (mut seen, mut last) = (0, None);
-            while let Some(row) = rows.next()? {
-                let key =
-                    row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
-                if !key.starts_with(prefix) {
-                    return Ok(());
-                }
-                seen += 1;
-                if self.is_asked_for(row)? {
-                    let size = key.len() + row.get_ref(6)?.as_blob().map_or(0, <[u8]>::len);
-                    let last_entry = page.entries.last().map(|entry: &Entry| Cursor {
-                        namespace: entry.namespace.clone(),
-                        key: entry.key.as_str().to_owned(),
-                    });
-                    let full =
-                        page.entries.len() == self.limit || self.bytes.saturating_add(size) > PAGE_BYTES;
-                    if full && last_entry.is_some() {
-                        page.next = last_entry;
-                        self.full = true;
-                        return Ok(());
-                    }
-                    self.bytes = self.bytes.saturating_add(size);
-                    page.entries.push(entry_of(row, namespace.clone(), None)?);
-                }
-                if seen == rows_at_once {
-                    last = Some(key.to_owned());
-                }
-            }
-            match last {
-                Some(key) => after = Some(key),
-                None => return Ok(()),
-            }
-        }
-    }
-
-    fn is_asked_for(&self, row: &Row<'_>) -> Tried<bool> {
-        let Some((expired, now)) = self.query.expired else { return Ok(true) };
-        let expires_at = row.get_ref(4)?.as_i64().ok();
-        Ok(expires_at.is_some_and(|at| at <= now.as_nanos()) == expired)
-    }
-}
-
-fn next_namespace(session: &mut Session<'_, '_>, after: &str) -> Tried<Option<Namespace>> {
-    let mut rows = session.statement(Sql::NextNamespace)?.query((after,))?;
-    rows.next()?.map(namespace).transpose()
-}
-
-fn namespace(row: &Row<'_>) -> Tried<Namespace> {
+/// Reads a namespace's name from the first column.
+pub(super) fn namespace(row: &Row<'_>) -> Tried<Namespace> {
     let name =
         row.get_ref(0)?.as_str().map_err(|_| Failure::from(damaged("a namespace's name is not a text")))?;
     Namespace::new(name).map_err(|_| damaged("a namespace has an impossible name").into())

@@ -28,10 +28,12 @@ pub(super) const MAX_GENERATION: i64 = (1 << (63 - VERSION_BITS)) - 2;
 /// The tables. `totals` holds what each put changes: a row for each generation that is in use, and one for the whole
 /// cache, whose generation is 0 and whose `blob_bytes` are the length of all garbage. They are narrow, so that they
 /// stand on few pages, and apart from what a lookup reads. `state` has one row, of what seldom changes; its
-/// `generation` is the last one issued.
+/// `generation` is the last one issued. Its `policy` is null until limits are first stored.
 ///
-/// `ranks` repeats the ranks of the entries with ids below `ranked_to` in their order. While `ranked_to` is null it is
-/// empty: a cache that is far from its limits does not need it, and a put changes a page or two less.
+/// `ranks` has lists of the entries with ids below `ranked_to`. List 0 has them all, by priority and rank. The list of a
+/// generation whose namespace has limits has its entries; the list with the same number below 0 has those of them
+/// that expire, by that time, which stands in `rank`. While `ranked_to` is null the table is empty: a cache that is far
+/// from its limits does not need it, and a put changes a page or two less.
 ///
 /// `entries.place` says where the value lies: 0 in a blob, 1 in `inline`, 2 in `inline_values` under the entry's
 /// version. A reader that finds no such row has been overtaken by a put; a row of another version it cannot take for
@@ -42,6 +44,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE namespaces (
     name TEXT PRIMARY KEY,
     generation INTEGER NOT NULL,
+    max_entries INTEGER,
+    max_bytes INTEGER,
     hits INTEGER NOT NULL DEFAULT 0,
     misses INTEGER NOT NULL DEFAULT 0,
     puts INTEGER NOT NULL DEFAULT 0,
@@ -66,7 +70,10 @@ CREATE TABLE totals (
 
 CREATE TABLE state (
     generation INTEGER NOT NULL,
-    eviction_order TEXT,
+    policy TEXT,
+    max_entries INTEGER,
+    max_bytes INTEGER,
+    limited INTEGER NOT NULL,
     ranked_to INTEGER,
     cleared INTEGER NOT NULL
 );
@@ -91,10 +98,11 @@ CREATE UNIQUE INDEX entries_by_key ON entries (generation, key);
 CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE ranks (
+    list INTEGER NOT NULL,
     priority REAL NOT NULL,
     rank INTEGER NOT NULL,
     id INTEGER NOT NULL,
-    PRIMARY KEY (priority, rank, id)
+    PRIMARY KEY (list, priority, rank, id)
 ) WITHOUT ROWID;
 
 CREATE TABLE inline_values (version INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
@@ -109,7 +117,7 @@ CREATE TABLE garbage (
 CREATE TABLE cleared (generation INTEGER PRIMARY KEY, cleared_at INTEGER NOT NULL);
 
 INSERT INTO totals (generation, entries, bytes, blob_bytes, sequence, age) VALUES (0, 0, 0, 0, 0, 0);
-INSERT INTO state (generation, cleared) VALUES (0, 0);
+INSERT INTO state (generation, limited, cleared) VALUES (0, 0, 0);
 ";
 
 /// The id of an entry whose key came in with this version.

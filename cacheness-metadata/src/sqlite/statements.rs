@@ -59,13 +59,14 @@ statements! {
 
     DataVersion: "PRAGMA data_version";
 
-    Head: "SELECT s.generation, t.entries, t.bytes, t.blob_bytes, t.sequence, t.age, s.eviction_order, s.ranked_to, \
-           s.cleared FROM totals t CROSS JOIN state s WHERE t.generation = 0";
+    Head: "SELECT s.generation, t.entries, t.bytes, t.blob_bytes, t.sequence, t.age, s.ranked_to, s.cleared, \
+           s.policy, s.max_entries, s.max_bytes, s.limited FROM totals t CROSS JOIN state s WHERE t.generation = 0";
     SaveTotals: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, sequence, age) \
                  VALUES (0, ?1, ?2, ?3, ?4, ?5)";
-    SaveState: "UPDATE state SET generation = ?1, eviction_order = ?2, ranked_to = ?3, cleared = ?4";
+    SaveState: "UPDATE state SET generation = ?1, ranked_to = ?2, cleared = ?3";
+    SaveLimits: "UPDATE state SET policy = ?1, max_entries = ?2, max_bytes = ?3, limited = ?4";
 
-    Namespace: "SELECT n.generation, t.entries, t.bytes, t.blob_bytes, t.ages FROM namespaces n \
+    Namespace: "SELECT n.generation, t.entries, t.bytes, t.blob_bytes, t.ages, n.max_entries, n.max_bytes FROM namespaces n \
                 LEFT JOIN totals t ON t.generation = n.generation WHERE n.name = ?1";
     InsertNamespace: "INSERT INTO namespaces (name, generation) VALUES (?1, ?2)";
     SaveNamespace: "INSERT OR REPLACE INTO totals (generation, entries, bytes, blob_bytes, ages) \
@@ -74,6 +75,8 @@ statements! {
                      VALUES (0, ?1, ?2, ?3, ?4, ?5, NULL), (?6, ?7, ?8, ?9, NULL, NULL, ?10)";
     ForgetTotals: "DELETE FROM totals WHERE generation = ?1";
     SetGeneration: "UPDATE namespaces SET generation = ?2 WHERE name = ?1";
+    LimitNamespace: "UPDATE namespaces SET max_entries = ?2, max_bytes = ?3 WHERE name = ?1";
+    CountLimited: "SELECT count(*) FROM namespaces WHERE max_entries IS NOT NULL OR max_bytes IS NOT NULL";
     DeleteNamespace: "DELETE FROM namespaces WHERE name = ?1";
     GenerationInUse: "SELECT EXISTS (SELECT 1 FROM namespaces WHERE generation = ?1) \
                       OR EXISTS (SELECT 1 FROM cleared WHERE generation = ?1)";
@@ -121,23 +124,22 @@ statements! {
     SetRank: "UPDATE entries SET rank = ?2 WHERE id = ?1";
     Expire: "UPDATE entries SET expires_at = ?2 WHERE id = ?1";
 
-    InsertRank: "INSERT OR IGNORE INTO ranks (priority, rank, id) VALUES (?1, ?2, ?3)";
-    MoveRank: "UPDATE OR IGNORE ranks SET priority = ?4, rank = ?5 WHERE priority = ?1 AND rank = ?2 AND id = ?3";
-    DeleteRank: "DELETE FROM ranks WHERE priority = ?1 AND rank = ?2 AND id = ?3";
+    InsertRank: "INSERT OR IGNORE INTO ranks (list, priority, rank, id) VALUES (?1, ?2, ?3, ?4)";
+    MoveRank: "UPDATE OR IGNORE ranks SET priority = ?5, rank = ?6 \
+               WHERE list = ?1 AND priority = ?2 AND rank = ?3 AND id = ?4";
+    DeleteRank: "DELETE FROM ranks WHERE list = ?1 AND priority = ?2 AND rank = ?3 AND id = ?4";
 
     Expired: concat!(
-        candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 ORDER BY e.expires_at LIMIT ?2"
-    );
-    Lowest: concat!(
-        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"), " ORDER BY r.priority, r.rank, r.id LIMIT ?1"
-    );
-    LowestNotOwn: concat!(
-        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"),
-        " WHERE e.version < ?2 ORDER BY r.priority, r.rank, r.id LIMIT ?1"
-    );
-    ExpiredNotOwn: concat!(
         candidate!("entries e"), " WHERE e.expires_at IS NOT NULL AND e.expires_at <= ?1 \
          AND e.version < ?3 ORDER BY e.expires_at LIMIT ?2"
+    );
+    ExpiredIn: concat!(
+        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"),
+        " WHERE r.list = ?4 AND r.priority = 0 AND r.rank <= ?1 AND e.version < ?3 ORDER BY r.rank, r.id LIMIT ?2"
+    );
+    Lowest: concat!(
+        candidate!("ranks r CROSS JOIN entries e ON e.id = r.id"),
+        " WHERE r.list = ?1 AND e.version < ?3 ORDER BY r.priority, r.rank, r.id LIMIT ?2"
     );
     AnyExpired: "SELECT EXISTS (SELECT 1 FROM entries WHERE expires_at IS NOT NULL AND expires_at <= ?1)";
     Unranked: concat!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Limits, Result};
+use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Evicted, EvictionPolicies, Result};
 
 use super::connection::{Database, Session};
 use super::failure::{Failure, Tried};
@@ -21,6 +21,7 @@ pub(super) struct Store {
     pub(super) commits_are_durable: bool,
     pub(super) env: Env,
     pub(super) accesses: Arc<AccessLog>,
+    pub(super) policies: EvictionPolicies,
     pub(super) queue: Queue,
     writer: Mutex<Option<Writer>>,
     readers: Vec<Mutex<Option<Database>>>,
@@ -35,11 +36,12 @@ thread_local! {
     static PREFERRED: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The connection that writes, and the limits that it keeps.
+/// The connection that writes, and what it remembers.
 pub(super) struct Writer {
     pub(super) database: Database,
-    pub(super) limits: Limits,
     pub(super) known: Option<Totals>,
+    /// What was evicted before a put, for it to tell of.
+    evicted_before: Vec<Evicted>,
 }
 
 /// What a store is made of.
@@ -49,6 +51,7 @@ pub(super) struct Parts {
     pub(super) commits_are_durable: bool,
     pub(super) env: Env,
     pub(super) accesses: Arc<AccessLog>,
+    pub(super) policies: EvictionPolicies,
     pub(super) writer: Database,
     /// Without any, the writing connection reads as well.
     pub(super) readers: Vec<Database>,
@@ -62,11 +65,12 @@ impl Store {
             commits_are_durable: parts.commits_are_durable,
             env: parts.env,
             accesses: parts.accesses,
+            policies: parts.policies,
             queue: Queue::default(),
             writer: Mutex::new(Some(Writer {
                 database: parts.writer,
-                limits: Limits::unbounded(),
                 known: None,
+                evicted_before: Vec::new(),
             })),
             readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
             transactions: AtomicU64::new(0),
@@ -134,12 +138,35 @@ impl Store {
     ) -> Result<T> {
         loop {
             match self.attempt(writer, &mut work) {
-                Err(Failure::Unprepared) => {
-                    let prepare = |transaction: &mut Transaction<'_, '_>| transaction.prepare();
-                    while self.attempt(writer, prepare).map_err(|failure| self.told(failure))? {}
-                }
-                result => return result.map_err(|failure| self.told(failure)),
+                Err(failure) => self.prepare(writer, failure).map_err(|failure| self.told(failure))?,
+                Ok(done) => return Ok(done),
             }
+        }
+    }
+
+    /// Does what a transaction failed for want of.
+    ///
+    /// # Errors
+    /// The failure itself, where nothing can be done about it.
+    fn prepare(&self, writer: &mut Writer, failure: Failure) -> Tried<()> {
+        match failure {
+            Failure::Unprepared => {
+                while self.attempt(writer, |transaction| transaction.prepare())? {}
+                Ok(())
+            }
+            Failure::Crowded(crowded) => loop {
+                match self.attempt(writer, |transaction| transaction.make_room_before(&crowded)) {
+                    Ok((evicted, more)) => {
+                        writer.evicted_before.extend(evicted);
+                        if !more {
+                            return Ok(());
+                        }
+                    }
+                    Err(Failure::Unprepared) => self.prepare(writer, Failure::Unprepared)?,
+                    Err(failure) => return Err(failure),
+                }
+            },
+            failure => Err(failure),
         }
     }
 
@@ -149,8 +176,9 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_, '_>) -> Tried<T>,
     ) -> Tried<T> {
         self.transactions.fetch_add(1, Ordering::Relaxed);
-        let Writer { database, limits, known } = writer;
-        database.session(|session| Transaction::run(session, *limits, &self.accesses, known, work))
+        let Writer { database, known, evicted_before } = writer;
+        let shared = (&*self.accesses, &self.policies);
+        database.session(|session| Transaction::run(session, shared, (known, evicted_before), work))
     }
 
     pub(super) fn told(&self, failure: Failure) -> Error {

@@ -1,16 +1,18 @@
 //! One writing transaction: the totals that it changes are read once, kept here, and written once at its end.
 
 use cacheness_core::{
-    AccessLog, EntryAccess, Error, ErrorKind, Limits, Namespace, PendingAccess, Result, Version,
+    AccessLog, EntryAccess, Error, ErrorKind, Evicted, EvictionPolicies, Namespace, PendingAccess, Result,
+    Version,
 };
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::connection::Session;
 use super::failure::{Tried, damaged};
+use super::maintenance::ENTRIES_PER_STEP;
 use super::schema::{MAX_GENERATION, MAX_VERSION};
 use super::statements::Sql;
-use super::totals::{Tenant, Totals};
+use super::totals::{Own, Tenant, Totals};
 
 /// An entry's row, as far as changes need it.
 #[derive(Clone, Copy)]
@@ -64,14 +66,15 @@ pub(super) fn lenient(value: ValueRef<'_>) -> i64 {
 pub(super) struct Transaction<'s, 'c> {
     pub(super) session: Session<'s, 'c>,
     pub(super) totals: Totals,
-    pub(super) limits: Limits,
     pub(super) accesses: &'s AccessLog,
     /// Uses taken from the log, to be given back if the transaction fails.
     taken: Vec<(Namespace, String, Version, PendingAccess)>,
     /// The first version that the present call issues: what it puts itself is no victim of it.
-    pub(super) own_from: i64,
-    pub(super) own_entries: i64,
-    pub(super) own_bytes: i64,
+    pub(super) own: Own,
+    /// How many entries may still be evicted; what takes more is done in transactions of its own.
+    pub(super) evictions_left: usize,
+    /// What was evicted before, for the next put to tell of.
+    pub(super) evicted_before: &'s mut Vec<Evicted>,
     /// True where the totals are written down in full.
     pub(super) settling: bool,
 }
@@ -80,9 +83,8 @@ impl<'s, 'c> Transaction<'s, 'c> {
     /// Runs `work` in a transaction of its own, and commits what it did.
     pub(super) fn run<T>(
         mut session: Session<'s, 'c>,
-        limits: Limits,
-        accesses: &'s AccessLog,
-        known: &mut Option<Totals>,
+        (accesses, policies): (&'s AccessLog, &EvictionPolicies),
+        (known, evicted_before): (&mut Option<Totals>, &'s mut Vec<Evicted>),
         work: impl FnOnce(&mut Self) -> Tried<T>,
     ) -> Tried<T> {
         // Where anything goes wrong on the way, nothing is known any more.
@@ -92,23 +94,22 @@ impl<'s, 'c> Transaction<'s, 'c> {
             session.statement(Sql::Rollback)?.execute(())?;
         }
         session.statement(Sql::Begin)?.execute(())?;
-        let totals = match Totals::now(&mut session, last) {
+        let totals = match Totals::now(&mut session, last, policies) {
             Ok(totals) => totals,
             Err(error) => {
                 let _ = session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
                 return Err(error);
             }
         };
-        let own_from = totals.head.sequence.saturating_add(1);
+        let own = Own { from: totals.head.sequence.saturating_add(1), ..Own::default() };
         let mut transaction = Self {
             session,
             totals,
-            limits,
             accesses,
             taken: Vec::new(),
-            own_from,
-            own_entries: 0,
-            own_bytes: 0,
+            own,
+            evictions_left: ENTRIES_PER_STEP,
+            evicted_before,
             settling: false,
         };
         let result = work(&mut transaction).and_then(|done| {
@@ -127,9 +128,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
 
     /// Begins a call of its own within the transaction.
     pub(super) fn begin_call(&mut self) {
-        self.own_from = self.totals.head.sequence.saturating_add(1);
-        self.own_entries = 0;
-        self.own_bytes = 0;
+        self.own = Own { from: self.totals.head.sequence.saturating_add(1), ..Own::default() };
     }
 
     fn undo(&mut self) {

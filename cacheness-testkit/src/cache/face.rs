@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cacheness_core::{
-    Cache, CacheValue, EntryInfo, EntryPage, Evicted, Limits, ListOptions, Namespace, PurgeReport,
-    PutOptions, PutValue, RawEntry, ReadOptions, Result, Stats, Stored, blocking,
+    Cache, CacheValue, EntryInfo, EntryPage, Limits, ListOptions, Namespace, PurgeReport, PutOptions,
+    PutValue, RawEntry, ReadOptions, Result, Stats, Stored, blocking,
 };
 
 /// Through which face a case runs.
@@ -55,6 +55,8 @@ both! {
     touch(key: &str) -> bool;
     extend_ttl(key: &str, by: Duration) -> bool;
     list(options: ListOptions) -> EntryPage;
+    count_matching(options: ListOptions) -> u64;
+    remove_matching(options: ListOptions) -> u64;
     clear() -> u64;
     purge() -> PurgeReport;
     stats() -> Stats;
@@ -62,7 +64,10 @@ both! {
     reset_stats() -> ();
     namespaces() -> Vec<Namespace>;
     drop_namespace(name: &str) -> Option<u64>;
-    set_limits(limits: Limits) -> Vec<Evicted>;
+    set_limits(limits: Limits) -> u64;
+    set_namespace_limits(limits: Limits) -> u64;
+    limits() -> Limits;
+    namespace_limits() -> Limits;
     close() -> ();
 }
 

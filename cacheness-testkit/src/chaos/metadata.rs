@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Env, Evicted, Limits, ListQuery, MetadataBackend,
-    MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Env, Evictions, Limits, LimitsChange, ListQuery, Location,
+    MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
 };
 
 use super::{Chaos, Delay};
+use crate::calls::{Call, Operation};
 
 /// Wraps a metadata backend; see [`Chaos`].
 ///
@@ -33,6 +34,14 @@ impl ChaosMetadata {
     pub fn new(inner: Arc<dyn MetadataBackend>, chaos: Chaos, env: Env) -> Self {
         Self { inner, chaos, env }
     }
+
+    /// The entry, with its inline bytes damaged as blobs are.
+    fn damaged(&self, mut entry: Entry) -> Entry {
+        if let Location::Inline(bytes) = &mut entry.location {
+            *bytes = self.chaos.damaged(std::mem::take(bytes));
+        }
+        entry
+    }
 }
 
 impl fmt::Debug for ChaosMetadata {
@@ -55,18 +64,25 @@ impl MetadataBackend for ChaosMetadata {
     }
 
     async fn get_entry(&self, namespace: &Namespace, key: &str) -> Result<Option<Entry>> {
-        self.chaos.call(&self.env, "get_entry", self.inner.get_entry(namespace, key)).await
+        self.chaos.note([Call::lookup(namespace, key)]);
+        let entry = self.chaos.call(&self.env, "get_entry", self.inner.get_entry(namespace, key)).await?;
+        Ok(entry.map(|entry| self.damaged(entry)))
     }
 
     async fn get_entries(&self, namespace: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
-        self.chaos.call(&self.env, "get_entries", self.inner.get_entries(namespace, keys)).await
+        self.chaos.note(keys.iter().map(|key| Call::lookup(namespace, key)));
+        let entries =
+            self.chaos.call(&self.env, "get_entries", self.inner.get_entries(namespace, keys)).await?;
+        Ok(entries.into_iter().map(|entry| entry.map(|entry| self.damaged(entry))).collect())
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
+        self.chaos.note(changes.iter().filter_map(Call::change));
         self.chaos.call(&self.env, "apply", self.inner.apply(changes)).await
     }
 
     async fn list_entries(&self, query: &ListQuery) -> Result<Page> {
+        self.chaos.note([Call::of_namespace(Operation::List, query.namespace.as_ref())]);
         self.chaos.call(&self.env, "list_entries", self.inner.list_entries(query)).await
     }
 
@@ -87,10 +103,12 @@ impl MetadataBackend for ChaosMetadata {
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
+        self.chaos.note([Call::of_namespace(Operation::Clear, Some(namespace))]);
         self.chaos.call(&self.env, "clear", self.inner.clear(namespace)).await
     }
 
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
+        self.chaos.note([Call::of_namespace(Operation::DropNamespace, Some(namespace))]);
         self.chaos.call(&self.env, "drop_namespace", self.inner.drop_namespace(namespace)).await
     }
 
@@ -106,8 +124,12 @@ impl MetadataBackend for ChaosMetadata {
         self.chaos.call(&self.env, "forget_garbage", self.inner.forget_garbage(blobs)).await
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<Vec<Evicted>> {
-        self.chaos.call(&self.env, "set_limits", self.inner.set_limits(limits, now)).await
+    async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
+        self.chaos.call(&self.env, "change_limits", self.inner.change_limits(namespace, change)).await
+    }
+
+    async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
+        self.chaos.call(&self.env, "evict", self.inner.evict(namespace, now, limit)).await
     }
 
     async fn close(&self) -> Result<()> {

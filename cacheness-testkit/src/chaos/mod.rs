@@ -14,6 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cacheness_core::{Clock, Env, Error, Result, SystemClock};
 
+use crate::calls::Call;
+
 pub use blobs::ChaosBlobs;
 pub use factory::{ChaosBlobFactory, ChaosMetadataFactory};
 pub use metadata::ChaosMetadata;
@@ -41,12 +43,15 @@ struct State {
     log: BTreeMap<&'static str, u64>,
     delay: Option<Delay>,
     fail_calls: BTreeMap<u64, Error>,
+    fail_calls_of: BTreeMap<(&'static str, u64), Error>,
     fail_next: Vec<(&'static str, Error)>,
     fail_all: Option<Error>,
     fail_at_random: Option<(f64, Error)>,
     random: u64,
     lose_answers: bool,
     damage: Option<Damage>,
+    /// What the callers of a metadata backend asked for, where someone wants to know.
+    record: Option<Vec<Call>>,
 }
 
 #[derive(Clone, Copy)]
@@ -55,13 +60,13 @@ enum Delay {
     ByClock(Duration),
 }
 
-/// What happens to the bytes of each blob that is read.
+/// What happens to the bytes of each value that is read.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Damage {
     /// It is cut to this many bytes.
     CutTo(usize),
-    /// This bit is flipped, where the blob is that long.
+    /// This bit is flipped, counted from 0 at the lowest bit of the first byte, where there are that many.
     FlipBit(usize),
     /// It is replaced by as many zeros.
     Zeros,
@@ -77,12 +82,14 @@ impl Chaos {
             log: BTreeMap::new(),
             delay: None,
             fail_calls: BTreeMap::new(),
+            fail_calls_of: BTreeMap::new(),
             fail_next: Vec::new(),
             fail_all: None,
             fail_at_random: None,
             random: 0,
             lose_answers: false,
             damage: None,
+            record: None,
         })))
     }
 
@@ -105,6 +112,13 @@ impl Chaos {
     /// The call of this number, counted from 1 since the beginning, fails with `error`.
     pub fn fail_call(&self, number: u64, error: Error) {
         self.state().fail_calls.insert(number, error);
+    }
+
+    /// The call of this number of one method, counted from 1 as of now, fails with `error`.
+    pub fn fail_call_of(&self, method: &'static str, number: u64, error: Error) {
+        let mut state = self.state();
+        let made = state.log.get(method).copied().unwrap_or(0);
+        state.fail_calls_of.insert((method, made.saturating_add(number)), error);
     }
 
     /// The next call of the method of this name fails with `error`; called twice, the next two.
@@ -131,7 +145,8 @@ impl Chaos {
         self.state().lose_answers = lose;
     }
 
-    /// Damages the bytes of each blob that is read; `None` ends it. What is stored stays whole.
+    /// Damages the bytes of each value that is read, from its blob or its entry; `None` ends it. What is stored stays
+    /// whole, unless the cache finds the damage and removes the entry.
     pub fn damage(&self, damage: Option<Damage>) {
         self.state().damage = damage;
     }
@@ -156,6 +171,31 @@ impl Chaos {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is asked of a metadata backend from now on.
+    pub(crate) fn record(&self) {
+        self.state().record.get_or_insert_default();
+    }
+
+    /// What was asked of a metadata backend since [`record`](Self::record).
+    pub(crate) fn recorded(&self) -> Vec<Call> {
+        self.state().record.clone().unwrap_or_default()
+    }
+
+    /// Forgets what was recorded so far.
+    pub(crate) fn forget_recorded(&self) {
+        if let Some(record) = &mut self.state().record {
+            record.clear();
+        }
+    }
+
+    fn note(&self, calls: impl IntoIterator<Item = Call>) {
+        if let Some(record) = &mut self.state().record {
+            for call in calls {
+                Call::push(record, call);
+            }
+        }
     }
 
     fn delay(&self) -> Option<Delay> {
@@ -223,8 +263,10 @@ impl fmt::Debug for Chaos {
 impl State {
     fn next(&mut self, method: &'static str) -> (Option<Delay>, Option<Error>, bool) {
         self.calls += 1;
-        *self.log.entry(method).or_default() += 1;
-        let by_number = self.fail_calls.remove(&self.calls);
+        let of_method = self.log.entry(method).or_default();
+        *of_method += 1;
+        let by_method = self.fail_calls_of.remove(&(method, *of_method));
+        let by_number = self.fail_calls.remove(&self.calls).or(by_method);
         if self.calm {
             return (None, None, false);
         }

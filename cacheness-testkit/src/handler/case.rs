@@ -134,12 +134,13 @@ impl<H: CacheHandler> HandlerCase<H> {
         self.hands_on_errors(&value, &bytes, &meta, &target);
         self.understands_partial_reads(&bytes, &meta, &target);
         for (what, bytes) in damaged(&bytes) {
+            let what = format!("a damaged value, {what}");
             if let Ok(got) = self.get(&bytes, &meta, &target, &ReadOptions::new(), &what) {
                 drop(self.typed::<T, Via>(got, &what));
             }
         }
         for (what, meta) in damaged(meta.as_bytes()) {
-            let what = format!("format metadata {what}");
+            let what = format!("a value with damaged format metadata, {what}");
             if let Ok(got) = self.get(&bytes, &FormatMeta::new(meta), &target, &ReadOptions::new(), &what) {
                 drop(self.typed::<T, Via>(got, &what));
             }

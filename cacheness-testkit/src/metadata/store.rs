@@ -4,11 +4,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use cacheness_core::{
-    AccessBatch, BlobId, Change, Condition, Entry, EntryAccess, Evicted, Limits, ListQuery, MetadataBackend,
-    Outcome, Purged, Stats, Timestamp, Version,
+    AccessBatch, BlobId, Change, Condition, Entry, EntryAccess, Evicted, Limits, LimitsChange, ListQuery,
+    MetadataBackend, Namespace, Outcome, Purged, Stats, Timestamp, Version,
 };
 
 use super::subject::namespace;
+
+/// How many entries are evicted in one call.
+const EVICTED_PER_CALL: usize = 100;
 
 /// A backend that was opened. All methods of [`MetadataBackend`] are there; those added here panic with the error
 /// where a call fails, because a case that expects an error calls the backend's own method.
@@ -156,12 +159,46 @@ impl Store {
         self.stats(None).await.unwrap_or_else(|error| panic!("stats failed: {error}"))
     }
 
-    /// Sets the limits.
+    /// Sets the limits of the cache, evicts until they hold, and returns what was evicted.
+    ///
+    /// # Panics
+    /// Where a call fails, or there is always more to evict.
+    pub async fn limit(&self, limits: Limits, now: Timestamp) -> Vec<Evicted> {
+        self.limit_scope(None, limits, now).await
+    }
+
+    /// Sets the limits of one namespace, evicts until they hold, and returns what was evicted.
+    ///
+    /// # Panics
+    /// Where a call fails, or there is always more to evict.
+    pub async fn limit_namespace(&self, name: &str, limits: Limits, now: Timestamp) -> Vec<Evicted> {
+        self.limit_scope(Some(&namespace(name)), limits, now).await
+    }
+
+    async fn limit_scope(&self, scope: Option<&Namespace>, limits: Limits, now: Timestamp) -> Vec<Evicted> {
+        self.change_limits(scope, &limits.into())
+            .await
+            .unwrap_or_else(|error| panic!("change_limits failed: {error}"));
+        let mut evicted = Vec::new();
+        for _ in 0..10_000 {
+            let step = self.evict(scope, now, EVICTED_PER_CALL).await;
+            let step = step.unwrap_or_else(|error| panic!("evict failed: {error}"));
+            assert!(step.evicted.len() <= EVICTED_PER_CALL, "evict keeps to its limit");
+            evicted.extend(step.evicted);
+            if !step.more {
+                return evicted;
+            }
+        }
+        panic!("evict still says `more` after 10,000 rounds");
+    }
+
+    /// The limits of the cache.
     ///
     /// # Panics
     /// Where the call fails.
-    pub async fn limit(&self, limits: Limits, now: Timestamp) -> Vec<Evicted> {
-        self.set_limits(limits, now).await.unwrap_or_else(|error| panic!("set_limits failed: {error}"))
+    pub async fn limits(&self) -> Limits {
+        let limits = self.change_limits(None, &LimitsChange::new()).await;
+        limits.unwrap_or_else(|error| panic!("change_limits failed: {error}"))
     }
 
     /// Clears a namespace.

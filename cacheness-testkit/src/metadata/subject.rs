@@ -7,7 +7,7 @@ use std::time::Duration;
 use cacheness_core::MetadataBackend;
 use cacheness_core::{
     AccessLog, BlobId, Change, Checksums, Condition, ConfigOptions, Entry, Env, Format, Key, Location,
-    MetadataFactory, Namespace, OpenContext, Timestamp, TypeClass,
+    MetadataFactory, Namespace, OpenContext, Registry, Timestamp, TypeClass,
 };
 
 use super::store::Store;
@@ -73,15 +73,28 @@ impl MetadataSubject {
         Store::new(self.open_backend().await)
     }
 
+    /// Opens the backend in a program that knows the eviction policies of this registry, and no others.
+    ///
+    /// # Panics
+    /// Where the factory returns an error.
+    pub async fn open_knowing(&self, registry: &Registry) -> Store {
+        let context = OpenContext::new(self.env.clone()).with_policies(registry);
+        Store::new(self.open_in(context).await)
+    }
+
     /// Opens the backend and returns it as it is.
     ///
     /// # Panics
     /// Where the factory returns an error.
     pub async fn open_backend(&self) -> Arc<dyn MetadataBackend> {
+        self.open_in(OpenContext::new(self.env.clone())).await
+    }
+
+    async fn open_in(&self, context: OpenContext) -> Arc<dyn MetadataBackend> {
         self.options.check(self.factory.name(), self.factory.options()).unwrap_or_else(|error| {
             panic!("the factory does not take the options that the suite was given: {error}")
         });
-        let mut context = OpenContext::new(self.env.clone()).with_folder(self.folder.path());
+        let mut context = context.with_folder(self.folder.path());
         context.accesses = self.accesses.clone();
         self.factory
             .open(&self.options, &context)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::settings::set;
+use super::settings::{set, set_of_namespace};
 use super::tree::{Node, Table};
 use super::{Config, Variables};
 use crate::builder::CacheBuilder;
@@ -10,7 +10,7 @@ use crate::config::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, UnknownOpti
 use crate::config::options::{ConfigOptions, THE_CACHE, invalid, path as join_path};
 use crate::config::spec::OptionSpec;
 use crate::config::spelling::{list, nearest};
-use crate::config::value::ConfigOrigin;
+use crate::config::value::{ConfigOrigin, ConfigValue, Odd, Scalar};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -71,7 +71,7 @@ impl CacheBuilder {
         let mut root = config.0;
         // It governs how the others are read, so it is read first.
         if let Some(value) = root.0.get("unknown_options") {
-            let options = values(Table([("unknown_options".into(), value.clone())].into()), "")?;
+            let options = values(Table([("unknown_options".into(), value.clone())].into()));
             self.take(&options, "")?;
         }
         let unknown = self.unknown_options;
@@ -80,8 +80,8 @@ impl CacheBuilder {
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
         let namespaces = table(&mut root, "namespaces", "NAME.ttl = \"1h\"")?;
         refuse_unknown_tables(&mut root, unknown)?;
-        self.take(&values(root, "")?, "")?;
-        self.take(&values(limits, "limits")?, "limits")?;
+        self.take(&values(root), "")?;
+        self.take(&values(limits), "limits")?;
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;
         for (name, node) in namespaces.0 {
@@ -106,9 +106,9 @@ impl CacheBuilder {
     /// Takes the choice of a backend out of its table, and adds the rest to the options that are there already.
     fn part(&mut self, mut table: Table, name: &str, before: &ConfigOptions) -> Result<ConfigOptions> {
         if let Some(backend) = table.0.remove("backend") {
-            self.take(&values(Table([("backend".into(), backend)].into()), name)?, name)?;
+            self.take(&values(Table([("backend".into(), backend)].into())), name)?;
         }
-        let given = values(table, name)?;
+        let given = values(table);
         let mut options = before.clone();
         for option in given.names() {
             if let Some(value) = given.get(option) {
@@ -124,10 +124,12 @@ impl CacheBuilder {
         let Node::Table(table, _) = node else { return Err(not_a_table(&path, "ttl = \"1h\"", &origin)) };
         let namespace =
             Namespace::new(name).map_err(|error| invalid(&origin, format!("`{path}`: {error}")))?;
-        let options = values(table, &path)?;
+        let options = values(table);
         let options = options.checked("a namespace", &path, NAMESPACE_OPTIONS, unknown)?;
-        if let Some(ttl) = options.get("ttl") {
-            self.settings.namespace_ttls.insert(namespace, ttl.as_duration());
+        for spec in NAMESPACE_OPTIONS {
+            if let Some(value) = options.get(spec.name) {
+                set_of_namespace(self, &namespace, spec.name, value)?;
+            }
         }
         Ok(())
     }
@@ -174,21 +176,15 @@ fn refuse_unknown_tables(root: &mut Table, unknown: UnknownOptions) -> Result<()
     Ok(())
 }
 
-/// The values of a table that must hold no tables.
-fn values(table: Table, path: &str) -> Result<ConfigOptions> {
+/// The values of a table. A table in it is one that no option takes.
+fn values(table: Table) -> ConfigOptions {
     let mut options = ConfigOptions::new();
     for (name, node) in table.0 {
-        match node {
-            Node::Value(value) => options.set(name, value),
-            Node::Table(_, origin) => {
-                let path = join_path(path, &name);
-                let takes = match CACHE_OPTIONS.iter().find(|spec| spec.name == path) {
-                    Some(spec) => spec.allowed(),
-                    None => "one value".to_owned(),
-                };
-                return Err(invalid(&origin, format!("`{path}` takes {takes}, but a table was given")));
-            }
-        }
+        let value = match node {
+            Node::Value(value) => value,
+            Node::Table(_, origin) => ConfigValue::new(Scalar::Odd(Odd::Table), origin),
+        };
+        options.set(name, value);
     }
-    Ok(options)
+    options
 }

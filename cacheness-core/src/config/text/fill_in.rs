@@ -13,7 +13,8 @@ pub(super) fn fill_in(table: &mut Table, path: &str, variables: &Variables) -> R
         match node {
             Node::Table(inner, _) => fill_in(inner, &path, variables)?,
             Node::Value(value) => {
-                if let Scalar::Text(text) = &value.scalar
+                // A variable's own value is taken as it is.
+                if let (Scalar::Text(text), ConfigOrigin::Text { .. }) = (&value.scalar, &value.origin)
                     && text.contains("${")
                 {
                     let filled = filled(text, &path, &value.origin, variables)?;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::tree::{Node, Source, Table};
 use crate::config::options::{invalid, path as join_path};
-use crate::config::value::{ConfigOrigin, ConfigValue, Scalar};
+use crate::config::value::{ConfigOrigin, ConfigValue, Odd, Scalar};
 use crate::error::{Error, Result};
 
 /// Deeper than any configuration is; each level is parsed once more than the one around it.
@@ -75,22 +75,21 @@ fn node(
     depth: usize,
 ) -> Result<Node> {
     let text = value.get();
-    let refused = |what: &str| Err(invalid(&origin, format!("`{path}` is {what}")));
     let scalar = match text.as_bytes().first() {
-        Some(b'{') if depth == 0 => return refused("nested deeper than any option"),
+        Some(b'{') if depth == 0 => Scalar::Odd(Odd::Table),
         Some(b'{') => {
             let members = serde_json::from_str(text).map_err(|error| not_json(&error, source))?;
             return Ok(Node::Table(table(members, path, source, depth - 1)?, origin));
         }
-        Some(b'[') => return refused("a list, and no option takes one; give one value"),
-        Some(b'n') => return refused("null, and no option takes it; leave the option out instead"),
+        Some(b'[') => Scalar::Odd(Odd::List),
+        Some(b'n') => Scalar::Odd(Odd::Null),
         Some(b't') => Scalar::Bool(true),
         Some(b'f') => Scalar::Bool(false),
         Some(b'"') => Scalar::Text(serde_json::from_str(text).map_err(|error| not_json(&error, source))?),
         _ => match (text.parse(), text.parse()) {
             (Ok(number), _) => Scalar::Int(number),
             (_, Ok(number)) if text.contains(['.', 'e', 'E']) => Scalar::Float(number),
-            _ => return refused(&format!("{text}, which is too large")),
+            _ => Scalar::Odd(Odd::TooLargeNumber),
         },
     };
     Ok(Node::Value(ConfigValue::new(scalar, origin)))

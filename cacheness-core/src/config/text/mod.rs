@@ -74,8 +74,9 @@ impl Config {
     }
 
     fn finish(mut table: Table, variables: &Variables) -> Result<Self> {
-        fill_in::fill_in(&mut table, "", variables)?;
+        // A text that a variable replaces needs no variables any more.
         variables.lay_over(&mut table)?;
+        fill_in::fill_in(&mut table, "", variables)?;
         Ok(Self(table))
     }
 }

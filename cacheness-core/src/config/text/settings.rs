@@ -6,7 +6,7 @@ use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
 use crate::engine::OnReadError;
 use crate::error::Result;
-use crate::metadata::EvictionOrder;
+use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
 
@@ -23,9 +23,11 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         }
         "ttl" => settings.ttl = value.as_duration(),
         "compression" => {
-            settings.compression = match word {
-                "lz4" => Compression::Lz4,
-                "zstd" => Compression::Zstd(3),
+            settings.compression = match (word, settings.compression) {
+                ("lz4", _) => Compression::Lz4,
+                // A level that was given before stays, as everything does that is not mentioned.
+                ("zstd", Compression::Zstd(level)) => Compression::Zstd(level),
+                ("zstd", _) => Compression::Zstd(3),
                 _ => Compression::None,
             }
         }
@@ -47,14 +49,39 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
                 if word == "warn" { UnknownOptions::Warn } else { UnknownOptions::Error };
         }
         "limits.max_entries" => {
-            builder.limits.max_entries = Some(value.as_int().and_then(|most| u64::try_from(most).ok()));
+            builder.limits.max_entries = Some(entries(value));
         }
         "limits.max_bytes" => builder.limits.max_bytes = Some(value.as_size()),
-        "limits.order" => builder.limits.order = EvictionOrder::from_name(word),
+        "limits.policy" => {
+            builder.limits.policy = Some(word.to_owned());
+            builder.policy_origin = value.origin().clone();
+        }
         "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
         "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
         // A test holds to that every option of the list is one of these.
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
+}
+
+/// Sets what the option of this name governs for one namespace. The value has been checked.
+pub(super) fn set_of_namespace(
+    builder: &mut CacheBuilder,
+    namespace: &Namespace,
+    name: &str,
+    value: &ConfigValue,
+) -> Result<()> {
+    let limits = builder.namespace_limits.entry(namespace.clone());
+    match name {
+        "ttl" => drop(builder.settings.namespace_ttls.insert(namespace.clone(), value.as_duration())),
+        "max_entries" => limits.or_default().max_entries = Some(entries(value)),
+        "max_bytes" => limits.or_default().max_bytes = Some(value.as_size()),
+        _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
+    }
+    Ok(())
+}
+
+/// A number of entries; `None` where there is no limit.
+fn entries(value: &ConfigValue) -> Option<u64> {
+    value.as_int().and_then(|most| u64::try_from(most).ok())
 }

@@ -121,12 +121,11 @@ fn a_journal_whose_snapshot_is_gone_is_not_taken_for_a_new_index() {
 
 #[test]
 fn the_rest_of_an_interrupted_write_is_dropped_and_later_writes_stay() {
-    let rests: [&[u8]; 6] = [
+    let rests: [&[u8]; 5] = [
         b"{",
         b"{\"n\":4,\"changes\":{\"j0\":\"half",
-        b"{\"n\":4,\"changes\":{\"j0\":\"half\"},\"checksum\":\"0000000000000000\"}\n",
-        b"\n",
-        b"{\"n\":4,\"ch\0\0\0\0\0\0\0\0\n{\"n\":5}\n",
+        b"{\"n\":4,\"changes\":{\"j0\":\"half\"},\"checksum\":\"0000000000000000\"}",
+        b"{\"n\":4,\"ch\0\0\0\0\0\0\0\0",
         &[0; 4096],
     ];
     for rest in rests {
@@ -143,6 +142,29 @@ fn the_rest_of_an_interrupted_write_is_dropped_and_later_writes_stay() {
             assert_eq!(value(&store, "j2").as_deref(), Some("a value"));
         }
     }
+}
+
+#[test]
+fn a_last_line_that_has_its_end_is_no_interrupted_write() {
+    let lines: [&[u8]; 4] = [
+        b"{\"n\":4,\"changes\":{\"j0\":\"half\"},\"checksum\":\"0000000000000000\"}\n",
+        b"\n",
+        b"{\"n\":4,\"ch\0\0\0\0\0\0\0\0\n",
+        b"{\"n\":4,\"ch\0\0\0\0\0\0\0\0\n{\"n\":5}",
+    ];
+    for line in lines {
+        let error = error_after("index.json.journal", |bytes| [&bytes, line].concat());
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    }
+    let error = error_after("index.json.journal", |bytes| replaced(bytes, "{\"n\":2", "\0\"n\":2"));
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+    let flipped = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        let at = text.rfind("a value").unwrap();
+        format!("{}b{}", &text[..at], &text[at + 1..]).into_bytes()
+    };
+    let error = error_after("index.json.journal", flipped);
+    assert!(error.to_string().contains("checksum"), "the last write was made: {error}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The snapshot takes over from the journal, and whatever an interruption on the way leaves can be read.
 
+use cacheness_core::ErrorKind;
+
 use super::*;
 use crate::json::files::Files;
 use crate::json::journal;
@@ -135,10 +137,73 @@ fn another_index_in_the_same_place_is_not_overwritten() {
     fs_err::remove_file(folder.path().join("index.json.journal")).unwrap();
     let newer = open_rows(folder.path()).unwrap();
     newer.write(setting("new", "1")).unwrap();
-    for i in 0..100 {
-        store.write(setting(&format!("old{i}"), &"v".repeat(1000))).unwrap();
-    }
+    assert_eq!(store.write(setting("old", "1")).unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(open_rows(folder.path()).unwrap().read_known(|rows| rows.len()).unwrap(), 1);
+}
+
+/// What happens to the folder of an index that is open; `true` where what is there afterwards can be opened.
+type Fate = fn(&Path) -> bool;
+
+#[test]
+fn a_write_into_files_that_lost_their_place_is_an_error() {
+    fn copy(from: &Path, to: &Path) {
+        fs_err::create_dir(to).unwrap();
+        for name in names_in(from) {
+            fs_err::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+    let fates: [Fate; 4] = [
+        |folder| {
+            fs_err::remove_dir_all(folder).unwrap();
+            false
+        },
+        |folder| {
+            fs_err::remove_dir_all(folder).unwrap();
+            fs_err::create_dir(folder).unwrap();
+            open_rows(folder).unwrap().write(setting("new", "1")).unwrap();
+            true
+        },
+        |folder| {
+            let aside = folder.with_extension("aside");
+            fs_err::rename(folder, &aside).unwrap();
+            copy(&aside, folder);
+            true
+        },
+        |folder| {
+            let journal = folder.join("index.json.journal");
+            let bytes = fs_err::read(&journal).unwrap();
+            fs_err::remove_file(&journal).unwrap();
+            fs_err::write(&journal, bytes).unwrap();
+            true
+        },
+    ];
+    for (i, fate) in fates.into_iter().enumerate() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("cache");
+        let store = open_rows(&folder).unwrap();
+        store.write(setting("a", "1")).unwrap();
+        let opens = fate(&folder);
+        for _ in 0..2 {
+            let error = store.write(setting("lost", "1")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "fate {i}: {error}");
+            assert!(error.to_string().contains("open the cache anew"), "{error}");
+        }
+        assert_eq!(store.catch_up().unwrap_err().kind(), ErrorKind::Conflict, "fate {i}");
+        if opens {
+            assert_eq!(value(&open_rows(&folder).unwrap(), "lost"), None);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_notices_that_the_files_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_rows(folder.path()).unwrap();
+    store.write(setting("a", "1")).unwrap();
+    assert!(store.read_current(|_| ()).unwrap().is_some());
+    fs_err::remove_dir_all(folder.path()).unwrap();
+    assert!(store.read_current(|_| ()).unwrap().is_none());
 }
 
 #[cfg(unix)]

@@ -1,11 +1,25 @@
 //! Who goes first, by each order.
 
-use cacheness_core::{ErrorKind, EvictionOrder, EvictionReason, Limits, MetadataBackend, Version};
+use cacheness_core::{ErrorKind, Evicted, EvictionReason, Limits, MetadataBackend, Version};
 
+use super::super::layout;
 use super::*;
 
-fn limit(entries: u64, order: EvictionOrder) -> Limits {
-    Limits::unbounded().max_entries(entries).order(order)
+fn limit(entries: u64, order: &str) -> Limits {
+    Limits::unbounded().max_entries(entries).policy(order)
+}
+
+/// Sets the limits of the cache, and evicts until they hold.
+async fn set_limits(store: &KvMetadata, limits: Limits, now: Timestamp) -> Vec<Evicted> {
+    store.change_limits(None, &limits.into()).await.unwrap();
+    let mut evicted = Vec::new();
+    loop {
+        let step = store.evict(None, now, 100).await.unwrap();
+        evicted.extend(step.evicted);
+        if !step.more {
+            return evicted;
+        }
+    }
 }
 
 /// Evicts everything, one at a time, and returns the keys in that order.
@@ -14,7 +28,7 @@ async fn victims(store: &KvMetadata, limits: Limits) -> Vec<String> {
     let mut left = store.stats(None).await.unwrap().entries;
     while left > 0 {
         left -= 1;
-        let evicted = store.set_limits(limits.max_entries(left), at(50)).await.unwrap();
+        let evicted = set_limits(store, limits.clone().max_entries(left), at(50)).await;
         victims.extend(evicted.into_iter().map(|evicted| evicted.key.as_str().to_owned()));
     }
     victims
@@ -34,23 +48,14 @@ fn sample() -> Vec<Entry> {
 
 #[tokio::test]
 async fn each_order_has_its_victims() {
-    for (order, expected) in [
-        (EvictionOrder::Lru, "dcba"),
-        (EvictionOrder::Lfu, "bdac"),
-        (EvictionOrder::Fifo, "abcd"),
-        (EvictionOrder::Ttl, "badc"),
-        (EvictionOrder::Size, "bdca"),
-    ] {
+    for (order, expected) in
+        [("lru", "dcba"), ("lfu", "bdac"), ("fifo", "abcd"), ("ttl", "badc"), ("size", "bdca")]
+    {
         // Once the entries come while the order holds, once it is set when they are there, once it changes.
-        for before in [
-            Some(limit(9, order)),
-            None,
-            Some(limit(9, EvictionOrder::Size)),
-            Some(limit(9, EvictionOrder::Fifo)),
-        ] {
+        for before in [Some(limit(9, order)), None, Some(limit(9, "size")), Some(limit(9, "fifo"))] {
             let (store, rows) = open().await;
-            if let Some(limits) = before {
-                store.set_limits(limits, at(1)).await.unwrap();
+            if let Some(limits) = before.clone() {
+                set_limits(&store, limits, at(1)).await;
             }
             store.apply(sample().into_iter().map(putting).collect()).await.unwrap();
             assert_eq!(victims(&store, limit(9, order)).await.concat(), expected, "{order} after {before:?}");
@@ -71,19 +76,19 @@ async fn priority_comes_before_rank_and_expiry_before_both() {
     entries[0].priority = 0.1;
     entries[2].priority = 1.0;
     entries[2].validity.expires_at = Some(at(20));
-    store.set_limits(limit(9, EvictionOrder::Lru), at(1)).await.unwrap();
+    set_limits(&store, limit(9, "lru"), at(1)).await;
     store.apply(entries.into_iter().map(putting).collect()).await.unwrap();
-    let evicted = store.set_limits(limit(3, EvictionOrder::Lru), at(50)).await.unwrap();
+    let evicted = set_limits(&store, limit(3, "lru"), at(50)).await;
     assert_eq!((evicted[0].key.as_str(), evicted[0].reason), ("c", EvictionReason::Expired));
-    assert_eq!(victims(&store, limit(9, EvictionOrder::Lru)).await.concat(), "abd");
+    assert_eq!(victims(&store, limit(9, "lru")).await.concat(), "abd");
 }
 
 #[tokio::test]
 async fn a_victim_that_was_just_used_is_spared_and_its_uses_are_written_down() {
-    for order in [EvictionOrder::Lru, EvictionOrder::Lfu] {
+    for order in ["lru", "lfu"] {
         let context = context();
         let store = KvMetadata::open(MemoryStore::default(), &context).await.unwrap();
-        store.set_limits(limit(3, order), at(1)).await.unwrap();
+        set_limits(&store, limit(3, order), at(1)).await;
         for (i, key) in ["a", "b", "c"].into_iter().enumerate() {
             let version = put(&store, entry(key, at(10 + i as i64))).await.version.unwrap();
             if key != "b" {
@@ -102,7 +107,7 @@ async fn a_victim_that_was_just_used_is_spared_and_its_uses_are_written_down() {
 #[tokio::test]
 async fn least_frequently_used_ages() {
     let (store, _) = open().await;
-    store.set_limits(limit(2, EvictionOrder::Lfu), at(1)).await.unwrap();
+    set_limits(&store, limit(2, "lfu"), at(1)).await;
     let mut popular = entry("popular", at(1));
     popular.hits = 3;
     put(&store, popular).await;
@@ -123,7 +128,7 @@ async fn least_frequently_used_ages() {
 #[tokio::test]
 async fn what_a_call_puts_is_not_its_victim() {
     let (store, _) = open().await;
-    store.set_limits(limit(3, EvictionOrder::Size), at(1)).await.unwrap();
+    set_limits(&store, limit(3, "size"), at(1)).await;
     store.apply(["a", "b", "c"].map(|key| putting(entry(key, at(1)))).to_vec()).await.unwrap();
     let mut large = entry("large", at(2));
     large.stored_size = 1_000_000;
@@ -141,7 +146,7 @@ async fn what_a_call_puts_is_not_its_victim() {
 #[tokio::test]
 async fn a_touch_moves_an_entry_in_the_order_by_expiry() {
     let (store, rows) = open().await;
-    store.set_limits(limit(9, EvictionOrder::Ttl), at(1)).await.unwrap();
+    set_limits(&store, limit(9, "ttl"), at(1)).await;
     store.apply(sample().into_iter().map(putting).collect()).await.unwrap();
     let touch = Change::Touch {
         namespace: Namespace::default(),
@@ -152,20 +157,20 @@ async fn a_touch_moves_an_entry_in_the_order_by_expiry() {
     };
     assert_eq!(store.apply(vec![touch]).await.unwrap()[0].version, None::<Version>);
     assert_eq!(rows_of(&rows, b'x').await.len(), 2);
-    assert_eq!(victims(&store, limit(9, EvictionOrder::Ttl)).await.concat(), "adbc");
+    assert_eq!(victims(&store, limit(9, "ttl")).await.concat(), "adbc");
 }
 
 #[tokio::test]
 async fn what_was_cleared_is_no_victim_and_makes_no_trouble() {
     let (store, rows) = open().await;
-    store.set_limits(limit(300, EvictionOrder::Lru), at(1)).await.unwrap();
+    set_limits(&store, limit(300, "lru"), at(1)).await;
     let old =
         (0..250).map(|i| putting(entry_in("old", &i.to_string(), at(i), Location::Inline(Bytes::new()))));
     store.apply(old.collect()).await.unwrap();
     let kept = (0..50).map(|i| putting(entry(&format!("kept{i}"), at(1000 + i))));
     store.apply(kept.collect()).await.unwrap();
     assert_eq!(store.clear(&Namespace::new("old").unwrap()).await.unwrap(), 250);
-    let evicted = store.set_limits(limit(49, EvictionOrder::Lru), at(2000)).await.unwrap();
+    let evicted = set_limits(&store, limit(49, "lru"), at(2000)).await;
     assert_eq!(evicted.len(), 1);
     assert_eq!(evicted[0].key.as_str(), "kept0");
     while store.purge(at(0), 100).await.unwrap().more {}
@@ -173,4 +178,27 @@ async fn what_was_cleared_is_no_victim_and_makes_no_trouble() {
         assert_eq!(rows_of(&rows, kind).await.len(), 49);
     }
     assert_eq!(rows_of(&rows, b'd').await.len(), 0);
+}
+
+#[tokio::test]
+async fn ranking_that_a_process_left_unfinished_is_finished_by_the_next() {
+    let (store, rows) = open().await;
+    set_limits(&store, limit(2000, "lru"), at(1)).await;
+    for part in 0..3 {
+        let changes = (0..500).map(|i| putting(entry(&format!("{part}-{i}"), at(part))));
+        store.apply(changes.collect()).await.unwrap();
+    }
+    let mut attempts = store.attempts().await.unwrap();
+    let mut transaction = attempts.begin().await.unwrap();
+    let epoch = transaction.begin_ranking(false);
+    let result = transaction.rank_some(layout::all(layout::ENTRY).start, 500).await;
+    attempts.finish(transaction, result).await.unwrap().unwrap();
+    drop(attempts);
+    let of_epoch = |rows: Vec<(Bytes, Bytes)>| {
+        rows.into_iter().filter(|(key, _)| key[1..5] == epoch.to_be_bytes()).count()
+    };
+    assert_eq!(of_epoch(rows_of(&rows, b'r').await), 500);
+    KvMetadata::open(rows.clone(), &context()).await.unwrap();
+    assert_eq!(of_epoch(rows_of(&rows, b'r').await), 1500);
+    assert_eq!(rows_of(&rows, b'r').await.len(), 1500);
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cacheness_core::{
-    AccessBatch, Condition, Counters, EntryAccess, EvictionOrder, Limits, MetadataBackend, OpenMode,
-};
+use cacheness_core::{AccessBatch, Condition, Counters, EntryAccess, Limits, MetadataBackend, OpenMode};
 
 use super::*;
 
@@ -53,7 +51,7 @@ async fn limits_hold_while_two_backends_write_and_one_changes_the_order() {
     let (one, rows) = open().await;
     let two = KvMetadata::open(rows.clone(), &context()).await.unwrap();
     let limits = Limits::unbounded().max_entries(50);
-    one.set_limits(limits, at(1)).await.unwrap();
+    one.change_limits(None, &limits.clone().into()).await.unwrap();
     std::thread::scope(|scope| {
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
@@ -68,8 +66,8 @@ async fn limits_hold_while_two_backends_write_and_one_changes_the_order() {
         });
         scope.spawn(move || {
             run(Box::pin(async move {
-                for order in EvictionOrder::ALL.into_iter().cycle().take(20) {
-                    two.set_limits(limits.order(order), at(1)).await.unwrap();
+                for policy in ["lru", "lfu", "fifo", "ttl", "size"].into_iter().cycle().take(20) {
+                    two.change_limits(None, &limits.clone().policy(policy).into()).await.unwrap();
                     assert!(two.stats(None).await.unwrap().entries <= 50);
                 }
             }));

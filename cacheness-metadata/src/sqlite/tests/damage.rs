@@ -1,8 +1,6 @@
 //! Rows that no version of this program writes: an error or something harmless, never a panic.
 
-use cacheness_core::{
-    AccessBatch, Change, Condition, ErrorKind, EvictionOrder, Limits, ListQuery, Namespace,
-};
+use cacheness_core::{AccessBatch, Change, Condition, ErrorKind, Limits, ListQuery, Namespace};
 
 use super::{stranger, subject};
 
@@ -18,7 +16,7 @@ async fn no_value_in_any_column_makes_a_call_panic() {
         ("entries", &["version"]),
         ("namespaces", &["hits", "evictions", "generation"]),
         ("totals", &["generation", "entries", "bytes", "blob_bytes", "sequence", "age", "ages"]),
-        ("state", &["generation", "eviction_order", "ranked_to", "cleared"]),
+        ("state", &["generation", "policy", "max_entries", "max_bytes", "limited", "ranked_to", "cleared"]),
         ("ranks", &["priority", "rank", "id"]),
         ("garbage", &["not_before", "size", "blob_id"]),
         ("cleared", &["generation", "cleared_at"]),
@@ -65,8 +63,12 @@ async fn survives(table: &str, column: &str, value: &str) -> bool {
     note(
         store.record_accesses(AccessBatch { counters, accesses: accesses.into_iter().collect() }).await.err(),
     );
-    for order in [EvictionOrder::Lfu, EvictionOrder::Size] {
-        note(store.set_limits(Limits::unbounded().max_entries(2).order(order), now).await.err());
+    for policy in ["lfu", "size"] {
+        let limits = Limits::unbounded().max_entries(2).policy(policy);
+        note(store.change_limits(None, &limits.into()).await.err());
+        note(store.change_limits(Some(&name), &Limits::unbounded().max_entries(1).into()).await.err());
+        note(store.evict(Some(&name), now, 10).await.err());
+        note(store.evict(None, now, 10).await.err());
     }
     for key in ["k", "k2", "k3", "k4", "k5"] {
         note(store.apply(vec![subject.putting(subject.entry("default", key))]).await.err());

@@ -37,8 +37,9 @@ fn callers_that_wait_together_are_written_in_one_transaction() {
 fn a_caller_that_fails_does_not_take_the_others_along() {
     let subject = subject();
     let store = shared(open_store(subject.folder()).unwrap());
-    let mut held = store.lock_writer().unwrap();
-    held.as_mut().unwrap().limits = Limits::unbounded().max_bytes(1_000);
+    let limits = Limits::unbounded().max_bytes(1_000).into();
+    store.write(|transaction| transaction.change_limits(&limits)).unwrap();
+    let held = store.lock_writer().unwrap();
     let results: Vec<_> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
             .map(|i| {

@@ -2,22 +2,25 @@
 
 use std::sync::atomic::Ordering;
 
-use cacheness_core::{EvictionOrder, Limits, Namespace};
+use cacheness_core::{Limits, Namespace};
 
 use super::{open_store, stranger, subject};
 use crate::sqlite::writer;
 
 #[tokio::test]
-async fn a_limit_holds_after_another_process_has_lifted_its_own() {
+async fn limits_that_another_process_sets_hold_at_the_next_put() {
     let subject = subject();
     let (one, other) = (subject.open().await, subject.open().await);
-    one.limit(Limits::unbounded().max_entries(3), subject.now()).await;
-    other.limit(Limits::unbounded(), subject.now()).await;
-    for key in ["a", "b", "c", "d", "e"] {
-        one.put(subject.entry("default", key)).await;
+    one.put(subject.entry("default", "a")).await;
+    other.limit(Limits::unbounded().max_entries(2), subject.now()).await;
+    for key in ["b", "c", "d"] {
         subject.wait(std::time::Duration::from_secs(1));
+        one.put(subject.entry("default", key)).await;
     }
-    assert_eq!(one.keys("default").await, ["c", "d", "e"]);
+    assert_eq!(one.keys("default").await, ["c", "d"]);
+    one.limit(Limits::unbounded(), subject.now()).await;
+    other.put(subject.entry("default", "e")).await;
+    assert_eq!(other.keys("default").await, ["c", "d", "e"]);
 }
 
 #[tokio::test]
@@ -65,7 +68,7 @@ async fn more_entries_than_one_transaction_ranks_are_ranked_and_evicted_in_order
         let changes = (part * 500..(part + 1) * 500).map(|i| subject.putting(entry(i)));
         store.changes(changes.collect()).await;
     }
-    let limits = Limits::unbounded().max_entries(100).order(EvictionOrder::Size);
+    let limits = Limits::unbounded().max_entries(100).policy("size");
     let evicted = store.limit(limits, subject.now()).await;
     let keys: Vec<&str> = evicted.iter().map(|evicted| evicted.key.as_str()).collect();
     let expected: Vec<String> = (0..1400).map(|i| format!("{i:04}")).collect();
@@ -93,8 +96,8 @@ async fn what_an_eviction_or_a_purge_removes_as_expired_is_counted_so() {
 fn a_put_that_finds_many_entries_unranked_has_them_ranked_in_short_transactions() {
     let subject = subject();
     let store = open_store(subject.folder()).unwrap();
-    let set = |limits| store.lock_writer().unwrap().as_mut().unwrap().limits = limits;
-    set(Limits::unbounded().max_bytes(1_000_000));
+    let limits = Limits::unbounded().max_bytes(1_000_000).into();
+    store.write(|transaction| transaction.change_limits(&limits)).unwrap();
     let put = |key: &str, size| {
         let changes = vec![subject.putting(subject.entry_of_size("default", key, size))];
         let before = store.transactions.load(Ordering::Relaxed);
@@ -117,7 +120,8 @@ fn a_put_that_finds_many_entries_unranked_has_them_ranked_in_short_transactions(
 fn a_put_that_finds_much_left_of_a_cleared_namespace_has_it_taken_back_in_short_transactions() {
     let subject = subject();
     let store = open_store(subject.folder()).unwrap();
-    store.lock_writer().unwrap().as_mut().unwrap().limits = Limits::unbounded().max_entries(2_000);
+    let limits = Limits::unbounded().max_entries(2_000).into();
+    store.write(|transaction| transaction.change_limits(&limits)).unwrap();
     let put = |namespace: &str, count: u64| {
         let entry = |i| subject.putting(subject.entry(namespace, &format!("{i}")));
         let outcomes = writer::apply(&store, (0..count).map(entry).collect()).unwrap();
@@ -132,4 +136,30 @@ fn a_put_that_finds_much_left_of_a_cleared_namespace_has_it_taken_back_in_short_
     assert_eq!(put("other", 1), 1, "one goes for one that comes");
     let transactions = store.transactions.load(Ordering::Relaxed) - before;
     assert!((4..9).contains(&transactions), "{transactions} transactions for 2,000 rows");
+}
+
+#[test]
+fn one_large_value_that_evicts_very_many_does_so_in_short_transactions() {
+    let subject = subject();
+    let store = open_store(subject.folder()).unwrap();
+    for limits in [Limits::unbounded().max_bytes(1_000_000), Limits::unbounded().max_bytes(30_000)] {
+        store.write(|transaction| transaction.change_limits(&limits.clone().into())).unwrap();
+        let put = |key: &str, size| {
+            let changes = vec![subject.putting(subject.entry_of_size("default", key, size))];
+            let before = store.transactions.load(Ordering::Relaxed);
+            let evicted = writer::apply(&store, changes).unwrap().remove(0).evicted;
+            let keys = evicted.into_iter().map(|one| one.key.as_str().to_owned()).collect::<Vec<_>>();
+            (keys, store.transactions.load(Ordering::Relaxed) - before)
+        };
+        for i in 0..2_900 {
+            subject.wait(std::time::Duration::from_millis(1));
+            put(&format!("{i:04}"), 10);
+        }
+        if limits.max_bytes == Some(30_000) {
+            let (evicted, transactions) = put("large", 30_000 - 1_000);
+            let expected: Vec<String> = (0..2_800).map(|i| format!("{i:04}")).collect();
+            assert_eq!(evicted, expected, "all that must go and no more, in order");
+            assert!((6..16).contains(&transactions), "{transactions} transactions for 2,800 victims");
+        }
+    }
 }

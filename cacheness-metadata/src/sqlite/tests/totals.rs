@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cacheness_core::{Change, Condition, Entry, EvictionOrder, Expiry, Limits, Location, Namespace, Version};
+use cacheness_core::{Change, Condition, Entry, Expiry, Limits, Location, Namespace, Version};
 use cacheness_testkit::metadata::{MetadataSubject, Store};
 use rusqlite::Connection;
 
@@ -240,16 +240,16 @@ async fn run(seed: u64) -> (usize, usize) {
                 "forget"
             }
             88..94 => {
-                let order = EvictionOrder::ALL[random.below(5) as usize];
+                let order = ["lru", "lfu", "fifo", "ttl", "size"][random.below(5) as usize];
                 limits = match random.below(4) {
                     0 => Limits::unbounded(),
-                    1 => Limits::unbounded().max_entries(20 + random.below(100)).order(order),
-                    2 => Limits::unbounded().max_bytes(20_000 + random.below(300_000)).order(order),
-                    _ => Limits::unbounded().max_entries(50).max_bytes(100_000).order(order),
+                    1 => Limits::unbounded().max_entries(20 + random.below(100)).policy(order),
+                    2 => Limits::unbounded().max_bytes(20_000 + random.below(300_000)).policy(order),
+                    _ => Limits::unbounded().max_entries(50).max_bytes(100_000).policy(order),
                 };
                 for (other, store) in stores.iter().enumerate() {
                     if other == at || random.below(2) == 0 {
-                        store.limit(limits, now).await;
+                        store.limit(limits.clone(), now).await;
                     }
                 }
                 "limit"
@@ -269,7 +269,7 @@ async fn run(seed: u64) -> (usize, usize) {
             }
             _ => {
                 stores[at] = subject.open().await;
-                stores[at].limit(limits, now).await;
+                stores[at].limit(limits.clone(), now).await;
                 "open"
             }
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness_core::{ErrorKind, EvictionOrder, Limits};
+use cacheness_core::{ErrorKind, Limits};
 
 use crate::cache::CacheSubject;
 
@@ -20,7 +20,7 @@ pub async fn a_limit_holds_after_every_put(subject: &CacheSubject) {
 
 // shows: row 90
 pub async fn the_least_recently_used_goes_first(subject: &CacheSubject) {
-    let limits = Limits::unbounded().max_bytes(10_100_000).order(EvictionOrder::Lru);
+    let limits = Limits::unbounded().max_bytes(10_100_000).policy("lru");
     let cache = subject.open_built(subject.builder().limits(limits)).await;
     for i in 0..10_u8 {
         subject.clock.advance(Duration::from_millis(1));
@@ -53,9 +53,8 @@ pub async fn a_lower_limit_evicts_at_once(subject: &CacheSubject) {
         subject.clock.advance(Duration::from_millis(1));
         cache.put(&format!("k{i:02}"), &i).await.unwrap();
     }
-    let evicted =
-        cache.set_limits(Limits::unbounded().max_entries(5).order(EvictionOrder::Fifo)).await.unwrap();
-    assert_eq!(evicted.len(), 25);
+    let evicted = cache.set_limits(Limits::unbounded().max_entries(5).policy("fifo")).await.unwrap();
+    assert_eq!(evicted, 25);
     assert_eq!(cache.stats().await.unwrap().entries, 5);
     for kept in 25..30 {
         assert!(cache.contains(&format!("k{kept}")).await.unwrap(), "the oldest go first");

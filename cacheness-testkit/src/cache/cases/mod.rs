@@ -5,6 +5,7 @@ pub mod closing;
 pub mod inspection;
 pub mod limits;
 pub mod namespaces;
+pub mod queries;
 pub mod statistics;
 pub mod streams;
 pub mod types;
@@ -74,6 +75,17 @@ cases! {
         a_listing_filters_by_prefix_and_validity,
         contains_and_peek_leave_no_trace,
         an_entry_shows_its_uses,
+    }
+    queries {
+        a_query_selects_by_everything_it_names,
+        a_query_sorts_by_what_it_is_told,
+        a_page_is_filled_up_from_many_that_do_not_match,
+        a_malformed_query_is_refused_and_named,
+        what_matches_is_counted,
+        what_matches_is_removed,
+        a_limited_removal_takes_the_first_ones,
+        a_removal_leaves_what_was_replaced_meanwhile,
+        a_removal_by_a_query_counts_in_each_namespace,
     }
     namespaces {
         namespaces_do_not_see_each_other,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cache::CacheSubject;
 
+// shows: row 74
 pub async fn values_come_back_as_they_were(subject: &CacheSubject) {
     let cache = subject.open().await;
     let nested = json!({"list": [1, 2.5, "three", null, {"deep": true}], "empty": {}, "text": "ü☃"});

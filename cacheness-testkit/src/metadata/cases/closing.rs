@@ -34,7 +34,8 @@ pub async fn a_call_after_close_is_an_error_that_says_so(subject: &MetadataSubje
         ("purge", store.purge(now, 10).await.err()),
         ("due_garbage", store.due_garbage(now, 10).await.err()),
         ("forget_garbage", store.forget_garbage(&[cacheness_core::BlobId::new(now)]).await.err()),
-        ("set_limits", store.set_limits(Limits::unbounded(), now).await.err()),
+        ("change_limits", store.change_limits(None, &Limits::unbounded().into()).await.err()),
+        ("evict", store.evict(None, now, 1).await.err()),
     ];
     for (call, error) in errors {
         let error =

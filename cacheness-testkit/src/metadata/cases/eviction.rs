@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Entry, EvictionOrder, EvictionReason, Limits};
+use cacheness_core::{Entry, EvictionReason, Limits};
 
+use super::POLICIES;
 use crate::metadata::{MetadataSubject, Store};
 
 /// Puts an entry, a second after the one before, and returns the key of the one entry that it evicted.
@@ -17,9 +18,9 @@ async fn victim(subject: &MetadataSubject, store: &Store, entry: Entry) -> Strin
     key
 }
 
-async fn fill(subject: &MetadataSubject, order: EvictionOrder, keys: &[&str]) -> Store {
+async fn fill(subject: &MetadataSubject, order: &str, keys: &[&str]) -> Store {
     let store = subject.open().await;
-    store.limit(Limits::unbounded().max_entries(keys.len() as u64).order(order), subject.now()).await;
+    store.limit(Limits::unbounded().max_entries(keys.len() as u64).policy(order), subject.now()).await;
     for key in keys {
         store.put(subject.entry("default", key)).await;
         subject.wait(Duration::from_secs(1));
@@ -28,9 +29,9 @@ async fn fill(subject: &MetadataSubject, order: EvictionOrder, keys: &[&str]) ->
 }
 
 pub async fn what_has_expired_is_evicted_first(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_entries(3).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_entries(3).policy(order), subject.now()).await;
         store.put(subject.entry_of_priority("default", "low", 0.0)).await;
         store.put(subject.entry_of_priority("default", "live", 0.5)).await;
         let mut entry = subject.expiring_entry("default", "expired", Duration::from_secs(5));
@@ -53,9 +54,9 @@ pub async fn what_has_expired_is_evicted_first(subject: &MetadataSubject) {
 }
 
 pub async fn a_lower_priority_is_evicted_first(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_entries(5).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_entries(5).policy(order), subject.now()).await;
         for (key, priority) in [("high", 1.0), ("above", 0.51), ("usual", 0.5), ("below", 0.49), ("low", 0.0)]
         {
             store.put(subject.entry_of_priority("default", key, priority)).await;
@@ -78,7 +79,7 @@ pub async fn a_lower_priority_is_evicted_first(subject: &MetadataSubject) {
 }
 
 pub async fn lru_evicts_the_one_unused_for_longest(subject: &MetadataSubject) {
-    let store = fill(subject, EvictionOrder::Lru, &["a", "b", "c"]).await;
+    let store = fill(subject, "lru", &["a", "b", "c"]).await;
     // An overwrite is a use.
     store.put(subject.entry("default", "a")).await;
     subject.wait(Duration::from_secs(1));
@@ -90,7 +91,7 @@ pub async fn lru_evicts_the_one_unused_for_longest(subject: &MetadataSubject) {
 }
 
 pub async fn lru_knows_recorded_uses(subject: &MetadataSubject) {
-    let store = fill(subject, EvictionOrder::Lru, &["a", "b", "c", "d"]).await;
+    let store = fill(subject, "lru", &["a", "b", "c", "d"]).await;
     for key in ["b", "a"] {
         let version = store.version("default", key).await;
         store.used("default", key, version, subject.now(), 1).await;
@@ -106,7 +107,7 @@ pub async fn lru_knows_recorded_uses(subject: &MetadataSubject) {
 pub async fn lru_knows_uses_that_are_only_in_the_access_log(subject: &MetadataSubject) {
     let keys: Vec<String> = (0..20).map(|i| format!("{i:02}")).collect();
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let store = fill(subject, EvictionOrder::Lru, &names).await;
+    let store = fill(subject, "lru", &names).await;
     // All but every fourth are used once more, in an order of their own, and nothing of it is recorded.
     let mut used: Vec<&str> =
         names.iter().enumerate().filter(|(i, _)| i % 4 != 3).map(|(_, key)| *key).collect();
@@ -129,7 +130,7 @@ pub async fn lru_knows_uses_that_are_only_in_the_access_log(subject: &MetadataSu
 }
 
 pub async fn lfu_evicts_the_one_used_least(subject: &MetadataSubject) {
-    let store = fill(subject, EvictionOrder::Lfu, &["a", "b", "c", "d"]).await;
+    let store = fill(subject, "lfu", &["a", "b", "c", "d"]).await;
     for (key, hits) in [("a", 3), ("b", 1), ("c", 40), ("d", 20)] {
         let version = store.version("default", key).await;
         store.used("default", key, version, subject.now(), hits).await;
@@ -151,7 +152,7 @@ pub async fn lfu_evicts_the_one_used_least(subject: &MetadataSubject) {
 }
 
 pub async fn lfu_ages_so_that_old_popularity_passes(subject: &MetadataSubject) {
-    let store = fill(subject, EvictionOrder::Lfu, &["old", "x1"]).await;
+    let store = fill(subject, "lfu", &["old", "x1"]).await;
     for (key, hits) in [("old", 10), ("x1", 4)] {
         let version = store.version("default", key).await;
         store.used("default", key, version, subject.now(), hits).await;
@@ -172,7 +173,7 @@ pub async fn lfu_ages_so_that_old_popularity_passes(subject: &MetadataSubject) {
 }
 
 pub async fn fifo_evicts_in_the_order_of_puts(subject: &MetadataSubject) {
-    let store = fill(subject, EvictionOrder::Fifo, &["c", "a", "b"]).await;
+    let store = fill(subject, "fifo", &["c", "a", "b"]).await;
     let version = store.version("default", "c").await;
     store.used("default", "c", version, subject.now(), 100).await;
     let mut victims = Vec::new();
@@ -184,7 +185,7 @@ pub async fn fifo_evicts_in_the_order_of_puts(subject: &MetadataSubject) {
 
 pub async fn ttl_evicts_the_one_that_expires_next(subject: &MetadataSubject) {
     let store = subject.open().await;
-    store.limit(Limits::unbounded().max_entries(4).order(EvictionOrder::Ttl), subject.now()).await;
+    store.limit(Limits::unbounded().max_entries(4).policy("ttl"), subject.now()).await;
     store.put(subject.entry("default", "never")).await;
     for (key, hours) in [("3h", 3), ("1h", 1), ("2h", 2)] {
         store.put(subject.expiring_entry("default", key, Duration::from_secs(3600 * hours))).await;
@@ -205,7 +206,7 @@ pub async fn ttl_evicts_the_one_that_expires_next(subject: &MetadataSubject) {
 
 pub async fn size_evicts_the_largest(subject: &MetadataSubject) {
     let store = subject.open().await;
-    store.limit(Limits::unbounded().max_bytes(1000).order(EvictionOrder::Size), subject.now()).await;
+    store.limit(Limits::unbounded().max_bytes(1000).policy("size"), subject.now()).await;
     for (key, size) in [("a", 300), ("b", 100), ("c", 400), ("d", 200)] {
         store.put(subject.entry_of_size("default", key, size)).await;
     }
@@ -223,15 +224,15 @@ pub async fn size_evicts_the_largest(subject: &MetadataSubject) {
 pub async fn a_changed_order_ranks_anew_and_loses_nothing(subject: &MetadataSubject) {
     // By each order another entry is the first to go.
     let expected = [
-        (EvictionOrder::Fifo, "put first"),
-        (EvictionOrder::Size, "largest"),
-        (EvictionOrder::Ttl, "expires next"),
-        (EvictionOrder::Lfu, "used least"),
-        (EvictionOrder::Lru, "unused for longest"),
+        ("fifo", "put first"),
+        ("size", "largest"),
+        ("ttl", "expires next"),
+        ("lfu", "used least"),
+        ("lru", "unused for longest"),
     ];
-    for first in EvictionOrder::ALL {
+    for first in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_entries(5).order(first), subject.now()).await;
+        store.limit(Limits::unbounded().max_entries(5).policy(first), subject.now()).await;
         for (key, size, ttl, uses) in [
             ("put first", 10, 9000, 5),
             ("largest", 99, 9000, 5),
@@ -247,7 +248,7 @@ pub async fn a_changed_order_ranks_anew_and_loses_nothing(subject: &MetadataSubj
         }
         subject.wait(Duration::from_secs(200));
         for (order, key) in expected {
-            let evicted = store.limit(Limits::unbounded().max_entries(5).order(order), subject.now()).await;
+            let evicted = store.limit(Limits::unbounded().max_entries(5).policy(order), subject.now()).await;
             assert!(evicted.is_empty(), "{first} to {order}: changing the order evicts nothing");
             assert_eq!(
                 store.total().await.entries,
@@ -257,7 +258,7 @@ pub async fn a_changed_order_ranks_anew_and_loses_nothing(subject: &MetadataSubj
             assert!(store.has("default", key).await, "{first} to {order}: changing the order loses nothing");
         }
         for (order, key) in expected {
-            store.limit(Limits::unbounded().max_entries(5).order(order), subject.now()).await;
+            store.limit(Limits::unbounded().max_entries(5).policy(order), subject.now()).await;
             // What takes the victim's place comes last by every order.
             let mut entry = subject.entry_of_size("default", &format!("new {key}"), 1);
             entry.priority = 1.0;

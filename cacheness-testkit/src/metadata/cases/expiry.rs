@@ -108,3 +108,17 @@ pub async fn a_touched_entry_is_purged_by_its_new_expiry(subject: &MetadataSubje
     store.purge_all(subject.now()).await;
     assert_eq!(store.keys("default").await, ["never"], "the expiry that a touch set counts");
 }
+
+pub async fn purge_tells_which_entries_had_expired(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    for (name, key) in [("a", "1"), ("b", "1"), ("b", "2")] {
+        store.put(subject.expiring_entry(name, key, Duration::from_secs(1))).await;
+    }
+    store.put(subject.entry("a", "kept")).await;
+    subject.wait(Duration::from_secs(1));
+    let purged = store.purge_once(subject.now(), 100).await;
+    let mut told: Vec<(&str, &str)> =
+        purged.expired_keys.iter().map(|(namespace, key)| (namespace.as_str(), key.as_str())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("a", "1"), ("b", "1"), ("b", "2")], "purge tells each entry that had expired, once");
+}

@@ -146,6 +146,22 @@ pub async fn forgotten_garbage_does_not_come_back(subject: &MetadataSubject) {
     assert_eq!(store.total().await.garbage_bytes, 0, "garbage_bytes is zero again");
 }
 
+pub async fn garbage_in_memory_can_be_forgotten_before_it_is_due(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    if store.capabilities().persistent {
+        return;
+    }
+    let entry = subject.entry_of_size("default", "k", 100);
+    store.put(entry.clone()).await;
+    store.remove_if("default", "k", Condition::Always, subject.now()).await;
+    assert!(store.due(subject.now()).await.is_empty(), "it is not due yet");
+    let due = store.due(subject.now() + GARBAGE_DELAY).await;
+    assert_eq!(due, [blob(&entry)], "due_garbage answers for any moment");
+    store.forget_garbage(&due).await.expect("forget_garbage failed");
+    assert!(store.due(subject.now() + GARBAGE_DELAY).await.is_empty(), "it was forgotten");
+    assert_eq!(store.total().await.garbage_bytes, 0, "garbage_bytes follows what was forgotten");
+}
+
 pub async fn garbage_is_there_after_a_reopen(subject: &MetadataSubject) {
     let store = subject.open().await;
     if !store.capabilities().persistent {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Condition, ErrorKind, EvictionOrder, EvictionReason, Limits};
+use cacheness_core::{Condition, ErrorKind, EvictionReason, Limits};
 
+use super::POLICIES;
 use crate::metadata::MetadataSubject;
 
 pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_entries(20).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_entries(20).policy(order), subject.now()).await;
         let mut gone = 0;
         for i in 0..300_u64 {
             let key = format!("{i}");
@@ -33,9 +34,9 @@ pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubjec
 }
 
 pub async fn the_limit_of_bytes_holds_after_every_put(subject: &MetadataSubject) {
-    for order in EvictionOrder::ALL {
+    for order in POLICIES {
         let store = subject.open().await;
-        store.limit(Limits::unbounded().max_bytes(10_000).order(order), subject.now()).await;
+        store.limit(Limits::unbounded().max_bytes(10_000).policy(order), subject.now()).await;
         for i in 0..300_u64 {
             let (size, key) = (1 + i * 7919 % 3000, format!("{}", i % 170));
             store.put(subject.entry_of_size("default", &key, size)).await;
@@ -84,6 +85,24 @@ pub async fn one_large_value_may_evict_many(subject: &MetadataSubject) {
     assert_eq!(store.total().await.stored_bytes, 4_995, "and the totals follow");
 }
 
+pub async fn one_large_value_may_evict_very_many_and_no_more_than_it_must(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    store.limit(Limits::unbounded().max_bytes(20_000).policy("fifo"), subject.now()).await;
+    for part in 0..4 {
+        let changes = (0..500).map(|i| subject.putting(subject.entry("default", &format!("{part}-{i:03}"))));
+        store.changes(changes.collect()).await;
+    }
+    store.put(subject.entry_of_size("default", "large", 300)).await;
+    // What it replaces makes room, too.
+    let outcome = store.put(subject.entry_of_size("default", "large", 18_000)).await;
+    let keys: Vec<&str> = outcome.evicted.iter().map(|evicted| evicted.key.as_str()).collect();
+    let all = (0..4).flat_map(|part| (0..500).map(move |i| format!("{part}-{i:03}")));
+    let expected: Vec<String> = all.skip(30).take(1_770).collect();
+    assert_eq!(keys, expected, "all that must go and no more, in order, and each is reported once");
+    let total = store.total().await;
+    assert_eq!((total.entries, total.stored_bytes), (201, 20_000), "what is left is what fits");
+}
+
 pub async fn a_value_over_the_whole_limit_is_refused_and_evicts_nothing(subject: &MetadataSubject) {
     let store = subject.open().await;
     store.limit(Limits::unbounded().max_bytes(100), subject.now()).await;
@@ -108,8 +127,8 @@ pub async fn a_value_over_the_whole_limit_is_refused_and_evicts_nothing(subject:
 
 pub async fn what_is_being_put_is_never_the_victim(subject: &MetadataSubject) {
     let store = subject.open().await;
-    for order in EvictionOrder::ALL {
-        store.limit(Limits::unbounded().max_entries(1).order(order), subject.now()).await;
+    for order in POLICIES {
+        store.limit(Limits::unbounded().max_entries(1).policy(order), subject.now()).await;
         for i in 0..10_u64 {
             // By every order this would be the first to go: the lowest priority, expired, and the largest.
             let key = format!("{order}-{i}");

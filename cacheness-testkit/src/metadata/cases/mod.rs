@@ -11,8 +11,15 @@ pub mod limits;
 pub mod listing;
 pub mod names;
 pub mod namespaces;
+pub mod policies;
+pub mod queries;
+mod query_model;
+pub mod quotas;
 pub mod sharing;
 pub mod statistics;
+
+/// The built-in policies that evict.
+const POLICIES: [&str; 5] = ["lru", "lfu", "fifo", "ttl", "size"];
 
 /// The list of all cases, as tests.
 #[doc(hidden)]
@@ -54,6 +61,16 @@ macro_rules! __metadata_cases {
             a_listing_can_tell_expired_entries_apart,
             a_listed_entry_is_the_one_that_was_put,
         ]);
+        $crate::__metadata_cases!(@tests one $subject queries [
+            a_glob_selects_by_the_whole_key,
+            all_tags_that_are_asked_for_must_be_there,
+            custom_fields_are_compared,
+            sizes_and_times_have_bounds,
+            a_filter_that_nothing_passes_ends,
+            a_listing_is_sorted_as_it_is_asked_for,
+            sorted_pages_neither_repeat_nor_skip_what_did_not_change,
+            listings_agree_with_a_plain_model,
+        ]);
         $crate::__metadata_cases!(@tests one $subject names [
             hostile_names_and_keys_are_data,
             the_longest_key_and_namespace_are_kept,
@@ -90,6 +107,7 @@ macro_rules! __metadata_cases {
             an_expired_entry_stays_until_it_is_purged,
             purge_removes_only_what_has_expired,
             purge_is_bounded_and_says_whether_there_is_more,
+            purge_tells_which_entries_had_expired,
             a_touched_entry_is_purged_by_its_new_expiry,
         ]);
         $crate::__metadata_cases!(@tests one $subject garbage [
@@ -101,6 +119,7 @@ macro_rules! __metadata_cases {
             inline_values_make_no_garbage,
             due_garbage_is_bounded,
             forgotten_garbage_does_not_come_back,
+            garbage_in_memory_can_be_forgotten_before_it_is_due,
             garbage_is_there_after_a_reopen,
         ]);
         $crate::__metadata_cases!(@tests one $subject limits [
@@ -108,6 +127,7 @@ macro_rules! __metadata_cases {
             the_limit_of_bytes_holds_after_every_put,
             an_overwrite_needs_room_only_for_the_difference,
             one_large_value_may_evict_many,
+            one_large_value_may_evict_very_many_and_no_more_than_it_must,
             a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
             what_is_being_put_is_never_the_victim,
             evictions_are_reported_with_their_reason,
@@ -128,6 +148,22 @@ macro_rules! __metadata_cases {
             ttl_evicts_the_one_that_expires_next,
             size_evicts_the_largest,
             a_changed_order_ranks_anew_and_loses_nothing,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject policies [
+            none_refuses_a_put_past_the_limit_and_changes_nothing,
+            under_none_what_has_expired_makes_room,
+            a_policy_of_others_decides_who_goes,
+            a_policy_that_panics_does_no_harm,
+            a_policy_that_is_not_known_is_an_error_until_another_is_named,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject quotas [
+            a_namespaces_limit_takes_only_its_own,
+            a_namespaces_limit_that_is_set_later_finds_what_is_there,
+            in_a_namespace_what_has_expired_goes_first,
+            a_value_over_a_namespaces_limit_is_refused,
+            the_limits_of_a_namespace_and_of_the_cache_hold_together,
+            a_namespaces_limit_outlives_clear_and_not_drop,
+            limits_are_stored_and_what_is_not_given_stays,
         ]);
         $crate::__metadata_cases!(@tests many $subject sharing [
             concurrent_puts_of_different_keys_are_all_there,

@@ -1,0 +1,87 @@
+//! What a process occupies stays flat however many values are put under a limit. Linux tells how much that is.
+#![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "the figures are what a person runs it for")]
+
+use std::process::Command;
+
+use cacheness::*;
+
+/// Which cache this process is to measure, and how many puts, if it is one that a test has started.
+const TASK: &str = "CACHENESS_TEST_RESIDENT";
+
+const MOST: u64 = 10_000;
+
+/// How much more than after the first 27,000 puts may be resident later.
+const GROWTH_KIB: u64 = 8 * 1024;
+
+/// The resident size of this process, in KiB.
+fn resident() -> u64 {
+    let statm = fs_err::read_to_string("/proc/self/statm").unwrap();
+    // A page has 4 KiB, unless the system was built otherwise; then the numbers are off by one factor for all.
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+}
+
+fn open(metadata: &str, folder: &std::path::Path) -> blocking::Cache {
+    let builder = match metadata {
+        "memory" => Cache::builder(),
+        metadata => Cache::builder().folder(folder).metadata(metadata),
+    };
+    builder.limits(Limits::unbounded().max_entries(MOST)).open_blocking().unwrap()
+}
+
+fn put_and_measure(metadata: &str, puts: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(metadata, folder.path());
+    let warm = puts.min(3 * MOST) * 9 / 10;
+    let (mut start, mut highest) = (0, 0);
+    for i in 0..puts {
+        cache.put(format!("key-{i:08}"), &vec![i as u8; 100 + (i % 200) as usize]).unwrap();
+        if i + 1 == warm {
+            start = resident();
+        } else if i > warm && i % 1000 == 0 {
+            highest = highest.max(resident());
+        }
+    }
+    assert_eq!(cache.stats().unwrap().entries, MOST);
+    println!("{metadata}: {start} KiB after {warm} puts, {highest} KiB at the most until {puts}");
+    assert!(highest <= start + GROWTH_KIB, "{metadata}: {start} KiB after {warm} puts, then {highest} KiB");
+}
+
+/// Runs in a process of its own, so that nothing else that this one does is measured.
+fn measure(name: &str, metadata: &str, puts: u64) {
+    if let Ok(task) = std::env::var(TASK) {
+        let (metadata, puts) = task.split_once(' ').unwrap();
+        return put_and_measure(metadata, puts.parse().unwrap());
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--include-ignored", "--nocapture"]);
+    let output = command.env(TASK, format!("{metadata} {puts}")).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn a_cache_in_memory_stays_flat() {
+    measure("a_cache_in_memory_stays_flat", "memory", 100_000);
+}
+
+#[cfg(all(feature = "sqlite", feature = "filesystem"))]
+#[test]
+fn a_cache_in_a_folder_stays_flat() {
+    measure("a_cache_in_a_folder_stays_flat", "sqlite", 40_000);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_cache_in_memory_stays_flat_over_a_million_puts() {
+    measure("a_cache_in_memory_stays_flat_over_a_million_puts", "memory", 1_000_000);
+}
+
+#[cfg(all(feature = "sqlite", feature = "filesystem"))]
+#[test]
+#[ignore = "takes minutes"]
+fn a_cache_in_a_folder_stays_flat_over_a_million_puts() {
+    measure("a_cache_in_a_folder_stays_flat_over_a_million_puts", "sqlite", 1_000_000);
+}
