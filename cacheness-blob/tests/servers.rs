@@ -26,7 +26,8 @@ fn endpoint() -> &'static str {
     ENDPOINT.get_or_init(|| {
         let endpoint = server("CACHENESS_TEST_S3");
         let make = async {
-            let credentials = aws_sdk_s3::config::Credentials::new(access_key(), secret_key(), None, None, "test");
+            let credentials =
+                aws_sdk_s3::config::Credentials::new(access_key(), secret_key(), None, None, "test");
             let config = aws_sdk_s3::config::Builder::new()
                 .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
                 .region(aws_sdk_s3::config::Region::new("us-east-1"))

@@ -71,6 +71,12 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// folder for temporary files.
     fn staging_dir(&self) -> Option<&Path>;
 
+    /// Says whether the store answers, at the least expense: on a server, one round trip. A store in this process or on
+    /// its disks has nothing to ask.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Finishes what is pending and lets go of files and connections.
     async fn close(&self) -> Result<()>;
 }

@@ -55,11 +55,12 @@ pub use eviction::{
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use metadata::{
-    AccessBatch, Change, Condition, Cursor, Direction, EntryAccess, EntryFilter, Evicted, EvictionReason,
-    Evictions, Expiry, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob,
-    ListOrder, ListQuery, MetadataBackend, MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
+    AccessBatch, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction, EntryAccess,
+    EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison, FieldCondition,
+    FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
+    MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
-pub use names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
+pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,

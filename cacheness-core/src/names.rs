@@ -154,6 +154,20 @@ uuid_newtype! {
     BlobId
 }
 
+uuid_newtype! {
+    /// Who holds a [lease](crate::Leases): the random id of one attempt to hold it, so that asking again after a lost
+    /// answer does not find the lease taken.
+    LeaseHolder
+}
+
+impl LeaseHolder {
+    /// Draws a new id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
 impl CacheId {
     /// Draws a new id.
     #[must_use]

@@ -116,7 +116,13 @@ fn read(options: &ConfigOptions) -> Result<(super::requests::Requests, String)> 
     })?;
     let given = options.secret("options");
     let mut pairs = Vec::new();
-    for line in given.as_ref().map_or("", |given| given.expose()).lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in given
+        .as_ref()
+        .map_or("", |given| given.expose())
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         let Some((key, value)) = line.split_once('=') else {
             // The line may be a password, so it is not shown.
             let message = "a line of `options` has no `=`; write `name = value`, each on a line of its own";

@@ -85,8 +85,9 @@ impl Objects for Requests {
 
     async fn delete(&self, paths: Vec<String>) -> Result<()> {
         let paths: Vec<_> = paths.iter().map(|path| Ok(located(path))).collect::<Result<_>>()?;
-        let paths = iter(paths)
-            .map(|path| path.map_err(|error| object_store::Error::Generic { store: "path", source: Box::new(error) }));
+        let paths = iter(paths).map(|path| {
+            path.map_err(|error| object_store::Error::Generic { store: "path", source: Box::new(error) })
+        });
         let mut deleted = self.store.delete_stream(paths.boxed());
         while let Some(deleted) = deleted.next().await {
             match deleted {
@@ -132,7 +133,8 @@ impl Objects for Requests {
 
 fn located(path: &str) -> Result<Path> {
     Path::parse(path.trim_end_matches('/')).map_err(|error| {
-        Error::new(ErrorKind::ConfigInvalid, format!("`{path}` cannot be the name of an object")).with_source(error)
+        Error::new(ErrorKind::ConfigInvalid, format!("`{path}` cannot be the name of an object"))
+            .with_source(error)
     })
 }
 
@@ -140,7 +142,9 @@ fn located(path: &str) -> Result<Path> {
 pub(super) fn told(error: object_store::Error) -> Error {
     use object_store::Error as Store;
     let (kind, message) = match &error {
-        Store::NotFound { .. } => (ErrorKind::NotFound, "the bucket or the object is not there; see whether the url is right"),
+        Store::NotFound { .. } => {
+            (ErrorKind::NotFound, "the bucket or the object is not there; see whether the url is right")
+        }
         Store::PermissionDenied { .. } => {
             (ErrorKind::PermissionDenied, "the store does not allow this; see what the credentials may do")
         }

@@ -16,7 +16,8 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
         Error::new(ErrorKind::ConfigInvalid, message).with_source(error)
     })?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        let message = "`url` holds a name or a password; give credentials in `options`, where they are not shown";
+        let message =
+            "`url` holds a name or a password; give credentials in `options`, where they are not shown";
         return Err(Error::new(ErrorKind::ConfigInvalid, message));
     }
     let (scheme, _) = ObjectStoreScheme::parse(&parsed).map_err(|_| {
@@ -28,14 +29,18 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
     })?;
     for (key, _) in options {
         if !takes(&scheme, key) {
-            let message = format!("`options` holds `{key}`, which is no option of a `{}:` store", parsed.scheme());
+            let message =
+                format!("`options` holds `{key}`, which is no option of a `{}:` store", parsed.scheme());
             return Err(Error::new(ErrorKind::ConfigInvalid, message));
         }
     }
     let pairs = options.iter().map(|(key, value)| (key, value));
     let (store, path) = object_store::parse_url_opts(&parsed, pairs).map_err(told)?;
     let lists_in_order = !matches!(scheme, ObjectStoreScheme::Local | ObjectStoreScheme::Http);
-    Ok((Requests { store, lists_in_order, persistent: scheme != ObjectStoreScheme::Memory }, path.as_ref().trim_matches('/').to_owned()))
+    Ok((
+        Requests { store, lists_in_order, persistent: scheme != ObjectStoreScheme::Memory },
+        path.as_ref().trim_matches('/').to_owned(),
+    ))
 }
 
 /// True where stores of this scheme have such an option. The crate passes over what it does not know.

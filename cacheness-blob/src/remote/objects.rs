@@ -65,7 +65,9 @@ pub(crate) async fn read_part(file: Arc<StagedFile>, range: Range<u64>) -> Resul
     };
     match tokio::task::spawn_blocking(read).await {
         Ok(read) => read,
-        Err(failed) => Err(Error::new(cacheness_core::ErrorKind::Unexpected, "reading the staged value failed")
-            .with_source(failed)),
+        Err(failed) => {
+            Err(Error::new(cacheness_core::ErrorKind::Unexpected, "reading the staged value failed")
+                .with_source(failed))
+        }
     }
 }

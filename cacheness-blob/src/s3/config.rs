@@ -22,7 +22,9 @@ use crate::remote::{RemoteBlobs, Settings};
 const NAME: &str = "s3";
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("bucket", OptionKind::Text, None, "The bucket. It must be there.").required().example("my-bucket"),
+    OptionSpec::new("bucket", OptionKind::Text, None, "The bucket. It must be there.")
+        .required()
+        .example("my-bucket"),
     OptionSpec::new("prefix", OptionKind::Text, Some(""), "What stands before the names of all objects.")
         .example("cache"),
     OptionSpec::new("region", OptionKind::Text, None, "The bucket's region.")
@@ -38,9 +40,14 @@ const OPTIONS: &[OptionSpec] = &[
         "Whether the bucket is named in the path of a url rather than as part of the host's name.",
     )
     .otherwise("true with an `endpoint`, else false"),
-    OptionSpec::new("access_key_id", OptionKind::Text, None, "The name of the key; goes with `secret_access_key`.")
-        .otherwise("the standard chain: variables, profile, web identity, container, instance")
-        .example("AKIA…"),
+    OptionSpec::new(
+        "access_key_id",
+        OptionKind::Text,
+        None,
+        "The name of the key; goes with `secret_access_key`.",
+    )
+    .otherwise("the standard chain: variables, profile, web identity, container, instance")
+    .example("AKIA…"),
     OptionSpec::new("secret_access_key", OptionKind::Text, None, "The key; goes with `access_key_id`.")
         .otherwise("as `access_key_id`")
         .secret(),
@@ -58,7 +65,14 @@ const OPTIONS: &[OptionSpec] = &[
         .otherwise("the account's own"),
     OptionSpec::new(
         "storage_class",
-        OptionKind::Choice(&["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "EXPRESS_ONEZONE"]),
+        OptionKind::Choice(&[
+            "STANDARD",
+            "STANDARD_IA",
+            "ONEZONE_IA",
+            "INTELLIGENT_TIERING",
+            "GLACIER_IR",
+            "EXPRESS_ONEZONE",
+        ]),
         None,
         "The class of storage of new objects.",
     )
@@ -179,7 +193,8 @@ async fn client(options: ConfigOptions, timeout: Duration) -> Result<Client> {
     }
     if let (Some(key), Some(secret)) = (options.text("access_key_id"), options.secret("secret_access_key")) {
         let token = options.secret("session_token").map(|token| token.expose().to_owned());
-        loader = loader.credentials_provider(Credentials::new(key, secret.expose(), token, None, "cacheness"));
+        loader =
+            loader.credentials_provider(Credentials::new(key, secret.expose(), token, None, "cacheness"));
     }
     let shared = loader.load().await;
     let mut config = aws_sdk_s3::config::Builder::from(&shared)

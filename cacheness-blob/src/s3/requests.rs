@@ -59,7 +59,9 @@ impl Objects for Bucket {
     async fn head(&self, path: &str) -> Result<bool> {
         match self.client.head_object().bucket(&self.name).key(path).send().await {
             Ok(_) => Ok(true),
-            Err(failed) if failed.raw_response().is_some_and(|answer| answer.status().as_u16() == 404) => Ok(false),
+            Err(failed) if failed.raw_response().is_some_and(|answer| answer.status().as_u16() == 404) => {
+                Ok(false)
+            }
             Err(failed) => Err(self.told(failed)),
         }
     }
@@ -100,14 +102,20 @@ impl Objects for Bucket {
             .map(|path| ObjectIdentifier::builder().key(path).build())
             .collect::<std::result::Result<_, _>>()
             .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build())
-            .map_err(|failed| Error::new(ErrorKind::Unexpected, "S3's client refuses a request").with_source(failed))?;
+            .map_err(|failed| {
+                Error::new(ErrorKind::Unexpected, "S3's client refuses a request").with_source(failed)
+            })?;
         let request = self.client.delete_objects().bucket(&self.name).delete(objects);
         let done = request.send().await.map_err(|failed| self.told(failed))?;
         match done.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
             None => Ok(()),
             Some(error) => {
-                let (code, text) = (error.code().unwrap_or("?"), error.message().unwrap_or("no more is said"));
-                Err(Error::new(kind_of(error.code(), None), format!("S3 did not delete an object: {code}, {text}")))
+                let (code, text) =
+                    (error.code().unwrap_or("?"), error.message().unwrap_or("no more is said"));
+                Err(Error::new(
+                    kind_of(error.code(), None),
+                    format!("S3 did not delete an object: {code}, {text}"),
+                ))
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Metadata backends: where entries live, and what can be asked of them.
 
+mod changes;
 mod eviction;
+mod leases;
 mod query;
 
 use std::time::Duration;
@@ -14,7 +16,9 @@ use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
+pub use changes::{ChangeFeed, ChangeFeeds, Changed};
 pub use eviction::{Evicted, EvictionReason, Evictions};
+pub use leases::Leases;
 pub(crate) use query::yield_now;
 pub use query::{
     Cursor, Direction, EntryFilter, Field, FieldComparison, FieldCondition, FieldPath, FieldStep, Glob,
@@ -34,6 +38,8 @@ pub use query::{
 ///   transaction, due [`GARBAGE_DELAY`] later.
 /// - Evictions and expirations are counted in their namespaces in the transaction that makes them. All other
 ///   counters come from the engine, by `record_accesses`.
+/// - A put that names the blob of the entry that is there already, as one that is repeated because the answer was lost,
+///   leaves that blob out of the garbage.
 /// - A call ends within the backend's own time limit. After `close`, every call is an error of kind
 ///   [`Closed`](crate::ErrorKind::Closed), and closing again does nothing.
 /// - Names, keys and tags are data: no text in them means anything to the backend.
@@ -136,6 +142,22 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// policy that refuses evicts only what has expired.
     async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions>;
 
+    /// Says whether the store answers, at the least expense: on a server, one round trip. A store in this process has
+    /// nothing to ask.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The leases that processes share through this backend, where it has them.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// The feed of changes that other processes make, where it has one.
+    fn changes(&self) -> Option<&dyn ChangeFeeds> {
+        None
+    }
+
     /// Finishes what is pending and lets go of files and connections.
     async fn close(&self) -> Result<()>;
 }
@@ -190,6 +212,13 @@ impl MetadataCapabilities {
     #[must_use]
     pub fn with_queries(mut self, queries: QuerySupport) -> Self {
         self.queries = queries;
+        self
+    }
+
+    /// Says that other machines may have the same entries.
+    #[must_use]
+    pub fn with_shared(mut self) -> Self {
+        self.shared = true;
         self
     }
 

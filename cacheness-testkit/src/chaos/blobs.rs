@@ -118,6 +118,10 @@ impl BlobBackend for ChaosBlobs {
         self.inner.staging_dir()
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.chaos.call(&self.env, "ping", self.inner.ping()).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.chaos.call(&self.env, "close", self.inner.close()).await
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cacheness_core::{
-    AccessBatch, BlobId, CacheId, Change, Entry, Env, Evictions, Limits, LimitsChange, ListQuery, Location,
-    MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, ChangeFeeds, Entry, Env, Evictions, Leases, Limits, LimitsChange,
+    ListQuery, Location, MetadataBackend, MetadataCapabilities, Namespace, Outcome, Page, Purged, Result,
+    Stats, Timestamp,
 };
 
 use super::{Chaos, Delay};
@@ -130,6 +131,18 @@ impl MetadataBackend for ChaosMetadata {
 
     async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
         self.chaos.call(&self.env, "evict", self.inner.evict(namespace, now, limit)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.chaos.call(&self.env, "ping", self.inner.ping()).await
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.leases()
+    }
+
+    fn changes(&self) -> Option<&dyn ChangeFeeds> {
+        self.inner.changes()
     }
 
     async fn close(&self) -> Result<()> {
