@@ -1,4 +1,5 @@
-//! The thread that writes counters down about a second after they have changed, and access times when they are due.
+//! The thread that writes counters down about a second after they have changed, and access times when they are due, and that
+//! deletes garbage where that takes requests to a server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -76,7 +77,11 @@ impl Signal {
                 // They are kept for the next time.
                 engine.failed(None, None, "record_accesses", error);
             }
-            pending = flushed.is_err() || engine.has_pending_accesses();
+            let collected = engine.block_on(async {
+                engine.collect_in_background().await;
+                Ok(())
+            });
+            pending = flushed.and(collected).is_err() || engine.has_pending_accesses();
         }
     }
 }

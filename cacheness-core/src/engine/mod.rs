@@ -15,6 +15,7 @@ mod put;
 mod raw;
 mod reader;
 mod stream;
+mod sweep;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
@@ -42,6 +43,7 @@ pub use put::Stored;
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
+pub use sweep::SweepReport;
 
 use counting::Tenants;
 use file_checks::FileChecks;
@@ -219,11 +221,19 @@ impl Engine {
         self.cache_id
     }
 
+    pub(crate) fn metadata(&self) -> &dyn MetadataBackend {
+        self.metadata.as_ref()
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     fn blob_key(&self, blob: BlobId) -> BlobKey {
         BlobKey { cache: self.cache_id, blob }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
         }

@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::counting::Tenant;
 use super::observe::{Made, PutSpan, fail};
+use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
 use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
@@ -269,6 +270,10 @@ impl Engine {
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();
+        if let Some(error) = blobs.iter().find_map(|&blob| swept_by_now(blob, now)) {
+            self.discard(&blobs).await;
+            return Err(error.with_operation("put"));
+        }
         let put = |entry| Change::Put { entry, condition: Condition::Always, now };
         let changes: Vec<Change> = entries.into_iter().map(put).collect();
         let watched = self.is_watched();
