@@ -200,7 +200,11 @@ fn follow(cache: &Cache) -> impl FnOnce(u64) -> HashMap<String, u64> + use<> {
         let begun = Instant::now();
         cache.put("end", &0).unwrap();
         let (newest, seen) = follower.join().unwrap();
-        assert!(begun.elapsed() < bound + Duration::from_secs(2), "the last change came after {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < bound + Duration::from_secs(2),
+            "the last change came after {:?}",
+            begun.elapsed()
+        );
         assert!(seen >= puts, "{puts} puts were made, and the feed told of {seen}");
         newest
     }
@@ -265,7 +269,9 @@ fn three_processes_are_one_cache_for_long() {
 /// A lease ends with its holder, by the server's clock, and not before.
 #[test]
 fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
-    for (metadata, url) in [("postgres", server("CACHENESS_TEST_POSTGRES")), ("redis", server("CACHENESS_TEST_REDIS"))] {
+    for (metadata, url) in
+        [("postgres", server("CACHENESS_TEST_POSTGRES")), ("redis", server("CACHENESS_TEST_REDIS"))]
+    {
         let folder = tempfile::tempdir().unwrap();
         let place = network::place(folder.path());
         let cache = open(metadata, &place, &url);
@@ -277,7 +283,9 @@ fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
             .unwrap();
         let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
         let token: u64 = lines
-            .find_map(|line| line.unwrap().split_once("@token ").map(|(_, token)| token.trim().parse().unwrap()))
+            .find_map(|line| {
+                line.unwrap().split_once("@token ").map(|(_, token)| token.trim().parse().unwrap())
+            })
             .unwrap();
         holder.kill().unwrap();
         holder.wait().unwrap();
@@ -292,7 +300,10 @@ fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
         };
         let waited = killed.elapsed();
         assert!(refused > 5, "{metadata}: the lease was free at once");
-        assert!(waited < Duration::from_secs(4), "{metadata}: free after {waited:?}, and the lease was for 2 s");
+        assert!(
+            waited < Duration::from_secs(4),
+            "{metadata}: free after {waited:?}, and the lease was for 2 s"
+        );
         assert!(lease.token().0 > token, "{metadata}");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary needs other parts of this")]
 
 pub mod proxy;
+pub mod services;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::Path;

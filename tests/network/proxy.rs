@@ -82,6 +82,10 @@ impl Proxy {
         replaced
     }
 
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub fn set(&self, mode: Mode) {
         *self.shared.mode() = mode;
         self.shared.changed.notify_all();
