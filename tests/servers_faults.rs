@@ -30,7 +30,7 @@ struct Rig {
 impl Rig {
     fn new(metadata: &'static str) -> Self {
         let url =
-            server(if metadata == "postgres" { "CACHENESS_TEST_POSTGRES" } else { "CACHENESS_TEST_REDIS" });
+            server(if metadata == "postgres" { "TEST_POSTGRES" } else { "TEST_REDIS" });
         Self::over(metadata, &url)
     }
 
@@ -41,7 +41,7 @@ impl Rig {
             _folder: folder,
             metadata,
             entries: Proxy::of(url),
-            blobs: Proxy::of(&server("CACHENESS_TEST_S3")),
+            blobs: Proxy::of(&server("TEST_S3")),
         }
     }
 

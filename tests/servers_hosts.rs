@@ -23,7 +23,7 @@ fn open(metadata: &str, place: &str, url: &str) -> Cache {
     };
     Cache::builder()
         .metadata_with(metadata, metadata_options)
-        .blobs_with("s3", network::s3_at(&server("CACHENESS_TEST_S3"), place))
+        .blobs_with("s3", network::s3_at(&server("TEST_S3"), place))
         .open_blocking()
         .unwrap()
 }
@@ -32,7 +32,7 @@ fn open(metadata: &str, place: &str, url: &str) -> Cache {
 fn spawn(metadata: &str, place: &str, url: &str, worker: u64, operations: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "worker", "--ignored", "--nocapture"])
-        .env("CACHENESS_WORKER", format!("{metadata} {place} {url} {worker} {operations}"))
+        .env("TEST_WORKER", format!("{metadata} {place} {url} {worker} {operations}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -44,7 +44,7 @@ fn spawn(metadata: &str, place: &str, url: &str, worker: u64, operations: u64) -
 #[test]
 #[ignore = "a process that the other tests of this file start"]
 fn worker() {
-    let Ok(given) = std::env::var("CACHENESS_WORKER") else { return };
+    let Ok(given) = std::env::var("TEST_WORKER") else { return };
     let given: Vec<&str> = given.split(' ').collect();
     let (worker, operations): (u64, u64) = (given[3].parse().unwrap(), given[4].parse().unwrap());
     let cache = open(given[0], given[1], given[2]);
@@ -251,33 +251,33 @@ fn three_workers(metadata: &str, url: &str, operations: u64) {
 
 #[test]
 fn three_processes_on_postgres_and_s3_are_one_cache() {
-    three_workers("postgres", &server("CACHENESS_TEST_POSTGRES"), 1_000);
+    three_workers("postgres", &server("TEST_POSTGRES"), 1_000);
 }
 
 #[test]
 fn three_processes_on_redis_and_s3_are_one_cache() {
-    three_workers("redis", &server("CACHENESS_TEST_REDIS"), 1_000);
+    three_workers("redis", &server("TEST_REDIS"), 1_000);
 }
 
 #[test]
 #[ignore = "takes minutes: 10,000 operations for each"]
 fn three_processes_are_one_cache_for_long() {
-    three_workers("postgres", &server("CACHENESS_TEST_POSTGRES"), 3_334);
-    three_workers("redis", &server("CACHENESS_TEST_REDIS"), 3_334);
+    three_workers("postgres", &server("TEST_POSTGRES"), 3_334);
+    three_workers("redis", &server("TEST_REDIS"), 3_334);
 }
 
 /// A lease ends with its holder, by the server's clock, and not before.
 #[test]
 fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
     for (metadata, url) in
-        [("postgres", server("CACHENESS_TEST_POSTGRES")), ("redis", server("CACHENESS_TEST_REDIS"))]
+        [("postgres", server("TEST_POSTGRES")), ("redis", server("TEST_REDIS"))]
     {
         let folder = tempfile::tempdir().unwrap();
         let place = network::place(folder.path());
         let cache = open(metadata, &place, &url);
         let mut holder = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "holder", "--ignored", "--nocapture"])
-            .env("CACHENESS_WORKER", format!("{metadata} {place} {url}"))
+            .env("TEST_WORKER", format!("{metadata} {place} {url}"))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -311,7 +311,7 @@ fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
 #[test]
 #[ignore = "a process that another test of this file starts and kills"]
 fn holder() {
-    let Ok(given) = std::env::var("CACHENESS_WORKER") else { return };
+    let Ok(given) = std::env::var("TEST_WORKER") else { return };
     let given: Vec<&str> = given.split(' ').collect();
     let cache = open(given[0], given[1], given[2]);
     let lease = cache.lease("work", Duration::from_secs(2)).unwrap().unwrap();

@@ -16,7 +16,7 @@ fn trips(proxy: &Proxy, mut call: impl FnMut(usize)) -> u64 {
 }
 
 fn open(metadata: &str, options: ConfigOptions, folder: &Path) -> (Cache, Proxy) {
-    let endpoint = server("CACHENESS_TEST_S3");
+    let endpoint = server("TEST_S3");
     let blobs = Proxy::of(&endpoint);
     let cache = Cache::builder()
         .metadata_with(metadata, options)
@@ -58,7 +58,7 @@ fn each_call_takes_one_trip(metadata: &str, options: ConfigOptions, proxy: &Prox
 
 #[test]
 fn each_call_of_postgres_takes_one_trip() {
-    let (folder, url) = (tempfile::tempdir().unwrap(), server("CACHENESS_TEST_POSTGRES"));
+    let (folder, url) = (tempfile::tempdir().unwrap(), server("TEST_POSTGRES"));
     let proxy = Proxy::of(&url);
     // One connection, which the first call of each kind prepares.
     let options = network::postgres(folder.path()).with("url", proxy.url(&url)).with("connections", 1);
@@ -67,7 +67,7 @@ fn each_call_of_postgres_takes_one_trip() {
 
 #[test]
 fn each_call_of_redis_takes_one_trip() {
-    let (folder, url) = (tempfile::tempdir().unwrap(), server("CACHENESS_TEST_REDIS"));
+    let (folder, url) = (tempfile::tempdir().unwrap(), server("TEST_REDIS"));
     let proxy = Proxy::of(&url);
     let options = network::redis(folder.path()).with("url", proxy.url(&url)).with("connections", 1);
     each_call_takes_one_trip("redis", options, &proxy);

@@ -12,13 +12,13 @@ use network::{place, s3_at, server};
 fn open(metadata: &str, place: &str, prefix: &str) -> Cache {
     let options = match metadata {
         "postgres" => {
-            ConfigOptions::new().with("url", server("CACHENESS_TEST_POSTGRES")).with("schema", place)
+            ConfigOptions::new().with("url", server("TEST_POSTGRES")).with("schema", place)
         }
-        _ => ConfigOptions::new().with("url", server("CACHENESS_TEST_REDIS")).with("prefix", place),
+        _ => ConfigOptions::new().with("url", server("TEST_REDIS")).with("prefix", place),
     };
     Cache::builder()
         .metadata_with(metadata, options)
-        .blobs_with("s3", s3_at(&server("CACHENESS_TEST_S3"), prefix))
+        .blobs_with("s3", s3_at(&server("TEST_S3"), prefix))
         .open_blocking()
         .unwrap()
 }

@@ -20,7 +20,7 @@ fn server(name: &str) -> String {
 }
 
 fn endpoint() -> String {
-    server("CACHENESS_TEST_S3")
+    server("TEST_S3")
 }
 
 /// Amazon's client for a server, to do what the backend does not.
@@ -38,15 +38,15 @@ fn client(endpoint: &str) -> Client {
 }
 
 fn access_key() -> String {
-    server("CACHENESS_TEST_S3_ACCESS_KEY")
+    server("TEST_S3_ACCESS_KEY")
 }
 
 fn secret_key() -> String {
-    server("CACHENESS_TEST_S3_SECRET_KEY")
+    server("TEST_S3_SECRET_KEY")
 }
 
 fn bucket() -> String {
-    server("CACHENESS_TEST_S3_BUCKET")
+    server("TEST_S3_BUCKET")
 }
 
 fn s3() -> ConfigOptions {
@@ -75,7 +75,7 @@ fn object_store() -> ConfigOptions {
 }
 
 cacheness_testkit::blob_suite!(s3_on_ceph, S3BlobFactory::new(), s3());
-cacheness_testkit::blob_suite!(s3_on_s3s_fs, S3BlobFactory::new(), s3_at(&server("CACHENESS_TEST_S3S")));
+cacheness_testkit::blob_suite!(s3_on_s3s_fs, S3BlobFactory::new(), s3_at(&server("TEST_S3S")));
 cacheness_testkit::blob_suite!(object_store_on_ceph, ObjectStoreBlobFactory::new(), object_store());
 
 async fn open(
@@ -153,7 +153,7 @@ async fn each_server_honours_the_conditions_that_the_guide_says() {
         |failed: Option<u16>| failed.map_or_else(|| "done".to_owned(), |status| format!("refused, {status}"));
     for (endpoint, said) in [
         (endpoint(), ["refused, 412", "refused, 412", "done", "refused, 404"]),
-        (server("CACHENESS_TEST_S3S"), ["refused, 412", "refused, 412", "done", "done"]),
+        (server("TEST_S3S"), ["refused, 412", "refused, 412", "done", "done"]),
     ] {
         let (client, bucket) = (client(&endpoint), bucket());
         let put =

@@ -26,24 +26,24 @@ pub fn place(folder: &Path) -> String {
 }
 
 pub fn postgres(folder: &Path) -> ConfigOptions {
-    ConfigOptions::new().with("url", server("CACHENESS_TEST_POSTGRES")).with("schema", place(folder))
+    ConfigOptions::new().with("url", server("TEST_POSTGRES")).with("schema", place(folder))
 }
 
 pub fn redis(folder: &Path) -> ConfigOptions {
-    ConfigOptions::new().with("url", server("CACHENESS_TEST_REDIS")).with("prefix", place(folder))
+    ConfigOptions::new().with("url", server("TEST_REDIS")).with("prefix", place(folder))
 }
 
 /// A prefix in the bucket of the server that runs beside the tests.
 pub fn s3(folder: &Path) -> ConfigOptions {
-    s3_at(&server("CACHENESS_TEST_S3"), &place(folder))
+    s3_at(&server("TEST_S3"), &place(folder))
 }
 
 pub fn s3_at(endpoint: &str, prefix: &str) -> ConfigOptions {
     ConfigOptions::new()
-        .with("bucket", server("CACHENESS_TEST_S3_BUCKET"))
+        .with("bucket", server("TEST_S3_BUCKET"))
         .with("prefix", prefix)
         .with("endpoint", endpoint)
         .with("region", "us-east-1")
-        .with("access_key_id", server("CACHENESS_TEST_S3_ACCESS_KEY"))
-        .with("secret_access_key", server("CACHENESS_TEST_S3_SECRET_KEY"))
+        .with("access_key_id", server("TEST_S3_ACCESS_KEY"))
+        .with("secret_access_key", server("TEST_S3_SECRET_KEY"))
 }

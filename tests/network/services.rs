@@ -20,7 +20,7 @@ impl Postgres {
             line.unwrap_or_else(|| panic!("no {name}: {}", String::from_utf8_lossy(&output.stderr)))
                 .to_owned()
         };
-        Self { folder: value("CACHENESS_SERVICES").into(), url: value("CACHENESS_TEST_POSTGRES") }
+        Self { folder: value("TEST_SERVICES").into(), url: value("TEST_POSTGRES") }
     }
 
     /// Stops the server as by `kill -9` (`immediate`), or in order (`fast`), and starts it again.
