@@ -29,8 +29,7 @@ struct Rig {
 
 impl Rig {
     fn new(metadata: &'static str) -> Self {
-        let url =
-            server(if metadata == "postgres" { "TEST_POSTGRES" } else { "TEST_REDIS" });
+        let url = server(if metadata == "postgres" { "TEST_POSTGRES" } else { "TEST_REDIS" });
         Self::over(metadata, &url)
     }
 

@@ -269,9 +269,7 @@ fn three_processes_are_one_cache_for_long() {
 /// A lease ends with its holder, by the server's clock, and not before.
 #[test]
 fn the_lease_of_a_killed_process_is_free_when_its_time_is_over() {
-    for (metadata, url) in
-        [("postgres", server("TEST_POSTGRES")), ("redis", server("TEST_REDIS"))]
-    {
+    for (metadata, url) in [("postgres", server("TEST_POSTGRES")), ("redis", server("TEST_REDIS"))] {
         let folder = tempfile::tempdir().unwrap();
         let place = network::place(folder.path());
         let cache = open(metadata, &place, &url);

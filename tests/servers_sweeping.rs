@@ -11,9 +11,7 @@ use network::{place, s3_at, server};
 
 fn open(metadata: &str, place: &str, prefix: &str) -> Cache {
     let options = match metadata {
-        "postgres" => {
-            ConfigOptions::new().with("url", server("TEST_POSTGRES")).with("schema", place)
-        }
+        "postgres" => ConfigOptions::new().with("url", server("TEST_POSTGRES")).with("schema", place),
         _ => ConfigOptions::new().with("url", server("TEST_REDIS")).with("prefix", place),
     };
     Cache::builder()

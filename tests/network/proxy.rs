@@ -37,6 +37,7 @@ struct Shared {
     changed: Condvar,
     connections: Mutex<Vec<(TcpStream, TcpStream)>>,
     trips: AtomicU64,
+    answered: AtomicU64,
     over: AtomicBool,
 }
 
@@ -58,6 +59,7 @@ impl Proxy {
             changed: Condvar::new(),
             connections: Mutex::default(),
             trips: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -121,6 +123,11 @@ impl Proxy {
         self.shared.trips.load(Ordering::Acquire)
     }
 
+    /// How many bytes came from the server.
+    pub fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Acquire)
+    }
+
     /// How many trips a call takes.
     pub fn trips_of<T>(&self, call: impl FnOnce() -> T) -> (u64, T) {
         let before = self.trips();
@@ -161,7 +168,7 @@ impl Shared {
         let (up, down) = (self.clone(), self.clone());
         let asked_up = asked.clone();
         thread::spawn(move || {
-            up.pump(client, servers, |shared| {
+            up.pump(client, servers, |shared, _| {
                 if !asked_up.swap(true, Ordering::AcqRel) {
                     shared.trips.fetch_add(1, Ordering::AcqRel);
                 }
@@ -169,7 +176,8 @@ impl Shared {
             });
         });
         thread::spawn(move || {
-            down.pump(server, clients, |shared| {
+            down.pump(server, clients, |shared, read| {
+                shared.answered.fetch_add(read as u64, Ordering::AcqRel);
                 asked.store(false, Ordering::Release);
                 *shared.mode() != Mode::LoseAnswers
             });
@@ -177,7 +185,7 @@ impl Shared {
     }
 
     /// Hands on what comes from one end to the other, where `passes` says so, until either ends.
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&Self) -> bool) {
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&Self, usize) -> bool) {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let read = match from.read(&mut bytes) {
@@ -190,7 +198,7 @@ impl Shared {
             if let Some(wait) = wait {
                 thread::sleep(wait);
             }
-            if passes(self) && to.write_all(&bytes[..read]).is_err() {
+            if passes(self, read) && to.write_all(&bytes[..read]).is_err() {
                 break;
             }
         }
