@@ -22,6 +22,7 @@ mod metric;
 mod names;
 mod options;
 mod registry;
+mod resilience;
 mod stage;
 mod stats;
 #[cfg(feature = "strict")]
@@ -42,7 +43,8 @@ pub use config::{
 #[cfg(feature = "config")]
 pub use config::{Config, Variables};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, ValueReader,
+    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
+    StoredState, ValueReader,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -66,6 +68,7 @@ pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
     Registry, prepare_folder,
 };
+pub use resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, RemoteCalls, UnmadeWrites};
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
 pub use validity::{FileCheck, FileSource, Validity, ValidityMode};

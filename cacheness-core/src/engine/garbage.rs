@@ -88,6 +88,14 @@ impl Engine {
         }
     }
 
+    /// What puts do by the way where everything is near, and the flusher's thread where a backend is remote.
+    pub(super) async fn keep_house(&self) -> Result<()> {
+        if self.is_remote() && !self.closed.load(Ordering::Acquire) {
+            self.collect_some_garbage(self.env.now()).await;
+        }
+        Ok(())
+    }
+
     /// Deletes what has just become garbage, where none is kept. To be called by whatever makes some.
     pub(super) async fn collect_fresh_garbage(&self) {
         if !self.garbage.at_once || !self.garbage.possible.load(Ordering::Relaxed) {
