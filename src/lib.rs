@@ -64,7 +64,7 @@ mod pages {
         EvictionPolicies => "../docs/writing-an-eviction-policy.md",
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
-        ChoosingBackends => "../docs/choosing-backends.md",
+        Backends => "../docs/backends.md",
         WritingAHandler => "../docs/writing-a-handler.md",
         WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",
         WritingABlobBackend => "../docs/writing-a-blob-backend.md",

@@ -15,8 +15,10 @@ mod env;
 mod error;
 mod events;
 mod eviction;
+mod feed;
 mod handler;
 mod key;
+mod lease;
 mod metadata;
 mod metric;
 mod names;
@@ -29,6 +31,7 @@ mod stats;
 #[doc(hidden)]
 pub mod strict;
 pub mod trailer;
+mod upkeep;
 mod validity;
 mod value;
 
@@ -44,7 +47,7 @@ pub use config::{
 pub use config::{Config, Variables};
 pub use engine::{
     EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
-    StoredState, ValueReader,
+    StoredState, SweepReport, ValueReader,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -54,12 +57,14 @@ pub use eviction::{
     EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
     Size, Ttl,
 };
+pub use feed::Changes;
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
+pub use lease::Lease;
 pub use metadata::{
-    AccessBatch, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction, EntryAccess,
-    EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison, FieldCondition,
-    FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
+    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction,
+    EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
+    FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
     MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
@@ -79,5 +84,6 @@ pub use value::{
 /// What the macros of this crate refer to.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::metadata::condemned;
     pub use inventory;
 }

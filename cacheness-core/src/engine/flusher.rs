@@ -1,5 +1,5 @@
-//! The thread that writes counters down about a second after they have changed, access times when they are due, and
-//! queued writes when they can be made.
+//! The thread that writes counters down about a second after they have changed, access times when they are due, and queued
+//! writes when they can be made, and that deletes garbage where that takes requests to a server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -83,8 +83,11 @@ impl Signal {
             }
             // What fails is tried again; those who want to know are told when it is queued and when it is given up.
             let _ = engine.block_on(engine.write_queued(Timestamp::MAX));
-            let _ = engine.block_on(engine.keep_house());
-            let pending = flushed.is_err() || engine.has_pending_accesses();
+            let collected = engine.block_on(async {
+                engine.collect_in_background().await;
+                Ok(())
+            });
+            let pending = flushed.and(collected).is_err() || engine.has_pending_accesses();
             again = if engine.has_queued_writes() { Some(TRY_AGAIN) } else { pending.then_some(LOOK_AGAIN) };
         }
     }

@@ -252,8 +252,16 @@ impl Engine {
     /// The statistics of one namespace, or of all, with everything that is pending in this process.
     pub(crate) async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats> {
         self.check_open()?;
-        self.flush(false).await?;
-        let stats = self.metadata.stats(namespace).await?;
+        let stats = if self.metadata.capabilities().shared {
+            // One round trip: what is not written down yet is added here. Meanwhile nobody writes it down.
+            let _guard = self.flushing.lock().await;
+            let mut stats = self.metadata.stats(namespace).await?;
+            self.tenants.add_pending(namespace, &mut stats.counters);
+            stats
+        } else {
+            self.flush(false).await?;
+            self.metadata.stats(namespace).await?
+        };
         if let Some(namespace) = namespace {
             metric::totals(namespace, &stats);
         }

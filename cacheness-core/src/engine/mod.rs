@@ -16,6 +16,7 @@ mod put;
 mod raw;
 mod reader;
 mod stream;
+mod sweep;
 mod write_queue;
 mod writer;
 
@@ -46,6 +47,7 @@ pub(crate) use put::{Prepared, prepare_shared};
 pub use put::{Stored, StoredState};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
+pub use sweep::SweepReport;
 
 use counting::Tenants;
 use file_checks::FileChecks;
@@ -176,7 +178,7 @@ impl Engine {
                  that machines share, choose a metadata backend that they share"
             );
         }
-        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities());
+        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), !guards.is_empty());
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),
@@ -245,11 +247,19 @@ impl Engine {
         self.cache_id
     }
 
+    pub(crate) fn metadata(&self) -> &dyn MetadataBackend {
+        self.metadata.as_ref()
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     fn blob_key(&self, blob: BlobId) -> BlobKey {
         BlobKey { cache: self.cache_id, blob }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
         }

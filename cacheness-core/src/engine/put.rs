@@ -10,6 +10,7 @@ use tracing::Instrument;
 use super::counting::Tenant;
 use super::degraded::{OnWriteError, earlier_write_waits, not_stored};
 use super::observe::{Made, PutSpan, fail};
+use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
 use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
@@ -296,10 +297,7 @@ impl Engine {
         }
         self.evicted(&evicted);
         self.flusher.mark();
-        // Where it is far away, that is left to the thread that writes statistics down.
-        if !self.is_remote() {
-            self.collect_some_garbage(now).await;
-        }
+        self.collect_some_garbage(now).await;
         Ok(stored)
     }
 
@@ -321,6 +319,10 @@ impl Engine {
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();
+        if let Some(error) = blobs.iter().find_map(|&blob| swept_by_now(blob, now)) {
+            self.discard(&blobs).await;
+            return Err(error.with_operation("put"));
+        }
         let put = |entry| Change::Put { entry, condition: Condition::Always, now };
         let changes: Vec<Change> = entries.into_iter().map(put).collect();
         let watched = self.is_watched();

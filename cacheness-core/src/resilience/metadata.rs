@@ -166,6 +166,22 @@ impl MetadataBackend for GuardedMetadata {
         .await
     }
 
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        self.call(
+            Call::read("unnamed"),
+            blobs.to_vec(),
+            |inner, blobs| async move { inner.unnamed(&blobs).await },
+        )
+        .await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        self.call(Call::harmless("condemn"), blobs.to_vec(), move |inner, blobs| async move {
+            inner.condemn(&blobs, now).await
+        })
+        .await
+    }
+
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         let call = Call::harmless("change_limits").of_units(RANKING_ANEW);
         self.call(call, (namespace.cloned(), change.clone()), |inner, given| async move {

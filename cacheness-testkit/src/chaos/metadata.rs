@@ -126,6 +126,14 @@ impl MetadataBackend for ChaosMetadata {
         self.chaos.call(&self.env, "forget_garbage", self.inner.forget_garbage(blobs)).await
     }
 
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        self.chaos.call(&self.env, "unnamed", self.inner.unnamed(blobs)).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        self.chaos.call(&self.env, "condemn", self.inner.condemn(blobs, now)).await
+    }
+
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         self.chaos.call(&self.env, "change_limits", self.inner.change_limits(namespace, change)).await
     }
