@@ -366,10 +366,10 @@ impl Engine {
         }
         // Each step is taken even when one before it has failed; the first failure is reported.
         let queued = self.write_queued_on_close().await;
-        let flushed = self.flush(true).await;
-        // Where nobody answers, nobody has to be waited for once more; what is left is deleted by the next process.
-        let is_gone = |done: &Result<()>| done.as_ref().is_err_and(Error::is_temporary);
-        let gone = self.is_remote() && (is_gone(&queued) || is_gone(&flushed));
+        // Where nobody answers, nobody is waited for once more; what is left is deleted by the next process.
+        let is_gone = |done: &Result<()>| self.is_remote() && done.as_ref().is_err_and(Error::is_temporary);
+        let flushed = if is_gone(&queued) { Ok(()) } else { self.flush(true).await };
+        let gone = is_gone(&queued) || is_gone(&flushed);
         let collected = if gone { Ok(()) } else { self.delete_on_close().await };
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;

@@ -113,6 +113,7 @@ impl BlobBackend for GuardedBlobs {
     }
 
     async fn close(&self) -> Result<()> {
-        self.call(Call::once("close"), (), |inner, _| async move { inner.close().await }).await
+        let inner = self.inner.clone();
+        self.guard.close(async move { inner.close().await }).await
     }
 }

@@ -167,6 +167,20 @@ impl Guard {
         made.map_err(|error| error.with_context("backend", self.name.as_str()))
     }
 
+    /// Closes the backend: whatever its state, and without waiting for a turn. It is not waited for longer than one attempt
+    /// may take.
+    pub(super) async fn close(
+        self: &Arc<Self>,
+        close: impl Future<Output = Result<()>> + Send + 'static,
+    ) -> Result<()> {
+        let guard = self.clone();
+        let closed = self.env.on_io(async move {
+            let limit = guard.calls.timeout;
+            guard.within(limit, close).await.unwrap_or_else(|| Err(guard.timed_out(limit)))
+        });
+        closed.await.map_err(|error| error.with_context("backend", self.name.as_str()))
+    }
+
     async fn attempts<T, A, F>(&self, call: Call, mut attempt: A) -> Result<T>
     where
         A: FnMut() -> F,

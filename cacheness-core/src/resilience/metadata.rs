@@ -211,7 +211,8 @@ impl MetadataBackend for GuardedMetadata {
     }
 
     async fn close(&self) -> Result<()> {
-        self.call(Call::once("close"), (), |inner, _| async move { inner.close().await }).await
+        let inner = self.inner.clone();
+        self.guard.close(async move { inner.close().await }).await
     }
 }
 
