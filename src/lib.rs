@@ -71,6 +71,7 @@ mod pages {
         ComingFrom => "../docs/coming-from.md",
         Queries => "../docs/queries.md",
         Observability => "../docs/observability.md",
+        Failures => "../docs/failures.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

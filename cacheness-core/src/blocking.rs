@@ -19,6 +19,7 @@ use crate::eviction::Limits;
 use crate::names::{CacheId, Namespace};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
+use crate::resilience::Health;
 use crate::stats::Stats;
 use crate::value::{CacheValue, PutValue, SerializeOnly};
 
@@ -503,6 +504,15 @@ impl Cache {
     /// As the type's.
     pub fn namespace_limits(&self) -> Result<Limits> {
         self.inner.engine.block_on(self.inner.namespace_limits())
+    }
+
+    /// How the backends of the cache fare, and how many writes wait or were given up; see
+    /// [`Cache::health`](crate::Cache::health).
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) after [`close`](Self::close). A backend that is down is no error.
+    pub fn health(&self) -> Result<Health> {
+        self.inner.engine.block_on(self.inner.health())
     }
 
     /// Deletes blobs older than `min_age` that no entry names; see [`crate::Cache::sweep`].

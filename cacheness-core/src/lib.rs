@@ -24,6 +24,7 @@ mod metric;
 mod names;
 mod options;
 mod registry;
+mod resilience;
 mod stage;
 mod stats;
 #[cfg(feature = "strict")]
@@ -45,8 +46,8 @@ pub use config::{
 #[cfg(feature = "config")]
 pub use config::{Config, Variables};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, SweepReport,
-    ValueReader,
+    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
+    StoredState, SweepReport, ValueReader,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -72,6 +73,7 @@ pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
     Registry, prepare_folder,
 };
+pub use resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, RemoteCalls, UnmadeWrites};
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
 pub use validity::{FileCheck, FileSource, Validity, ValidityMode};

@@ -34,11 +34,11 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
-    pub(super) fn of(metadata: MetadataCapabilities, blobs: BlobCapabilities) -> Self {
+    pub(super) fn of(metadata: MetadataCapabilities, blobs: BlobCapabilities, in_background: bool) -> Self {
         let in_memory = !metadata.persistent && !metadata.shared;
         Self {
             at_once: in_memory && blobs.local && !blobs.persistent && !blobs.shared,
-            in_background: metadata.needs_runtime || blobs.needs_runtime,
+            in_background,
             asked: AtomicBool::new(false),
             possible: AtomicBool::new(false),
             next_collection: AtomicI64::new(0),

@@ -56,6 +56,7 @@ impl fmt::Debug for ChaosMetadata {
 impl MetadataBackend for ChaosMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
         let mut capabilities = self.inner.capabilities();
+        capabilities.shared |= self.chaos.is_remote();
         capabilities.needs_runtime |= matches!(self.chaos.delay(), Some(Delay::Real(_)));
         capabilities
     }
