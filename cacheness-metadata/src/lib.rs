@@ -5,6 +5,7 @@
 //! | `memory` | always there | this process |
 //! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
 //! | `json` | `json` | JSON files that one can read, for development and small caches |
+//! | `postgres`, `postgresql` | `postgres` | a PostgreSQL database that many machines share |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
 //! key-value store, see [`kv`].
@@ -13,5 +14,7 @@
 pub mod json;
 pub mod kv;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
