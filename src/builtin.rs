@@ -14,6 +14,8 @@ fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryMetadataFactory)?;
     #[cfg(feature = "json-metadata")]
     let registry = registry.with_metadata_backend(cacheness_metadata::json::JsonMetadataFactory)?;
+    #[cfg(feature = "redis")]
+    let registry = registry.with_metadata_backend(cacheness_metadata::redis::RedisMetadataFactory)?;
     let registry =
         registry.with_eviction_policy(Lru)?.with_eviction_policy(Lfu)?.with_eviction_policy(Fifo)?;
     let registry =

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
+//! | `redis` | `redis` | Redis or Valkey, shared by many machines |
 //! | `json` | `json` | JSON files that one can read, for development and small caches |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
@@ -13,5 +14,7 @@
 pub mod json;
 pub mod kv;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
