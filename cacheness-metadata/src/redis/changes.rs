@@ -102,7 +102,10 @@ impl Reader {
                 let _ = tell.send(Err(closed())).await;
                 return;
             }
-            match self.step().await {
+            // A subscriber is told within the bound, whatever it is that takes so long.
+            let left = BOUND.saturating_sub(env.now().since(heard)).max(PAUSE);
+            let store = self.store.clone();
+            match store.server.within(left, self.step()).await {
                 Ok(changes) => {
                     heard = env.now();
                     if !changes.is_empty() && tell.send(Ok(changes)).await.is_err() {
@@ -124,11 +127,9 @@ impl Reader {
 
     async fn step(&mut self) -> Result<Vec<Changed>> {
         if self.link.is_none() {
-            let was = (self.run.clone(), self.last);
-            if self.connect().await? || was.0 != self.run {
+            if self.connect().await? {
                 return Ok(vec![Changed::Missed]);
             }
-            self.last = was.1;
         }
         let Some(link) = &self.link else { return Ok(Vec::new()) };
         let mut command = redis::cmd("XREAD");
@@ -153,14 +154,12 @@ impl Reader {
             self.lost = true;
             return Ok(true);
         };
-        let behind = self.begun && now < self.last;
-        let moved = self.begun && run != self.run;
-        if !self.begun || behind || moved {
+        // Another process of the server may not have what the last one had.
+        let is_other = self.begun && (run != self.run || now < self.last);
+        if !self.begun || is_other {
             self.last = now;
         }
-        (self.begun, self.lost) = (true, false);
-        let is_other = behind || moved;
-        self.run = run;
+        (self.begun, self.lost, self.run) = (true, false, run);
         Ok(is_other)
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Link {
     driver: JoinHandle<()>,
     /// The id of the server's process.
     pub(super) run: String,
+    /// True where the server saves what it has now and then, and does not log each write.
+    pub(super) snapshots: bool,
 }
 
 impl Drop for Link {
@@ -80,13 +82,39 @@ impl Link {
             driver.await;
             lost.store(false, Ordering::Release);
         });
-        let mut link = Self { connection, alive, driver, run: String::new() };
-        let info = link.send(redis::cmd("INFO")).await?;
-        let Value::BulkString(info) = info else { return Err(super::failure::unexpected()) };
-        let info = String::from_utf8_lossy(&info);
+        let mut link = Self { connection, alive, driver, run: String::new(), snapshots: false };
+        let info = link.info().await?;
         check(&info)?;
         link.run = field(&info, "run_id").to_owned();
+        if field(&info, "aof_enabled") != "1" {
+            let mut get = redis::cmd("CONFIG");
+            get.arg("GET").arg("save");
+            // Where this is forbidden, whoever runs the server sees to it that what it has survives.
+            let answer = link.send(get).await;
+            link.snapshots = matches!(&answer, Ok(Value::Array(pair)) if matches!(
+                pair.get(1), Some(Value::BulkString(save)) if !save.is_empty()
+            ));
+        }
         Ok(link)
+    }
+
+    async fn info(&self) -> Result<String> {
+        match self.send(redis::cmd("INFO")).await? {
+            Value::BulkString(info) => Ok(String::from_utf8_lossy(&info).into_owned()),
+            _ => Err(super::failure::unexpected()),
+        }
+    }
+
+    /// The second, by the server's clock, before which what was written has been saved; `None` where each write is
+    /// logged, or nothing is ever saved.
+    pub(super) async fn saved_before(&self) -> Result<Option<i64>> {
+        if !self.snapshots {
+            return Ok(None);
+        }
+        let info = self.info().await?;
+        let number = |name| field(&info, name).parse::<i64>().unwrap_or(0);
+        // A snapshot has what there was when its making began.
+        Ok(Some(number("rdb_last_save_time") - number("rdb_last_bgsave_time_sec").max(0) - 1))
     }
 
     /// Sends a command and waits for its answer.

@@ -136,8 +136,9 @@ fn of_cache(store: &Store, rules: &Rules, change: &LimitsChange) -> Result<(Stri
     let limits = change.apply(rules.limits.as_ref());
     let policy = limits.policy_name().to_owned();
     let of_namespaces = rules.limited > 0;
-    let ranked =
-        (limits.is_limited() || of_namespaces) && (!store.policies.get(&policy)?.refuses() || of_namespaces);
+    let is_limiting = limits.is_limited() || of_namespaces;
+    let ranking = is_limiting.then(|| store.policies.get(&policy)).transpose()?;
+    let ranked = ranking.is_some_and(|ranking| of_namespaces || !ranking.refuses());
     let text = |limit: Option<u64>| limit.map_or_else(String::new, |limit| limit.to_string());
     Ok((text(limits.max_entries), text(limits.max_bytes), policy, ranked))
 }

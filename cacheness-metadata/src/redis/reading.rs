@@ -167,7 +167,9 @@ impl Store {
     pub(super) async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {
         let mut args = self.args();
         // The range of numbers that the server takes ends far before that of ours.
-        args.extend(args![layout::moment(now), limit.min(1 << 20).to_string()]);
+        let limit = limit.min(1 << 20).to_string();
+        let saved = self.server.saved_before().await?.map_or_else(String::new, |second| second.to_string());
+        args.extend(args![layout::moment(now), limit, saved]);
         let Some(mut reply) = self.read(&scripts::DUE, &args).await? else { return Ok(Vec::new()) };
         let mut due = reply.list()?;
         let mut blobs = Vec::with_capacity(due.left());

@@ -98,6 +98,11 @@ impl Server {
         self.call(async |link| link.send(command).await).await
     }
 
+    /// As [`Link::saved_before`].
+    pub(super) async fn saved_before(&self) -> Result<Option<i64>> {
+        self.call(async |link| link.saved_before().await).await
+    }
+
     /// Makes one call within the time limit.
     async fn call<T>(&self, work: impl AsyncFnOnce(&Link) -> Result<T>) -> Result<T> {
         if self.closed.load(Ordering::Acquire) {

@@ -151,10 +151,10 @@ local function discard(e, due, counted)
   local before = call('HGET', P .. 'z', e.blob)
   if before then
     zrem(P .. 'b', 0, sub(before, 1, 16) .. e.blob)
-    head.garbage = head.garbage - number(sub(before, 17))
+    head.garbage = head.garbage - number(sub(before, 17, 30))
   end
   if not counted then head.garbage = head.garbage + e.size end
-  hset(P .. 'z', e.blob, due .. hex(e.size))
+  hset(P .. 'z', e.blob, due .. hex(e.size) .. call('TIME')[1])
   zadd(P .. 'b', 0, due .. e.blob)
 end
 
@@ -164,7 +164,7 @@ local function retrieve(blob)
   if not before then return end
   zrem(P .. 'b', 0, sub(before, 1, 16) .. blob)
   hdel(P .. 'z', blob)
-  head.garbage = head.garbage - number(sub(before, 17))
+  head.garbage = head.garbage - number(sub(before, 17, 30))
   if head.garbage < 0 then head.garbage = 0 end
 end
 

@@ -271,10 +271,13 @@ end
 local function run()
   local at = 8
   local last = 7 + uses * USE + looked_at
+  local reclaims = false
   for i = 8 + uses * USE, last do vetted[ARGV[i]] = true end
   for i = last + 1, last + count * CHANGE, CHANGE do
+    local kind = ARGV[i]
+    if kind == 'put' or kind == 'remove' then reclaims = true end
     -- Refused here if the server has no memory left: once something is written, nothing is refused any more.
-    if ARGV[i] == 'put' then call('HSET', P .. 'h', 'cache', stored.cache) break end
+    if kind == 'put' then call('HSET', P .. 'h', 'cache', stored.cache) break end
   end
   for _ = 1, uses do
     local row = tenant(ARGV[at])
@@ -291,7 +294,7 @@ local function run()
     if problem then return problem end
     outcomes[#outcomes + 1] = outcome
   end
-  if head.cleared > 0 then reclaim(RECLAIMED_PER_CALL) end
+  if reclaims and head.cleared > 0 then reclaim(RECLAIMED_PER_CALL) end
   return nil
 end
 
