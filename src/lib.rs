@@ -29,6 +29,7 @@
 //! | `sqlite` | yes | metadata backends `sqlite` and `sqlite_memory` |
 //! | `json-metadata` | no | metadata backend `json`, for development and small caches |
 //! | `postgres` | no | metadata backend `postgres`, also named `postgresql`, for many machines |
+//! | `redis` | no | metadata backend `redis`, in Redis or Valkey, for many machines |
 //! | `filesystem` | yes | blob backend `filesystem` |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `config` | yes | `Cache::from_config`: configuration files in TOML and JSON, and variables |
