@@ -8,7 +8,7 @@ use cacheness_core::{CacheId, ConfigOptions};
 use cacheness_metadata::postgres::PostgresMetadataFactory;
 
 fn url() -> String {
-    const NAME: &str = "CACHENESS_TEST_POSTGRES";
+    const NAME: &str = "TEST_POSTGRES";
     std::env::var(NAME).unwrap_or_else(|_| {
         panic!(
             "this test needs a server, and {NAME} does not say where it is: run scripts/test, which starts one, or \
