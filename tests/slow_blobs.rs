@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness::{CacheBuilder, Registry};
+use cacheness::{CacheBuilder, Registry, RemoteCalls};
 use cacheness_testkit::TestClock;
 use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 
@@ -26,8 +26,11 @@ async fn what_a_slow_put_supersedes_stays_for_those_who_read_it() {
     let blobs = builtin.blob_backend("memory").unwrap().clone();
     let registry =
         builtin.with_blob_backend(ChaosBlobFactory::wrap_shared(blobs, chaos.clone()).named("slow")).unwrap();
-    let cache =
-        CacheBuilder::new(registry).metadata("memory").blobs("slow").env(clock.env()).open().await.unwrap();
+    // The clock runs far ahead of what is done meanwhile, so no call is to be given up because of it.
+    let patient = Duration::from_secs(1 << 30);
+    let builder = CacheBuilder::new(registry).metadata("memory").blobs("slow").env(clock.env());
+    let calls = RemoteCalls::new().timeout(patient).deadline(patient);
+    let cache = builder.remote(calls).open().await.unwrap();
     let value = vec![7_u8; 300_000];
     for _ in 0..2 {
         while_the_clock_runs(&clock, cache.put("k", &value)).await.unwrap();
