@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
+//! | `redis` | `redis` | Redis or Valkey, shared by many machines |
 //! | `json` | `json` | JSON files that one can read, for development and small caches |
 //! | `postgres`, `postgresql` | `postgres` | a PostgreSQL database that many machines share |
 //!
@@ -16,5 +17,7 @@ pub mod kv;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

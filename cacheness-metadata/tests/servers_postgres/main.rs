@@ -8,8 +8,8 @@ mod faults;
 mod limits;
 mod opening;
 mod proxy;
-#[path = "../random_limits/mod.rs"]
-mod random_limits;
+#[path = "../random_changes/mod.rs"]
+mod random_changes;
 mod server;
 mod trips;
 

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls};
 
 /// The url of the server that all tests share.
 pub(crate) fn url() -> String {
-    const NAME: &str = "CACHENESS_TEST_POSTGRES";
+    const NAME: &str = "TEST_POSTGRES";
     std::env::var(NAME).unwrap_or_else(|_| {
         panic!(
             "this test needs a server, and {NAME} does not say where it is: run scripts/test, which starts one, or \
@@ -73,7 +73,7 @@ impl OwnServer {
             let line = exports.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
             line.unwrap_or_else(|| panic!("no {name} in {exports}")).to_owned()
         };
-        Self { folder: value("CACHENESS_SERVICES").into(), url: value("CACHENESS_TEST_POSTGRES") }
+        Self { folder: value("TEST_SERVICES").into(), url: value("TEST_POSTGRES") }
     }
 
     /// Who may come in, and how: the lines of `pg_hba.conf`.

@@ -19,6 +19,7 @@ mod query_model;
 pub mod quotas;
 pub mod sharing;
 pub mod statistics;
+pub mod sweeping;
 
 /// The built-in policies that evict.
 const POLICIES: [&str; 5] = ["lru", "lfu", "fifo", "ttl", "size"];
@@ -123,6 +124,10 @@ macro_rules! __metadata_cases {
             forgotten_garbage_does_not_come_back,
             garbage_in_memory_can_be_forgotten_before_it_is_due,
             garbage_is_there_after_a_reopen,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject sweeping [
+            a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it,
+            an_entry_cannot_name_a_blob_that_was_swept_away,
         ]);
         $crate::__metadata_cases!(@tests one $subject limits [
             the_limit_of_entries_holds_after_every_put,

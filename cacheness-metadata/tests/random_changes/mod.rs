@@ -86,19 +86,18 @@ fn registry() -> Registry {
     registry.with_eviction_policy(Absurd).unwrap()
 }
 
-/// Makes so many random changes; `check` is called after each, with words for a message.
+/// Makes random changes, by two backends where they `share` a store, and calls `check` after each.
 pub(crate) async fn run(
     subject: &MetadataSubject,
     shared: bool,
-    steps: usize,
-    check: &dyn Fn(&str),
     seed: u64,
+    check: impl AsyncFn(&MetadataSubject, &str),
 ) {
     let registry = registry();
     let one = subject.open_knowing(&registry).await;
     let other = if shared { subject.open_knowing(&registry).await } else { one.clone() };
     let mut random = Random(seed);
-    for step in 0..steps {
+    for step in 0..400 {
         subject.wait(Duration::from_millis(random.below(1500)));
         let store = if random.below(2) == 0 { &one } else { &other };
         let now = subject.now();
@@ -226,6 +225,6 @@ pub(crate) async fn run(
         if wrote && limits.policy_name() != "none" {
             assert!(!limits.exceeded_by(total.0, total.1), "{context}: over {limits:?}: {total:?}");
         }
-        check(&context);
+        check(subject, &context).await;
     }
 }
