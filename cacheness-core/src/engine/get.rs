@@ -19,6 +19,7 @@ use crate::metadata::{Change, Condition};
 use crate::metric::Started;
 use crate::names::BlobId;
 use crate::options::ReadOptions;
+use crate::resilience::expecting;
 use crate::stage::{Checksums, decompress};
 use crate::value::{BoxedValue, TypeTarget};
 
@@ -60,7 +61,7 @@ impl Engine {
         self.check_open()?;
         Key::check(key).map_err(|error| error.with_operation("get"))?;
         let started = Started::now();
-        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        let looked_up = self.look_up(&tenant.namespace, key).await;
         let served = self.serve(tenant, key, looked_up, target, options).await;
         tenant.meters.got(started);
         served
@@ -98,7 +99,7 @@ impl Engine {
     ) -> Result<Option<BoxedValue>> {
         self.check_open()?;
         Key::check(key).map_err(|error| error.with_operation("peek"))?;
-        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        let looked_up = self.look_up(&tenant.namespace, key).await;
         let found = self.find(tenant, key, looked_up, target, options).await;
         Ok(self.settle(tenant, key, found)?.ok().map(|(_, value, _)| value))
     }
@@ -218,7 +219,9 @@ impl Engine {
             // Whether the blob is there, the first read of it will tell.
             return Ok(Some(Stored::Remote(blob)));
         }
-        let Some(found) = self.blobs.get(&key).await? else { return Ok(None) };
+        let got = self.blobs.get(&key);
+        let got = if self.is_remote() { expecting(entry.stored_size, got).await } else { got.await };
+        let Some(found) = got? else { return Ok(None) };
         let (len, stored) = match found {
             Blob::Bytes(bytes) => (bytes.len() as u64, Stored::Local(bytes)),
             Blob::File(file, len) => (len, Stored::File(file, len)),
@@ -339,7 +342,7 @@ impl Engine {
         key: &str,
         entry: &Entry,
     ) -> Result<Option<Entry>> {
-        match self.metadata.get_entry(&tenant.namespace, key).await? {
+        match self.look_up(&tenant.namespace, key).await? {
             Some(now) if now.version == entry.version => {
                 self.repair(entry).await;
                 Err(Error::new(ErrorKind::Corrupted, "the value's blob is missing"))

@@ -9,9 +9,9 @@ use redis::aio::MultiplexedConnection;
 
 /// The server that all tests share.
 pub(crate) fn server() -> String {
-    std::env::var("CACHENESS_TEST_REDIS").unwrap_or_else(|_| {
+    std::env::var("TEST_REDIS").unwrap_or_else(|_| {
         panic!(
-            "this test needs a Redis server, and CACHENESS_TEST_REDIS does not say where it is: run scripts/test, which \
+            "this test needs a Redis server, and TEST_REDIS does not say where it is: run scripts/test, which \
              starts one, or scripts/test --embedded-only, which leaves this test out"
         )
     })
