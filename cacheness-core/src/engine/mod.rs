@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
     garbage: Garbage,
+    /// Read by each lease that is being released and that nobody waits for.
+    releasing: Arc<tokio::sync::RwLock<()>>,
     /// Writes that could not be made yet.
     queue: WriteQueue,
     /// Writes that were given up, by the policy or after they had been queued.
