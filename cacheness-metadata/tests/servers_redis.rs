@@ -192,6 +192,9 @@ async fn a_wrong_password_a_missing_permission_and_a_server_that_evicts_say_what
         let mut feed = subscribe(&*store).await;
         store.put(subject.entry("default", "k")).await;
         assert_eq!(feed.next().await.unwrap().len(), 1);
+        let blob = subject.entry("default", "k").blob_id().unwrap();
+        assert_eq!(store.unnamed(&[blob]).await.unwrap(), [blob]);
+        store.condemn(&[blob], subject.now()).await.unwrap();
         store.ping().await.unwrap();
         store.reset_stats(None).await.unwrap();
     }
@@ -210,7 +213,7 @@ async fn a_wrong_password_a_missing_permission_and_a_server_that_evicts_say_what
 
 /// What docs/backends/redis.md asks for.
 const ACL: &str = "~{cacheness}:* +ping +info +config|get +eval +evalsha +type +exists +unlink +rename +pexpire +time \
-                   +get +set +getrange +setrange +hget +hgetall +hmget +hset +hdel +zadd +zrem +zrange +zrangebylex \
+                   +get +set +getrange +setrange +hget +hgetall +hmget +hset +hdel +hexists +hkeys +zadd +zrem +zrange +zrangebylex \
                    +sadd +srem +sismember +smembers +xadd +xread";
 
 #[tokio::test]

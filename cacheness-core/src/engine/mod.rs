@@ -202,6 +202,7 @@ impl Engine {
             flushing: tokio::sync::Mutex::new(()),
             next_full_flush: AtomicI64::new(0),
             garbage,
+            releasing: Arc::default(),
             writes_dropped: AtomicU64::new(0),
             writes_lost: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -249,6 +250,11 @@ impl Engine {
 
     pub(crate) fn metadata(&self) -> &dyn MetadataBackend {
         self.metadata.as_ref()
+    }
+
+    /// Held while a lease is released; closing waits for it. `None` where the cache is being closed.
+    pub(crate) fn releasing(&self) -> Option<tokio::sync::OwnedRwLockReadGuard<()>> {
+        self.releasing.clone().try_read_owned().ok()
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -371,6 +377,8 @@ impl Engine {
         let flushed = if is_gone(&queued) { Ok(()) } else { self.flush(true).await };
         let gone = is_gone(&queued) || is_gone(&flushed);
         let collected = if gone { Ok(()) } else { self.delete_on_close().await };
+        // Leases that were dropped are free when this returns.
+        drop(self.releasing.write().await);
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
         *finished = true;
