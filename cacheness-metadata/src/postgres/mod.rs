@@ -5,6 +5,7 @@
 //! all calls, which do not wait for each other's answers (`pool.rs`).
 
 mod backend;
+mod batch;
 mod changes;
 mod config;
 mod connection;
@@ -21,6 +22,7 @@ mod statements;
 mod store;
 mod sweeping;
 mod tls;
+mod url;
 mod uses;
 
 pub use config::PostgresMetadataFactory;

@@ -11,6 +11,7 @@ mod proxy;
 #[path = "../random_changes/mod.rs"]
 mod random_changes;
 mod server;
+mod tls;
 mod trips;
 
 use cacheness_metadata::postgres::PostgresMetadataFactory;

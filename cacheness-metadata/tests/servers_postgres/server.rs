@@ -82,6 +82,23 @@ impl OwnServer {
         self.control(&["reload"]);
     }
 
+    /// Lets the server encrypt connections, by a certificate and a key that lie in a folder.
+    pub(crate) fn encrypt(&self, folder: &Path) {
+        let data = self.folder.join("postgres/data");
+        for name in ["server.crt", "server.key"] {
+            fs_err::copy(folder.join(name), data.join(name)).unwrap();
+            if is_root() {
+                assert!(
+                    Command::new("chown").arg("postgres").arg(data.join(name)).status().unwrap().success()
+                );
+            }
+            assert!(Command::new("chmod").arg("600").arg(data.join(name)).status().unwrap().success());
+        }
+        let mut file = fs_err::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        std::io::Write::write_all(&mut file, b"ssl = on\n").unwrap();
+        self.restart();
+    }
+
     /// Stops the server at once, as a crash would, and starts it again on the same port.
     pub(crate) fn restart(&self) {
         self.control(&["restart", "-m", "immediate"]);

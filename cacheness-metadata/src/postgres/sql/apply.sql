@@ -97,7 +97,7 @@ BEGIN
     END IF;
     feed := s.feed_until > clock_timestamp();
     PERFORM pg_advisory_xact_lock(a_lock, x.stripe)
-    FROM (SELECT DISTINCT 1 + get_byte(h, 0) AS stripe FROM unnest(c_hash) h ORDER BY 1) x;
+    FROM (SELECT DISTINCT 1 + (get_byte(h, 0) & 127) AS stripe FROM unnest(c_hash) h ORDER BY 1) x;
     -- A record has no fields before it is first assigned.
     SELECT NULL::bigint AS version, NULL::bigint AS size, NULL::bytea AS blob_id, NULL::bigint AS expires_at, NULL::bytea AS key
     INTO old;
