@@ -67,6 +67,7 @@ mod pages {
         Configuration => "../docs/configuration.md",
         Handlers => "../docs/handlers.md",
         Backends => "../docs/backends.md",
+        BackendPostgres => "../docs/backends/postgres.md",
         BackendRedis => "../docs/backends/redis.md",
         WritingAHandler => "../docs/writing-a-handler.md",
         WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cacheness_core::__private::condemned;
 use cacheness_core::{
     AccessBatch, Change, Condition, Counters, EntryAccess, EntryUse, Error, ErrorKind, Evicted,
     EvictionReason, Expiry, GARBAGE_DELAY, Key, Limits, Location, Namespace, Outcome, Result, Timestamp,
@@ -411,6 +412,9 @@ impl Batch {
 
     /// Why nothing was put.
     fn refusal(&self, asked: Asked, detail: &str) -> Error {
+        if asked == Asked::Condemned {
+            return condemned();
+        }
         let mut numbers = numbers(detail);
         let scope = self.scope(numbers.next());
         let (first, second) = (numbers.next().unwrap_or(-1), numbers.next().unwrap_or(-1));

@@ -19,6 +19,7 @@ mod rules;
 mod schema;
 mod statements;
 mod store;
+mod sweeping;
 mod tls;
 mod uses;
 
