@@ -562,3 +562,29 @@ async fn a_lease_has_one_holder_and_ends_by_itself() {
     assert!(other.leases().unwrap().release(&work, "a\0b", theirs).await.unwrap());
     assert!(lease(&one, ours, long).await.unwrap() > next);
 }
+
+#[tokio::test]
+async fn with_tls_the_server_must_be_vouched_for() {
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis_server/tls");
+    let file = |name: &str| format!("{files}/{name}");
+    let plain = OwnServer::start(&[]);
+    let encrypted = OwnServer::start_with_tls(&file("server.pem"), &file("server.key"), &file("ca.pem"));
+    let url = format!("rediss://localhost:{}", encrypted.port());
+    let trusting = ConfigOptions::new().with("url", url.as_str()).with("ca_file", file("ca.pem"));
+    let subject = subject(trusting.clone());
+    let store = subject.open().await;
+    store.put(subject.inline_entry("default", "k", &[7; 100_000])).await;
+    assert!(store.has("default", "k").await);
+
+    let error = refused(&ConfigOptions::new().with("url", url.as_str())).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("ca_file") && !error.is_temporary(), "{error}");
+    let other_name = trusting.clone().with("url", format!("rediss://127.0.0.2:{}", encrypted.port()));
+    refused(&other_name).await;
+    // A server without TLS gets nothing to read, and neither does one with it that is spoken to without.
+    refused(&trusting.with("url", format!("rediss://localhost:{}", plain.port()))).await;
+    let error = refused(&encrypted.options()).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let nothing = plain.options().with("ca_file", file("server.key"));
+    assert_eq!(refused(&nothing).await.kind(), ErrorKind::ConfigInvalid);
+}
