@@ -68,6 +68,7 @@ mod pages {
         Handlers => "../docs/handlers.md",
         Backends => "../docs/backends.md",
         BackendPostgres => "../docs/backends/postgres.md",
+        BackendRedis => "../docs/backends/redis.md",
         WritingAHandler => "../docs/writing-a-handler.md",
         WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",
         WritingABlobBackend => "../docs/writing-a-blob-backend.md",
