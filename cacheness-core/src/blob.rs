@@ -89,10 +89,12 @@ pub struct BlobCapabilities {
     /// `get` answers at once, with bytes in memory or an open local file. Then a handler reads where the call
     /// is; otherwise it runs on the blocking pool and large values are fetched by ranges. Of a local blob all bytes are
     /// got, so a backend that has no file for each blob holds the whole value in memory for each read.
+    ///
+    /// A backend that is not local, or is shared, or needs a runtime, is [remote](crate::RemoteCalls).
     pub local: bool,
     /// Blobs are there again after the process has ended.
     pub persistent: bool,
-    /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
+    /// Calls need a Tokio runtime, for sockets or timers. Then they are made on the cache's own.
     pub needs_runtime: bool,
     /// Other machines may have the same blobs.
     pub shared: bool,
@@ -291,5 +293,54 @@ impl BlobPage {
     #[must_use]
     pub fn new(blobs: Vec<BlobId>, next: Option<String>) -> Self {
         Self { blobs, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn staged(folder: &Path) -> StagedFile {
+        let mut file = tempfile::NamedTempFile::new_in(folder).unwrap();
+        file.write_all(b"value").unwrap();
+        StagedFile::new(file, 5)
+    }
+
+    #[test]
+    fn a_shared_staged_file_is_moved_and_there_once_more_and_goes_with_its_last_handle() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = staged(folder.path());
+        let (staged, again) = (file.path().to_owned(), file.share().unwrap());
+        for (file, to) in [(file, "first"), (again.share().unwrap(), "second"), (again, "third")] {
+            let to = folder.path().join(to);
+            file.persist(&to).unwrap();
+            assert_eq!(fs_err::read(to).unwrap(), b"value");
+        }
+        assert!(!staged.exists());
+    }
+
+    #[test]
+    fn handles_of_a_staged_file_read_each_from_its_own_position() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = staged(folder.path());
+        for _ in 0..2 {
+            let again = file.share().unwrap();
+            let mut bytes = String::new();
+            again.as_file().read_to_string(&mut bytes).unwrap();
+            assert_eq!(bytes, "value");
+        }
+    }
+
+    #[test]
+    fn a_staged_file_takes_nothings_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("there");
+        fs_err::write(&to, "other").unwrap();
+        let file = staged(folder.path());
+        let again = file.share().unwrap();
+        assert!(file.persist(&to).is_err() && again.persist(&to).is_err());
+        assert_eq!(fs_err::read(&to).unwrap(), b"other");
     }
 }

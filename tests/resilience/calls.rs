@@ -121,6 +121,20 @@ async fn a_put_whose_last_answer_was_lost_is_an_error_and_its_blob_is_kept() {
 }
 
 #[tokio::test]
+async fn what_is_not_known_of_a_first_attempt_is_not_forgotten_when_the_second_is_refused() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.lose_answers(true);
+    remote.metadata.fail_next("apply", down());
+    remote.metadata.fail_next("apply", Error::new(ErrorKind::StorageFull, "the disk is full"));
+    let (stored, _) = remote.turning(cache.put("k", &large())).await;
+    let error = stored.unwrap_err();
+    assert!(error.kind() == ErrorKind::StorageFull && error.is_outcome_unknown(), "{error}");
+    assert_eq!(remote.blobs.calls_of("delete_many"), 0);
+    assert_eq!(cache.get::<Vec<u8>, _>("k").await.unwrap(), Some(large()));
+}
+
+#[tokio::test]
 async fn a_put_that_was_certainly_not_carried_out_leaves_no_blob() {
     let remote = Remote::new();
     let cache = remote.builder().remote(RemoteCalls::new().attempts(1)).open().await.unwrap();

@@ -15,6 +15,7 @@ mod observe;
 mod put;
 mod raw;
 mod reader;
+mod stored;
 mod stream;
 mod sweep;
 mod write_queue;
@@ -44,8 +45,8 @@ pub use inspect::{EntryInfo, EntryState, PurgeReport};
 pub use listing::{EntryPage, ListOptions};
 pub(crate) use observe::{TARGET, finish, observed};
 pub(crate) use put::{Prepared, prepare_shared};
-pub use put::{Stored, StoredState};
 pub use raw::RawEntry;
+pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;
 

@@ -10,6 +10,7 @@ use tracing::Instrument;
 use super::counting::Tenant;
 use super::degraded::{OnWriteError, earlier_write_waits, not_stored};
 use super::observe::{Made, PutSpan, fail};
+use super::stored::{Stored, StoredState};
 use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
@@ -25,49 +26,6 @@ use crate::stage::Compression;
 use crate::trailer;
 use crate::validity::FileSource;
 use crate::value::ValueRef;
-
-/// What became of a put.
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stored {
-    /// The key under which the value lies.
-    pub key: Key,
-    /// The number of this write; later writes have higher ones.
-    pub version: Version,
-    /// The value's length in bytes as its handler wrote it.
-    pub size: u64,
-    /// The length in bytes of what is stored, after compression.
-    pub stored_size: u64,
-    /// How many other entries were evicted to make room.
-    pub evicted: usize,
-    /// Whether it is stored; where it is not, `version` is 0.
-    pub state: StoredState,
-}
-
-/// Whether a value that was put is stored. It is, unless [`on_write_error`](crate::CacheBuilder::on_write_error) says
-/// that a put is no error where a backend fails.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum StoredState {
-    /// It is.
-    Stored,
-    /// It waits in this process's memory until it can be stored, and is served from there.
-    Queued,
-    /// It was given up. Where the backend's answer was lost, it may be stored all the same.
-    Dropped,
-}
-
-impl StoredState {
-    /// The state in logs, such as `"queued"`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Queued => "queued",
-            Self::Dropped => "dropped",
-        }
-    }
-}
 
 /// A put whose options have been checked, and whose source files have been captured.
 pub(super) struct Begun {

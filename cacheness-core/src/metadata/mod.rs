@@ -40,7 +40,8 @@ pub use query::{
 ///   counters come from the engine, by `record_accesses`.
 /// - A put that names the blob of the entry that is there already, as one that is repeated because the answer was lost,
 ///   leaves that blob out of the garbage.
-/// - A call ends within the backend's own time limit. After `close`, every call is an error of kind
+/// - A call ends within the backend's own time limit, and changes nothing any more once it has returned, with an error
+///   either: it may be made again then. After `close`, every call is an error of kind
 ///   [`Closed`](crate::ErrorKind::Closed), and closing again does nothing.
 /// - Names, keys and tags are data: no text in them means anything to the backend.
 /// - An expired entry stays until it is purged, evicted or replaced; `get_entry` and `list_entries` return it.
@@ -210,11 +211,12 @@ pub struct MetadataCapabilities {
     pub persistent: bool,
     /// The longest value, in bytes, that is stored with its entry rather than as a blob.
     pub inline_limit: u64,
-    /// Calls need a Tokio runtime, for sockets or timers. The blocking face then provides one.
+    /// Calls need a Tokio runtime, for sockets or timers. Then they are made on the cache's own, as those to a
+    /// [remote](crate::RemoteCalls) backend.
     pub needs_runtime: bool,
     /// Which parts of a query [`list_entries`](MetadataBackend::list_entries) answers.
     pub queries: QuerySupport,
-    /// Other machines may have the same entries.
+    /// Other machines may have the same entries. Then the backend is [remote](crate::RemoteCalls).
     pub shared: bool,
 }
 

@@ -51,7 +51,8 @@ pub trait MetadataFactory: Send + Sync + 'static {
     /// store's own error.
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>>;
 
-    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    /// True where `open` uses Tokio's sockets or timers. Then it runs on the cache's own runtime, has the time of one call to
+    /// a [remote](crate::RemoteCalls) backend, and is made again where it fails for a reason that may pass.
     fn needs_runtime(&self) -> bool {
         true
     }
@@ -92,7 +93,8 @@ pub trait BlobFactory: Send + Sync + 'static {
     /// As [`MetadataFactory::open`].
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn BlobBackend>>;
 
-    /// True where `open` uses Tokio's sockets or timers. The blocking face then provides a runtime.
+    /// True where `open` uses Tokio's sockets or timers. Then it runs on the cache's own runtime, has the time of one call to
+    /// a [remote](crate::RemoteCalls) backend, and is made again where it fails for a reason that may pass.
     fn needs_runtime(&self) -> bool {
         true
     }

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::EXPECTED;
-use super::guard::{Call, Guard};
+use super::call::Call;
+use super::guard::Guard;
 use crate::blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource};
 use crate::error::Result;
 use crate::names::{BlobKey, CacheId};

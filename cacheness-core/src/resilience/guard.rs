@@ -11,6 +11,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::Semaphore;
 
 use super::breaker::{Admission, Breaker};
+use super::call::Call;
 use super::health::{BackendHealth, BackendRole, HealthState, LastError};
 use super::options::{RemoteCalls, pause};
 use super::{Refused, random};
@@ -22,9 +23,6 @@ use crate::names::Timestamp;
 
 /// How long [`Guard::health`] waits for an answer at the most.
 const HEALTH_WAIT: Duration = Duration::from_secs(1);
-
-/// So many bytes of a blob are given the time of one call.
-const BYTES_PER_UNIT: u64 = 8 * 1024 * 1024;
 
 /// Watches over the calls to one backend.
 pub(crate) struct Guard {
@@ -43,70 +41,6 @@ pub(crate) struct Guard {
 }
 
 type Ping = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
-
-/// A call that is to be made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
-    name: &'static str,
-    repeat: Repeat,
-    /// How many times the time of one call it may take.
-    units: u32,
-    /// Whether one attempt may take all of that.
-    in_one_attempt: bool,
-}
-
-/// When a call may be made again after it has failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Repeat {
-    /// Whenever it failed: it changes nothing, or twice is the same as once.
-    Always,
-    /// Where the backend itself has given up on it. Twice is the same as once, but not where a first attempt that is
-    /// still under way is carried out late, after what others have done since.
-    AfterFailure,
-    /// Where it certainly changed nothing: twice is not the same as once, or the answer to the second would be wrong.
-    IfUnchanged,
-}
-
-impl Call {
-    /// A call that changes nothing, or may be made any number of times at any time.
-    pub(super) const fn read(name: &'static str) -> Self {
-        Self { name, repeat: Repeat::Always, units: 1, in_one_attempt: false }
-    }
-
-    /// A call that changes the same if it is made twice, one after the other.
-    pub(super) const fn harmless(name: &'static str) -> Self {
-        Self { repeat: Repeat::AfterFailure, ..Self::read(name) }
-    }
-
-    /// A call that must not be made twice.
-    pub(super) const fn once(name: &'static str) -> Self {
-        Self { repeat: Repeat::IfUnchanged, ..Self::read(name) }
-    }
-
-    /// A call that is several in one, so that an attempt gets the time of the whole.
-    pub(super) const fn composed(name: &'static str) -> Self {
-        Self { in_one_attempt: true, ..Self::read(name) }
-    }
-
-    /// Gives it the time for so many bytes.
-    pub(super) fn of_bytes(self, bytes: u64) -> Self {
-        let units = u32::try_from(bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX).saturating_add(1);
-        Self { units, ..self }
-    }
-
-    /// Gives it so many times the time of one call.
-    pub(super) const fn of_units(self, units: u32) -> Self {
-        Self { units, ..self }
-    }
-
-    fn may_be_repeated(self, error: &Error, gave_up: bool) -> bool {
-        match self.repeat {
-            Repeat::Always => true,
-            Repeat::AfterFailure => !gave_up,
-            Repeat::IfUnchanged => !gave_up && !error.is_outcome_unknown(),
-        }
-    }
-}
 
 impl Guard {
     pub(super) fn new(role: BackendRole, name: &str, env: Env, calls: RemoteCalls) -> Arc<Self> {
@@ -216,7 +150,9 @@ impl Guard {
                 // The backend works; it is the call that does not.
                 Some(Err(error)) if !error.is_temporary() => {
                     admitted.succeeded();
-                    return Err(error);
+                    // Of an attempt before this one nobody may know what became of it.
+                    unknown |= error.is_outcome_unknown();
+                    return Err(self.explained(call, error, unknown));
                 }
                 Some(Err(error)) => (error, false),
                 None => (self.timed_out(timeout), true),
@@ -390,7 +326,7 @@ impl Guard {
     /// Says what is not known of a call that was to change something.
     fn explained(&self, call: Call, error: Error, unknown: bool) -> Error {
         let error = error.with_outcome_unknown(unknown);
-        if unknown && call.repeat != Repeat::Always {
+        if unknown && call.is_a_change() {
             return error.with_context("outcome", "unknown, it may have been carried out");
         }
         error

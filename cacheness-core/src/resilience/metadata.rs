@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::guard::{Call, Guard};
+use super::call::Call;
+use super::guard::Guard;
 use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{Limits, LimitsChange};

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod breaker;
+mod call;
 mod guard;
 mod health;
 mod metadata;
@@ -23,7 +24,7 @@ pub use health::{BackendHealth, BackendRole, Health, HealthState, LastError, Unm
 pub use options::RemoteCalls;
 
 use blobs::GuardedBlobs;
-use guard::Call;
+use call::Call;
 use metadata::GuardedMetadata;
 
 /// Opens a metadata backend. One that is remote comes with its guard.

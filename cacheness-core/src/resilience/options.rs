@@ -117,7 +117,7 @@ pub(super) fn pause(calls: &RemoteCalls, failed: u32, random: u64) -> Duration {
     let longest = calls.backoff.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
     // The upper half of the product is evenly spread from 0 to `nanos`.
-    Duration::from_nanos((u128::from(random) * (u128::from(nanos) + 1) >> 64) as u64)
+    Duration::from_nanos(((u128::from(random) * (u128::from(nanos) + 1)) >> 64) as u64)
 }
 
 #[cfg(test)]
