@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 
 use crate::access::AccessLog;
+use crate::blob::BlobCapabilities;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
 use crate::engine::{Engine, OnReadError, Owner, Settings, Stores};
@@ -15,6 +16,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Listeners};
 use crate::eviction::{Limits, LimitsChange};
+use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::stage::Compression;
@@ -43,6 +45,7 @@ pub struct CacheBuilder {
     pub(crate) mode: OpenMode,
     pub(crate) metadata: Chosen,
     pub(crate) blobs: Chosen,
+    pub(crate) local_tier: Option<LocalTier>,
     pub(crate) durability: Durability,
     /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
     pub(crate) limits: LimitsChange,
@@ -69,6 +72,7 @@ impl CacheBuilder {
             mode: OpenMode::Create,
             metadata: Chosen::default(),
             blobs: Chosen::default(),
+            local_tier: None,
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
@@ -128,6 +132,14 @@ impl CacheBuilder {
     #[must_use]
     pub fn blobs_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
         self.blobs = Chosen { backend: Some((name.into(), ConfigOrigin::Program)), options };
+        self
+    }
+
+    /// Keeps blobs of a backend that is not local on this machine once they have been read. With a local backend it is an
+    /// error. By default they are fetched for every read.
+    #[must_use]
+    pub fn local_tier(mut self, tier: LocalTier) -> Self {
+        self.local_tier = Some(tier);
         self
     }
 
@@ -311,8 +323,38 @@ impl CacheBuilder {
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let metadata = metadata.factory.open(&metadata.options, &context).await?;
         let blobs = blobs.factory.open(&blobs.options, &context).await?;
-        let stores = Stores { metadata, metadata_name, blobs, blob_name };
+        let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
+        let stores = Stores { metadata, metadata_name, blobs, blob_name, local_tier };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
+    }
+
+    async fn open_local_tier(
+        &self,
+        blobs: BlobCapabilities,
+        backend: &str,
+    ) -> Result<Option<(Copies, bool)>> {
+        let Some((tier, folder)) =
+            self.local_tier.as_ref().and_then(|tier| tier.folder.as_ref().map(|at| (tier, at)))
+        else {
+            return Ok(None);
+        };
+        if blobs.local {
+            let message = format!(
+                "`local_tier` keeps copies of blobs that lie on another machine, and `{backend}` has them on this one; \
+                 leave `local_tier` out"
+            );
+            return Err(Error::new(ErrorKind::ConfigInvalid, message));
+        }
+        let root = self.folder.as_ref().map_or_else(|| folder.clone(), |cache| cache.join(folder));
+        let (options, now) = (tier.clone(), self.env.now());
+        match self.env.unblock(move || Copies::open(root, &options, now)).await {
+            Ok(copies) => Ok(Some((copies, tier.write_through.unwrap_or(false)))),
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                tracing::warn!(%error, "the cache is opened without its local tier");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the cache for the blocking face.

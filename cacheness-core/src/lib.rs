@@ -17,6 +17,7 @@ mod events;
 mod eviction;
 mod handler;
 mod key;
+mod local_tier;
 mod metadata;
 mod metric;
 mod names;
@@ -54,6 +55,7 @@ pub use eviction::{
 };
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
+pub use local_tier::LocalTier;
 pub use metadata::{
     AccessBatch, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction, EntryAccess,
     EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison, FieldCondition,

@@ -60,6 +60,7 @@ const CASES: &[Case] = &[
     ("a level without its compression", Toml, "compression = 'lz4'\ncompression_level = 3\n", &[]),
     ("sqlite without a folder", Toml, "[metadata]\nbackend = 'sqlite'\n", &[]),
     ("files without a folder", Toml, "[blobs]\nbackend = 'filesystem'\n", &[]),
+    ("a local tier without a folder", Toml, "[local_tier]\nmax_bytes = '1 GiB'\n", &[]),
     ("an option that must be given", Toml, "[metadata]\nbackend = 'server'\n", &[]),
     (
         "a secret of the wrong kind",

@@ -107,7 +107,11 @@ fn every_option_of_the_cache_reaches_its_setting() {
             name => spec.example.unwrap_or_else(|| panic!("`{name}` needs a value here")),
         };
         let (table, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
-        let before = if spec.name == "compression_level" { "compression = 'zstd'\n" } else { "" };
+        let before = match spec.name {
+            "compression_level" => "compression = 'zstd'\n",
+            "local_tier.max_bytes" | "local_tier.write_through" => "folder = '/tmp/somewhere'\n",
+            _ => "",
+        };
         let after = if value == "server" { "connection_url = 'x'\n" } else { "" };
         let table = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let text = format!("{table}{before}{name} = '{value}'\n{after}");

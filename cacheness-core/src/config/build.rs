@@ -55,6 +55,7 @@ impl CacheBuilder {
 
     pub(crate) fn parts(&self) -> Result<Parts> {
         self.check_limits()?;
+        self.check_local_tier()?;
         Ok((self.metadata_part()?, self.blob_part()?))
     }
 
@@ -72,6 +73,17 @@ impl CacheBuilder {
             return Err(invalid(&ConfigOrigin::Program, message));
         }
         Ok(())
+    }
+
+    fn check_local_tier(&self) -> Result<()> {
+        match &self.local_tier {
+            Some(tier) if tier.folder.is_none() => {
+                let message = "`local_tier` needs `local_tier.folder`, a folder of this machine for the copies; give one, \
+                               or leave the table out";
+                Err(invalid(&ConfigOrigin::Program, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {

@@ -125,6 +125,30 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("blobs.backend", OptionKind::Text, None, "Where blobs live.")
         .otherwise("`filesystem` in a folder, otherwise `memory`")
         .example("filesystem"),
+    OptionSpec::new(
+        "local_tier.folder",
+        OptionKind::Path,
+        None,
+        "A folder of this machine that keeps blobs of another machine once they have been read.",
+    )
+    .otherwise("without one, they are fetched for every read")
+    .example("/var/cache/blobs"),
+    OptionSpec::new(
+        "local_tier.max_bytes",
+        OptionKind::ANY_SIZE,
+        None,
+        "The most bytes that are kept there; what was not used for the longest time goes first.",
+    )
+    .otherwise("10 GiB")
+    .example("50 GiB"),
+    OptionSpec::new(
+        "local_tier.write_through",
+        OptionKind::Bool,
+        None,
+        "Whether what is put is kept there, too.",
+    )
+    .otherwise("false: only what is read is")
+    .example("true"),
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
@@ -230,6 +254,13 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         "limits.policy" => {
             ConfigValue { origin: builder.policy_origin.clone(), ..limits.policy.as_deref()?.into() }
         }
+        "local_tier.folder" => {
+            let folder = builder.local_tier.as_ref()?.folder.as_deref()?;
+            let folder = builder.folder.as_deref().map_or(folder.into(), |cache| cache.join(folder));
+            std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()
+        }
+        "local_tier.max_bytes" => format_size(builder.local_tier.as_ref()?.max_bytes?).into(),
+        "local_tier.write_through" => builder.local_tier.as_ref()?.write_through?.into(),
         "metadata.backend" => chosen(builder, &builder.metadata, "sqlite"),
         "blobs.backend" => chosen(builder, &builder.blobs, "filesystem"),
         _ => return None,

@@ -2,6 +2,7 @@
 //! this one engine.
 
 mod batch;
+mod copies;
 mod counting;
 mod file_checks;
 mod flusher;
@@ -28,6 +29,7 @@ use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
+use crate::local_tier::Copies;
 use crate::metadata::{AccessBatch, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace};
 use crate::registry::Registry;
@@ -43,6 +45,7 @@ pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
 
+use copies::Tier;
 use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
@@ -69,6 +72,8 @@ pub(crate) struct Stores {
     pub(crate) blobs: Arc<dyn BlobBackend>,
     /// The name that the blob backend is registered under.
     pub(crate) blob_name: String,
+    /// Copies of the blobs on this machine, and whether puts are written through to them.
+    pub(crate) local_tier: Option<(Copies, bool)>,
 }
 
 pub(crate) struct Engine {
@@ -79,6 +84,8 @@ pub(crate) struct Engine {
     metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
     blob_name: String,
+    /// Where blobs of another machine are kept on this one.
+    tier: Option<Tier>,
     cache_id: CacheId,
     needs_runtime: bool,
     folder: Option<PathBuf>,
@@ -140,7 +147,7 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs, blob_name }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name, local_tier }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
@@ -166,6 +173,7 @@ impl Engine {
             metadata_name,
             blobs,
             blob_name,
+            tier: local_tier.map(|(copies, write_through)| Tier::new(copies, write_through)),
             needs_runtime,
             folder,
             accesses,

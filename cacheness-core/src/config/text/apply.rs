@@ -18,7 +18,7 @@ use crate::names::Namespace;
 use crate::registry::Registry;
 
 /// What stands in a configuration beside single options.
-const TABLES: [&str; 4] = ["limits", "metadata", "blobs", "namespaces"];
+const TABLES: [&str; 5] = ["limits", "metadata", "blobs", "local_tier", "namespaces"];
 
 impl CacheBuilder {
     /// Starts with what a configuration file says, and the variables of this process laid over it, for the parts that
@@ -78,10 +78,12 @@ impl CacheBuilder {
         let limits = table(&mut root, "limits", "max_entries = 1000")?;
         let metadata = table(&mut root, "metadata", "backend = \"sqlite\"")?;
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
+        let local_tier = table(&mut root, "local_tier", "folder = \"/var/cache/blobs\"")?;
         let namespaces = table(&mut root, "namespaces", "NAME.ttl = \"1h\"")?;
         refuse_unknown_tables(&mut root, unknown)?;
         self.take(&values(root), "")?;
         self.take(&values(limits), "limits")?;
+        self.take(&values(local_tier), "local_tier")?;
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;
         for (name, node) in namespaces.0 {

@@ -6,6 +6,7 @@ use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
 use crate::engine::OnReadError;
 use crate::error::Result;
+use crate::local_tier::LocalTier;
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
@@ -58,10 +59,17 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         }
         "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
         "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
+        "local_tier.folder" => tier(builder).folder = value.as_path(),
+        "local_tier.max_bytes" => tier(builder).max_bytes = value.as_size(),
+        "local_tier.write_through" => tier(builder).write_through = value.as_bool(),
         // A test holds to that every option of the list is one of these.
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
+}
+
+fn tier(builder: &mut CacheBuilder) -> &mut LocalTier {
+    builder.local_tier.get_or_insert_with(LocalTier::nowhere)
 }
 
 /// Sets what the option of this name governs for one namespace. The value has been checked.
