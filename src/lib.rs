@@ -63,6 +63,7 @@ mod pages {
         Concepts => "../docs/concepts.md",
         EvictionPolicies => "../docs/writing-an-eviction-policy.md",
         Configuration => "../docs/configuration.md",
+        Fallbacks => "../docs/fallback.md",
         Handlers => "../docs/handlers.md",
         ChoosingBackends => "../docs/choosing-backends.md",
         WritingAHandler => "../docs/writing-a-handler.md",

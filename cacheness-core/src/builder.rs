@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Listeners};
 use crate::eviction::{Limits, LimitsChange};
+use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
@@ -46,6 +47,7 @@ pub struct CacheBuilder {
     pub(crate) metadata: Chosen,
     pub(crate) blobs: Chosen,
     pub(crate) local_tier: Option<LocalTier>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) durability: Durability,
     /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
     pub(crate) limits: LimitsChange,
@@ -73,6 +75,7 @@ impl CacheBuilder {
             metadata: Chosen::default(),
             blobs: Chosen::default(),
             local_tier: None,
+            fallback: None,
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
@@ -140,6 +143,27 @@ impl CacheBuilder {
     #[must_use]
     pub fn local_tier(mut self, tier: LocalTier) -> Self {
         self.local_tier = Some(tier);
+        self
+    }
+
+    /// Lets reads and writes go on, in a second pair of backends, while those of the cache cannot be reached: where a
+    /// call to them fails with [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout) or another
+    /// error that is [temporary](Error::is_temporary). What was put and removed meanwhile is brought to them once they
+    /// answer again; the guide's page on fallbacks says how each operation fares.
+    ///
+    /// ```
+    /// use cacheness::{Cache, Fallback};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let cache = Cache::builder()
+    ///     .folder(folder.path().join("cache"))
+    ///     .fallback(Fallback::new(folder.path().join("spare")))
+    ///     .open_blocking()?;
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
         self
     }
 
@@ -291,7 +315,7 @@ impl CacheBuilder {
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
         let (limits, of_namespaces) = self.given_limits();
-        let parts = self.parts()?;
+        let parts = (self.parts()?, self.fallback_parts()?);
         let engine = self.start(parts).await?;
         let owner = Owner::new(engine.clone());
         engine.adopt_limits(&limits, &of_namespaces).await?;
@@ -306,7 +330,7 @@ impl CacheBuilder {
     }
 
     /// Opens the parts, and starts the engine over them.
-    async fn start(self, (metadata, blobs): Parts) -> Result<Arc<Engine>> {
+    async fn start(self, ((metadata, blobs), second): (Parts, Option<Parts>)) -> Result<Arc<Engine>> {
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -321,8 +345,15 @@ impl CacheBuilder {
         }
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
-        let metadata = metadata.factory.open(&metadata.options, &context).await?;
-        let blobs = blobs.factory.open(&blobs.options, &context).await?;
+        let (metadata, blobs) = match (&self.fallback, second) {
+            (Some(fallback), Some(second)) => {
+                crate::fallback::open(fallback, (metadata, blobs), &second, context).await?
+            }
+            _ => {
+                let metadata = metadata.factory.open(&metadata.options, &context).await?;
+                (metadata, blobs.factory.open(&blobs.options, &context).await?)
+            }
+        };
         let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
         let stores = Stores { metadata, metadata_name, blobs, blob_name, local_tier };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
@@ -363,8 +394,11 @@ impl CacheBuilder {
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
         let (env, (limits, of_namespaces)) = (self.env.clone(), self.given_limits());
-        let parts = self.parts()?;
-        let needs_runtime = parts.0.factory.needs_runtime() || parts.1.factory.needs_runtime();
+        let parts = (self.parts()?, self.fallback_parts()?);
+        let needs_runtime = [Some(&parts.0), parts.1.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|(metadata, blobs)| metadata.factory.needs_runtime() || blobs.factory.needs_runtime());
         let engine = env.block_on(needs_runtime, self.start(parts))?;
         let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.

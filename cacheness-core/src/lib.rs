@@ -15,6 +15,7 @@ mod env;
 mod error;
 mod events;
 mod eviction;
+mod fallback;
 mod handler;
 mod key;
 mod local_tier;
@@ -53,6 +54,7 @@ pub use eviction::{
     EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
     Size, Ttl,
 };
+pub use fallback::Fallback;
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use local_tier::LocalTier;

@@ -60,6 +60,28 @@ const CASES: &[Case] = &[
     ("a level without its compression", Toml, "compression = 'lz4'\ncompression_level = 3\n", &[]),
     ("sqlite without a folder", Toml, "[metadata]\nbackend = 'sqlite'\n", &[]),
     ("files without a folder", Toml, "[blobs]\nbackend = 'filesystem'\n", &[]),
+    ("a fallback without a place", Toml, "[fallback.metadata]\nbackend = 'sqlite'\n", &[]),
+    ("a fallback in the cache's folder", Toml, "folder = '/x'\n[fallback]\nfolder = '/x'\n", &[]),
+    ("a misspelled option of a fallback", Toml, "[fallback]\nfoldr = '/x'\n", &[]),
+    (
+        "a misspelled backend of a fallback",
+        Toml,
+        "[fallback]\nfolder = '/x'\nblobs.backend = 'filesytem'\n",
+        &[],
+    ),
+    (
+        "an option that a fallback's backend lacks",
+        Toml,
+        "[fallback]\nfolder = '/x'\nmetadata.reader = 2\n",
+        &[],
+    ),
+    (
+        "a fallback that keeps files without a folder",
+        Toml,
+        "[fallback]\nmetadata.backend = 'memory'\nblobs.backend = 'filesystem'\n",
+        &[],
+    ),
+    ("a value for a table of a fallback", Toml, "[fallback]\nmetadata = 'sqlite'\n", &[]),
     ("a local tier without a folder", Toml, "[local_tier]\nmax_bytes = '1 GiB'\n", &[]),
     ("an option that must be given", Toml, "[metadata]\nbackend = 'server'\n", &[]),
     (

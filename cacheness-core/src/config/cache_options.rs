@@ -147,8 +147,32 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
         None,
         "Whether what is put is kept there, too.",
     )
-    .otherwise("false: only what is read is")
+    .otherwise("only what is read is kept")
     .example("true"),
+    OptionSpec::new(
+        "fallback.folder",
+        OptionKind::Path,
+        None,
+        "A folder of its own in which reads and writes go on while the backends cannot be reached.",
+    )
+    .otherwise("without a fallback, they fail")
+    .example("./spare"),
+    OptionSpec::new(
+        "fallback.metadata.backend",
+        OptionKind::Text,
+        None,
+        "Where entries live meanwhile; its options stand beside this one.",
+    )
+    .otherwise("`sqlite` in `fallback.folder`")
+    .example("sqlite"),
+    OptionSpec::new(
+        "fallback.blobs.backend",
+        OptionKind::Text,
+        None,
+        "Where blobs live meanwhile; its options stand beside this one.",
+    )
+    .otherwise("`filesystem` in `fallback.folder`")
+    .example("filesystem"),
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
@@ -261,8 +285,14 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         }
         "local_tier.max_bytes" => format_size(builder.local_tier.as_ref()?.max_bytes?).into(),
         "local_tier.write_through" => builder.local_tier.as_ref()?.write_through?.into(),
-        "metadata.backend" => chosen(builder, &builder.metadata, "sqlite"),
-        "blobs.backend" => chosen(builder, &builder.blobs, "filesystem"),
+        "fallback.folder" => {
+            let folder = builder.fallback.as_ref()?.folder_in(builder.folder.as_deref())?;
+            std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()
+        }
+        "fallback.metadata.backend" => chosen(&builder.fallback.as_ref()?.metadata, true, "sqlite"),
+        "fallback.blobs.backend" => chosen(&builder.fallback.as_ref()?.blobs, true, "filesystem"),
+        "metadata.backend" => chosen(&builder.metadata, builder.folder.is_some(), "sqlite"),
+        "blobs.backend" => chosen(&builder.blobs, builder.folder.is_some(), "filesystem"),
         _ => return None,
     };
     Some(value)
@@ -296,7 +326,7 @@ fn bytes_value(most: Option<u64>) -> ConfigValue {
     most.map_or_else(|| UNLIMITED.to_owned(), format_size).into()
 }
 
-fn chosen(builder: &CacheBuilder, chosen: &Chosen, in_folder: &str) -> ConfigValue {
-    let (name, origin) = chosen.resolve(builder.folder.is_some(), in_folder);
+fn chosen(chosen: &Chosen, folder: bool, in_folder: &str) -> ConfigValue {
+    let (name, origin) = chosen.resolve(folder, in_folder);
     ConfigValue { origin, ..name.into() }
 }

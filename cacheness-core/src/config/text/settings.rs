@@ -6,6 +6,7 @@ use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
 use crate::engine::OnReadError;
 use crate::error::Result;
+use crate::fallback::Fallback;
 use crate::local_tier::LocalTier;
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
@@ -59,6 +60,13 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         }
         "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
         "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
+        "fallback.folder" => fallback(builder).folder = value.as_path(),
+        "fallback.metadata.backend" => {
+            fallback(builder).metadata.backend = Some((word.to_owned(), value.origin().clone()));
+        }
+        "fallback.blobs.backend" => {
+            fallback(builder).blobs.backend = Some((word.to_owned(), value.origin().clone()));
+        }
         "local_tier.folder" => tier(builder).folder = value.as_path(),
         "local_tier.max_bytes" => tier(builder).max_bytes = value.as_size(),
         "local_tier.write_through" => tier(builder).write_through = value.as_bool(),
@@ -66,6 +74,10 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
+}
+
+pub(super) fn fallback(builder: &mut CacheBuilder) -> &mut Fallback {
+    builder.fallback.get_or_insert_default()
 }
 
 fn tier(builder: &mut CacheBuilder) -> &mut LocalTier {
