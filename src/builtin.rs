@@ -14,6 +14,14 @@ fn parts(registry: Registry) -> Result<Registry> {
     let registry = registry.with_metadata_backend(cacheness_metadata::sqlite::SqliteMemoryMetadataFactory)?;
     #[cfg(feature = "json-metadata")]
     let registry = registry.with_metadata_backend(cacheness_metadata::json::JsonMetadataFactory)?;
+    #[cfg(feature = "postgres")]
+    let registry =
+        registry.with_metadata_backend(cacheness_metadata::postgres::PostgresMetadataFactory::new())?;
+    #[cfg(feature = "postgres")]
+    let registry =
+        registry.with_metadata_backend(cacheness_metadata::postgres::PostgresMetadataFactory::postgresql())?;
+    #[cfg(feature = "redis")]
+    let registry = registry.with_metadata_backend(cacheness_metadata::redis::RedisMetadataFactory)?;
     let registry =
         registry.with_eviction_policy(Lru)?.with_eviction_policy(Lfu)?.with_eviction_policy(Fifo)?;
     let registry =

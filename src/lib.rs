@@ -28,6 +28,8 @@
 //! |---|---|---|
 //! | `sqlite` | yes | metadata backends `sqlite` and `sqlite_memory` |
 //! | `json-metadata` | no | metadata backend `json`, for development and small caches |
+//! | `postgres` | no | metadata backend `postgres`, also named `postgresql`, for many machines |
+//! | `redis` | no | metadata backend `redis`, in Redis or Valkey, for many machines |
 //! | `filesystem` | yes | blob backend `filesystem` |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `config` | yes | `Cache::from_config`: configuration files in TOML and JSON, and variables |
@@ -65,13 +67,14 @@ mod pages {
         Configuration => "../docs/configuration.md",
         Fallbacks => "../docs/fallback.md",
         Handlers => "../docs/handlers.md",
-        ChoosingBackends => "../docs/choosing-backends.md",
+        Backends => "../docs/backends.md",
         WritingAHandler => "../docs/writing-a-handler.md",
         WritingAMetadataBackend => "../docs/writing-a-metadata-backend.md",
         WritingABlobBackend => "../docs/writing-a-blob-backend.md",
         ComingFrom => "../docs/coming-from.md",
         Queries => "../docs/queries.md",
         Observability => "../docs/observability.md",
+        Failures => "../docs/failures.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

@@ -60,7 +60,7 @@ fn sales_analyzer_ends_with_the_report_of_its_seven_processes() {
 fn fallback_goes_on_without_its_drive_and_brings_everything_there() {
     let text = output(&mut example("fallback"));
     let after = text.split_once("the drive is unmounted\n").expect("the drive is unmounted").1;
-    for line in [", 0 read, the same words: true\nthe drive is back\n", "nothing is left in the fallback\n"] {
+    for line in [", 0 read, the same words: true\nthe drive is back\n", "everything is on the drive\n"] {
         assert!(after.contains(line), "{line:?} is missing in:\n{text}");
     }
     assert!(after.ends_with(", 0 read, the same words: true\n"), "{text}");
@@ -226,6 +226,29 @@ fn custom_policy_evicts_by_its_own_ranks() {
         "opened again by worth\n",
     ] {
         assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+}
+
+// shows: row 101
+#[test]
+fn degraded_goes_on_while_its_server_is_gone() {
+    let text = output(&mut example("degraded"));
+    let lines: Vec<&str> = text.lines().collect();
+    let counted: Vec<&str> =
+        lines.iter().filter_map(|line| line.split_once(" words: ")).map(|(_, rest)| rest).collect();
+    let hits = |line: &str| line.split(' ').next().and_then(|hits| hits.parse::<usize>().ok());
+    let pages = hits(counted[1]).expect("a number");
+    let all_hits = format!("{pages} hits, 0 computed, 0 queued");
+    let none = |queued: usize| format!("0 hits, {pages} computed, {queued} queued");
+    assert!(pages > 10, "{text}");
+    assert_eq!(counted, [none(0), all_hits.clone(), none(pages), all_hits.clone(), all_hits], "{text}");
+    for line in [
+        "event: far is down",
+        &format!("health: down, {pages} writes wait"),
+        "event: far is ok",
+        "health: ok",
+    ] {
+        assert!(lines.contains(&line), "{line:?} is missing in:\n{text}");
     }
 }
 

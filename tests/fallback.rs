@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use cacheness::blocking::Cache;
 use cacheness::{
-    CacheBuilder, ConfigOptions, Env, Error, ErrorKind, Fallback, Limits, ListOptions, PutOptions, Registry,
+    CacheBuilder, ConfigOptions, Env, Error, ErrorKind, Fallback, HealthState, Limits, ListOptions,
+    PutOptions, Registry, RemoteCalls,
 };
 use cacheness_testkit::TestClock;
 use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory, ChaosMetadataFactory};
@@ -540,4 +541,31 @@ fn a_listing_of_both_stores_has_each_key_once_and_in_order() {
     two.meet();
     let found = cache.list(ListOptions::new()).unwrap().entries;
     assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn remote_backends_fall_and_come_back_behind_their_circuit_breakers() {
+    let two = Two::new();
+    for chaos in [&two.entries, &two.blobs] {
+        // From now on they count as remote, and calls to them go through timeouts, repetitions and a breaker.
+        let _ = chaos.clone().slow(Duration::from_micros(1));
+    }
+    let calls = RemoteCalls::new().attempts(2).breaker_pause(Duration::from_millis(100));
+    let cache = two.builder().env(Env::new()).remote(calls).open_blocking().unwrap();
+    cache.put("before", &large(1)).unwrap();
+    two.down();
+    for n in 0..20 {
+        cache.put(format!("k{n}").as_str(), &large(n)).unwrap();
+        assert_eq!(get(&cache, &format!("k{n}")), Some(large(n)));
+    }
+    assert_ne!(cache.health().unwrap().state, HealthState::Ok);
+    two.up();
+    until(|| two.held().0.is_empty());
+    let elsewhere = Cache::builder().folder(two.first()).open_blocking().unwrap();
+    for n in 0..20 {
+        assert_eq!(get(&elsewhere, &format!("k{n}")), Some(large(n)));
+        assert_eq!(get(&cache, &format!("k{n}")), Some(large(n)));
+    }
+    assert_eq!(get(&cache, "before"), Some(large(1)));
+    assert_eq!(cache.health().unwrap().state, HealthState::Ok);
 }

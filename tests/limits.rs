@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cacheness::*;
 
 /// Where this process is to do its part, if it is one that a test has started.
-const FOLDER: &str = "CACHENESS_TEST_LIMITS_FOLDER";
+const FOLDER: &str = "TEST_LIMITS_FOLDER";
 
 const MOST: u64 = 50;
 const POLICIES: [&str; 5] = ["lru", "lfu", "fifo", "ttl", "size"];
@@ -87,7 +87,7 @@ fn limits_hold_after_every_put_of_four_threads_while_the_policy_changes() {
 
 fn start(name: &str, folder: &Path, metadata: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name]).env(FOLDER, folder).env("CACHENESS_TEST_LIMITS_METADATA", metadata);
+    command.args(["--exact", name]).env(FOLDER, folder).env("TEST_LIMITS_METADATA", metadata);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -95,7 +95,7 @@ fn start(name: &str, folder: &Path, metadata: &str) -> Child {
 fn limits_hold_after_every_put_of_two_processes_while_the_policy_changes() {
     let name = "limits_hold_after_every_put_of_two_processes_while_the_policy_changes";
     if let Some(folder) = std::env::var_os(FOLDER) {
-        let metadata = std::env::var("CACHENESS_TEST_LIMITS_METADATA").unwrap();
+        let metadata = std::env::var("TEST_LIMITS_METADATA").unwrap();
         // It says nothing of limits, so it keeps those that are stored.
         let cache = builder(&metadata, Path::new(&folder)).open_blocking().unwrap();
         put_past_the_limit(&cache, u64::from(std::process::id()), 525);

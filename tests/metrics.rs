@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cacheness::blocking::Cache;
-use cacheness::{CacheBuilder, Error, ErrorKind, Limits, PutOptions, Registry};
+use cacheness::{CacheBuilder, Error, ErrorKind, Limits, OnWriteError, PutOptions, Registry, RemoteCalls};
 use cacheness_testkit::TestClock;
 use cacheness_testkit::chaos::{Chaos, ChaosMetadataFactory};
 use metrics_util::MetricKind;
@@ -70,6 +70,25 @@ fn work() {
     let other = cache.namespace("other").unwrap();
     (0..30_000).for_each(|_| assert_eq!(other.get::<u8, _>("missing").unwrap(), None));
     cache.close().unwrap();
+    lose_a_write();
+}
+
+/// A write waits for a server that is gone, and is lost.
+fn lose_a_write() {
+    let chaos = Chaos::new().remote();
+    let builtin = Registry::builtin();
+    let inner = builtin.metadata_backend("memory").unwrap().clone();
+    let far = ChaosMetadataFactory::wrap_shared(inner, chaos.clone()).named("far");
+    let cache: Cache = CacheBuilder::new(builtin.with_metadata_backend(far).unwrap())
+        .metadata("far")
+        .remote(RemoteCalls::new().attempts(1).breaker_failures(1))
+        .on_write_error(OnWriteError::Queue)
+        .env(TestClock::new().env())
+        .open_blocking()
+        .unwrap();
+    chaos.fail_all(Some(Error::new(ErrorKind::Unavailable, "the server is down")));
+    cache.namespace("team").unwrap().put("waits", &1).unwrap();
+    cache.close().unwrap_err();
 }
 
 fn value(snapshot: &[Emitted], name: &str, labels: &[(&str, &str)]) -> u64 {
@@ -110,7 +129,7 @@ fn the_page_lists_exactly_what_is_counted() {
     assert_eq!(value(&values, "cacheness_removals_total", team), 1);
     assert_eq!(value(&values, "cacheness_evictions_total", &with("reason", "limit")), 1);
     assert_eq!(value(&values, "cacheness_expirations_total", &with("reason", "ttl")), 1);
-    assert_eq!(value(&values, "cacheness_errors_total", &with("kind", "unavailable")), 1);
+    assert_eq!(value(&values, "cacheness_errors_total", &with("kind", "unavailable")), 2);
     assert_eq!(value(&values, "cacheness_read_bytes_total", team), 10);
     assert_eq!(value(&values, "cacheness_written_bytes_total", team), 10 + 1 + 1 + 3);
     assert_eq!(value(&values, "cacheness_get_seconds", team), 3);
@@ -118,4 +137,8 @@ fn the_page_lists_exactly_what_is_counted() {
     assert_eq!(value(&values, "cacheness_entries", team), 1);
     assert_eq!(value(&values, "cacheness_stored_bytes", team), 3);
     assert!(value(&values, "cacheness_events_dropped_total", &[]) > 0);
+    assert_eq!(value(&values, "cacheness_writes_dropped_total", team), 1);
+    assert_eq!(value(&values, "cacheness_writes_queued", &[]), 0);
+    let far = [("role", "metadata"), ("backend", "far")];
+    assert_eq!(value(&values, "cacheness_backend_state", &far), 2);
 }

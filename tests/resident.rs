@@ -7,7 +7,7 @@ use std::process::Command;
 use cacheness::*;
 
 /// Which cache this process is to measure, and how many puts, if it is one that a test has started.
-const TASK: &str = "CACHENESS_TEST_RESIDENT";
+const TASK: &str = "TEST_RESIDENT";
 
 const MOST: u64 = 10_000;
 

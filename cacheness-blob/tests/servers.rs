@@ -3,8 +3,7 @@
 //! `scripts/test` starts the servers. By hand: `eval "$(scripts/services up s3)"` before, `scripts/services down` after.
 #![cfg(all(feature = "s3", feature = "object-store"))]
 
-use std::sync::OnceLock;
-
+use aws_sdk_s3::Client;
 use cacheness_blob::object_store::ObjectStoreBlobFactory;
 use cacheness_blob::s3::S3BlobFactory;
 use cacheness_core::{
@@ -20,47 +19,41 @@ fn server(name: &str) -> String {
     })
 }
 
-/// The address of the S3 server, once it has the bucket.
-fn endpoint() -> &'static str {
-    static ENDPOINT: OnceLock<String> = OnceLock::new();
-    ENDPOINT.get_or_init(|| {
-        let endpoint = server("CACHENESS_TEST_S3");
-        let make = async {
-            let credentials =
-                aws_sdk_s3::config::Credentials::new(access_key(), secret_key(), None, None, "test");
-            let config = aws_sdk_s3::config::Builder::new()
-                .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
-                .region(aws_sdk_s3::config::Region::new("us-east-1"))
-                .credentials_provider(credentials)
-                .endpoint_url(server("CACHENESS_TEST_S3"))
-                .force_path_style(true)
-                .build();
-            // It may be there already: then what follows shows it.
-            let _ = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(bucket()).send().await;
-        };
-        std::thread::spawn(|| {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(make);
-        })
-        .join()
-        .unwrap();
-        endpoint
-    })
+fn endpoint() -> String {
+    server("TEST_S3")
+}
+
+/// Amazon's client for a server, to do what the backend does not.
+fn client(endpoint: &str) -> Client {
+    let credentials = aws_sdk_s3::config::Credentials::new(access_key(), secret_key(), None, None, "test");
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .build();
+    Client::from_conf(config)
 }
 
 fn access_key() -> String {
-    server("CACHENESS_TEST_S3_ACCESS_KEY")
+    server("TEST_S3_ACCESS_KEY")
 }
 
 fn secret_key() -> String {
-    server("CACHENESS_TEST_S3_SECRET_KEY")
+    server("TEST_S3_SECRET_KEY")
 }
 
 fn bucket() -> String {
-    server("CACHENESS_TEST_S3_BUCKET")
+    server("TEST_S3_BUCKET")
 }
 
 fn s3() -> ConfigOptions {
-    let endpoint = endpoint();
+    s3_at(&endpoint())
+}
+
+fn s3_at(endpoint: &str) -> ConfigOptions {
     ConfigOptions::new()
         .with("bucket", bucket())
         .with("prefix", "some/where")
@@ -82,6 +75,7 @@ fn object_store() -> ConfigOptions {
 }
 
 cacheness_testkit::blob_suite!(s3_on_ceph, S3BlobFactory::new(), s3());
+cacheness_testkit::blob_suite!(s3_on_s3s_fs, S3BlobFactory::new(), s3_at(&server("TEST_S3S")));
 cacheness_testkit::blob_suite!(object_store_on_ceph, ObjectStoreBlobFactory::new(), object_store());
 
 async fn open(
@@ -132,7 +126,7 @@ async fn remove_marker(options: &ConfigOptions) {
     let object = format!("{}/cacheness-blobs", options.text("prefix").unwrap());
     let url = format!("s3://{}", bucket());
     let pairs = [
-        ("aws_endpoint", endpoint().to_owned()),
+        ("aws_endpoint", endpoint()),
         ("aws_allow_http", "true".to_owned()),
         ("aws_region", "us-east-1".to_owned()),
         ("aws_access_key_id", access_key()),
@@ -149,5 +143,36 @@ fn a_store_outlives_the_runtime_that_opened_it() {
     let blobs = runtime().block_on(open(S3BlobFactory::new(), s3())).unwrap();
     for _ in 0..3 {
         assert!(runtime().block_on(blobs.get(&key())).unwrap().is_none());
+    }
+}
+
+/// What `docs/backends.md` says of conditional requests. Nothing depends on them: this keeps the page true.
+#[tokio::test]
+async fn each_server_honours_the_conditions_that_the_guide_says() {
+    let status =
+        |failed: Option<u16>| failed.map_or_else(|| "done".to_owned(), |status| format!("refused, {status}"));
+    for (endpoint, said) in [
+        (endpoint(), ["refused, 412", "refused, 412", "done", "refused, 404"]),
+        (server("TEST_S3S"), ["refused, 412", "refused, 412", "done", "done"]),
+    ] {
+        let (client, bucket) = (client(&endpoint), bucket());
+        let put =
+            |key: &str| client.put_object().bucket(&bucket).key(key).body("x".to_owned().into_bytes().into());
+        let key = format!("conditions/{}", CacheId::random());
+        put(&key).send().await.unwrap();
+        let absent = put(&key).if_none_match("*").send().await;
+        let other = put(&key).if_match("\"00000000000000000000000000000000\"").send().await;
+        let deleted =
+            client.delete_object().bucket(&bucket).key(&key).if_match("\"00000000000000000000000000000000\"");
+        let deleted = deleted.send().await;
+        let nowhere =
+            client.put_object().bucket("cacheness-nowhere").key(&key).body(Vec::new().into()).send().await;
+        let found = [
+            status(absent.err().and_then(|failed| Some(failed.raw_response()?.status().as_u16()))),
+            status(other.err().and_then(|failed| Some(failed.raw_response()?.status().as_u16()))),
+            status(deleted.err().and_then(|failed| Some(failed.raw_response()?.status().as_u16()))),
+            status(nowhere.err().and_then(|failed| Some(failed.raw_response()?.status().as_u16()))),
+        ];
+        assert_eq!(found, said.map(str::to_owned), "{endpoint}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -150,6 +151,17 @@ impl BlobSource {
         self.len() == 0
     }
 
+    /// The same bytes once more, for a call that may have to be made again.
+    ///
+    /// # Errors
+    /// The operating system's error where the staged file cannot be opened.
+    pub fn share(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::File(file) => Self::File(file.share()?),
+        })
+    }
+
     /// All bytes, for a backend that keeps blobs in memory.
     ///
     /// # Errors
@@ -164,10 +176,11 @@ impl BlobSource {
     }
 }
 
-/// A large value on its way to a blob backend. The file is deleted when this is dropped.
+/// A large value on its way to a blob backend. The file is deleted when the last handle of it is dropped.
 #[derive(Debug)]
 pub struct StagedFile {
-    file: tempfile::NamedTempFile,
+    path: Arc<tempfile::TempPath>,
+    file: std::fs::File,
     len: u64,
 }
 
@@ -175,19 +188,33 @@ impl StagedFile {
     /// Takes a temporary file that holds `len` bytes.
     #[must_use]
     pub fn new(file: tempfile::NamedTempFile, len: u64) -> Self {
-        Self { file, len }
+        let (file, path) = file.into_parts();
+        Self { path: Arc::new(path), file, len }
+    }
+
+    /// Another handle of the same file, with a position of its own.
+    ///
+    /// # Errors
+    /// The operating system's error where the file cannot be opened.
+    pub fn share(&self) -> Result<Self> {
+        let file = fs_err::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path())
+            .map_err(|error| Error::io(error, "the staged value cannot be opened again"))?;
+        Ok(Self { path: self.path.clone(), file: file.into_file(), len: self.len })
     }
 
     /// Where the file lies.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.file.path()
+        &self.path
     }
 
     /// The open file, at any position: whoever reads it goes to its start first.
     #[must_use]
     pub fn as_file(&self) -> &std::fs::File {
-        self.file.as_file()
+        &self.file
     }
 
     /// The file's length in bytes.
@@ -206,21 +233,37 @@ impl StagedFile {
     /// that is for the backend, where it promises [`Durability::Power`](crate::Durability::Power).
     ///
     /// # Errors
-    /// The operating system's error; the staged file is gone then.
+    /// The operating system's error; the staged file is gone then, unless there is another handle of it.
     pub fn persist(self, to: &Path) -> Result<()> {
-        match self.file.persist_noclobber(to) {
-            Ok(_) => Ok(()),
-            Err(failed) if failed.error.kind() == std::io::ErrorKind::CrossesDevices => {
-                fs_err::copy(failed.file.path(), to).map(|_| ()).map_err(|error| {
-                    // What was copied so far must not be taken for a blob.
-                    let _ = fs_err::remove_file(to);
-                    Error::io(error, "the staged value cannot be copied to its place")
-                })
-            }
-            Err(failed) => Err(Error::io(failed.error, "the staged value cannot be moved to its place")
-                .with_context("path", to.to_string_lossy())),
-        }
+        let from = match Arc::try_unwrap(self.path) {
+            Ok(path) => match path.persist_noclobber(to) {
+                Ok(()) => return Ok(()),
+                Err(failed) if failed.error.kind() == std::io::ErrorKind::CrossesDevices => {
+                    Arc::new(failed.path)
+                }
+                Err(failed) => return Err(not_moved(failed.error, to)),
+            },
+            // Somebody may need it again, so it stays where it is, too.
+            Err(path) => match fs_err::hard_link(&*path, to) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    return Err(not_moved(error, to));
+                }
+                // Another file system, or one without links.
+                Err(_) => path,
+            },
+        };
+        fs_err::copy(&*from, to).map(|_| ()).map_err(|error| {
+            // What was copied so far must not be taken for a blob.
+            let _ = fs_err::remove_file(to);
+            Error::io(error, "the staged value cannot be copied to its place")
+        })
     }
+}
+
+fn not_moved(error: std::io::Error, to: &Path) -> Error {
+    Error::io(error, "the staged value cannot be moved to its place")
+        .with_context("path", to.to_string_lossy())
 }
 
 /// A blob that was found.

@@ -1,5 +1,7 @@
 //! The blocking face: the same cache, for programs without a runtime and for any thread of one.
 
+mod sharing;
+
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::builder::{CacheBuilder, default_folder};
-use crate::engine::{EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, Stored};
+use crate::engine::{EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, Stored, SweepReport};
 use crate::entry::Entry;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -17,8 +19,11 @@ use crate::eviction::Limits;
 use crate::names::{CacheId, Namespace};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
+use crate::resilience::Health;
 use crate::stats::Stats;
 use crate::value::{CacheValue, PutValue, SerializeOnly};
+
+pub use sharing::{Changes, Lease};
 
 /// A cache, bound to one namespace. Clones and other namespaces share everything else.
 ///
@@ -499,6 +504,31 @@ impl Cache {
     /// As the type's.
     pub fn namespace_limits(&self) -> Result<Limits> {
         self.inner.engine.block_on(self.inner.namespace_limits())
+    }
+
+    /// How the backends of the cache fare, and how many writes wait or were given up; see
+    /// [`Cache::health`](crate::Cache::health).
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) after [`close`](Self::close). A backend that is down is no error.
+    pub fn health(&self) -> Result<Health> {
+        self.inner.engine.block_on(self.inner.health())
+    }
+
+    /// Deletes blobs older than `min_age` that no entry names; see [`crate::Cache::sweep`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot tell which blobs are named.
+    pub fn sweep(&self, min_age: Duration) -> Result<SweepReport> {
+        self.inner.engine.block_on(self.inner.sweep(min_age))
+    }
+
+    /// Counts what [`sweep`](Self::sweep) would delete, and deletes nothing.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub fn sweep_dry_run(&self, min_age: Duration) -> Result<SweepReport> {
+        self.inner.engine.block_on(self.inner.sweep_dry_run(min_age))
     }
 
     /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.

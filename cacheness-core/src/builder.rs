@@ -11,7 +11,7 @@ use crate::access::AccessLog;
 use crate::blob::BlobCapabilities;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
-use crate::engine::{Engine, OnReadError, Owner, Settings, Stores};
+use crate::engine::{Engine, OnReadError, OnWriteError, Owner, Settings, Stores};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Listeners};
@@ -20,6 +20,7 @@ use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
+use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
 use crate::stage::Compression;
 
 /// Composes a cache of backends by name.
@@ -64,6 +65,9 @@ pub struct CacheBuilder {
 /// The bytes that a new cache in a folder holds at the most, unless told otherwise: 10 GiB.
 const DEFAULT_MAX_BYTES: u64 = 10 << 30;
 
+/// What queued writes may take in memory, unless told otherwise: 64 MiB.
+const DEFAULT_WRITE_QUEUE: u64 = 64 << 20;
+
 impl CacheBuilder {
     /// Starts with metadata and blobs in memory and no limit, and the handlers and backends of this registry.
     #[must_use]
@@ -90,6 +94,9 @@ impl CacheBuilder {
                 inline_limit: 32 * 1024,
                 on_read_error: OnReadError::Miss,
                 on_decode_error: OnReadError::Miss,
+                on_write_error: OnWriteError::Error,
+                write_queue: DEFAULT_WRITE_QUEUE,
+                remote: RemoteCalls::new(),
                 file_check_interval: Duration::ZERO,
                 mmap: true,
             },
@@ -231,6 +238,38 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets what a put, a remove or a touch does where a backend fails for a reason that may pass. By default it is an
+    /// error.
+    ///
+    /// ```
+    /// use cacheness::{Cache, OnWriteError, StoredState};
+    ///
+    /// let cache = Cache::builder().on_write_error(OnWriteError::Queue).open_blocking()?;
+    /// let stored = cache.put("answer", &42)?;
+    /// assert_eq!(stored.state, StoredState::Stored, "nothing has failed");
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_write_error(mut self, policy: OnWriteError) -> Self {
+        self.settings.on_write_error = policy;
+        self
+    }
+
+    /// Sets how many bytes of memory queued writes may take: 64 MiB by default. A write that does not fit is an error.
+    #[must_use]
+    pub fn write_queue(mut self, bytes: u64) -> Self {
+        self.settings.write_queue = bytes;
+        self
+    }
+
+    /// Sets how calls to remote backends are made: how long they may take, how often they are repeated, how many are under
+    /// way at once, and when they are not made at all.
+    #[must_use]
+    pub fn remote(mut self, calls: RemoteCalls) -> Self {
+        self.settings.remote = calls;
+        self
+    }
+
     /// Sets what a get does where a value is whole but does not decode as the type asked for, because the program
     /// has changed since it was put. By default it is a miss.
     #[must_use]
@@ -345,17 +384,19 @@ impl CacheBuilder {
         }
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
-        let (metadata, blobs) = match (&self.fallback, second) {
+        let calls = self.settings.remote;
+        let (metadata, blobs, guards) = match (&self.fallback, second) {
             (Some(fallback), Some(second)) => {
-                crate::fallback::open(fallback, (metadata, blobs), &second, context).await?
+                crate::fallback::open(fallback, (metadata, blobs), second, context, calls).await?
             }
             _ => {
-                let metadata = metadata.factory.open(&metadata.options, &context).await?;
-                (metadata, blobs.factory.open(&blobs.options, &context).await?)
+                let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
+                let (blobs, blob_guard) = open_blobs(blobs, &context, calls).await?;
+                (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
             }
         };
         let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
-        let stores = Stores { metadata, metadata_name, blobs, blob_name, local_tier };
+        let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
     }
 

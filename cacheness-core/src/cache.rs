@@ -19,6 +19,7 @@ use crate::metadata::Expiry;
 use crate::names::{CacheId, Namespace, Timestamp};
 use crate::options::{PutOptions, ReadOptions};
 use crate::registry::{OpenMode, Registry};
+use crate::resilience::Health;
 use crate::stats::Stats;
 use crate::value::{CacheValue, PutValue, SerializeOnly};
 
@@ -558,6 +559,27 @@ impl Cache {
     /// As the type's.
     pub async fn namespace_limits(&self) -> Result<Limits> {
         self.engine.limits(Some(&self.tenant.namespace)).await
+    }
+
+    /// How the backends of the cache fare, as far as the calls of this process have shown, and how many writes wait or were
+    /// given up. A remote backend that nobody has called in the last `remote.breaker_pause` is asked, for a second at the
+    /// most, so this is an answer for a monitor that asks every few seconds.
+    ///
+    /// ```
+    /// use cacheness::{Cache, HealthState};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cacheness::Error> {
+    /// let cache = Cache::memory().await?;
+    /// assert_eq!(cache.health().await?.state, HealthState::Ok);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) after [`close`](Self::close). A backend that is down is no error.
+    pub async fn health(&self) -> Result<Health> {
+        self.engine.health().await
     }
 
     /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.

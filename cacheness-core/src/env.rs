@@ -130,6 +130,13 @@ impl Env {
         }
     }
 
+    /// Sets work off on the cache's own runtime that nobody waits for. Without a runtime it is not done.
+    pub(crate) fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(handle) = self.own_handle() {
+            drop(handle.spawn(work));
+        }
+    }
+
     /// The runtime that the caller is in; without one, the cache's own, which is started when first needed.
     ///
     /// # Errors

@@ -148,15 +148,18 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     temporary: bool,
+    outcome_unknown: bool,
 }
 
 impl Error {
     /// Makes an error of `kind`; `message` says what was found and what to do about it.
     ///
-    /// [`ErrorKind::Timeout`] and [`ErrorKind::Unavailable`] start out as temporary, the others do not.
+    /// [`ErrorKind::Timeout`] and [`ErrorKind::Unavailable`] start out as temporary, the others do not. Those two,
+    /// [`ErrorKind::Io`] and [`ErrorKind::Unexpected`] start out with an [unknown outcome](Self::is_outcome_unknown).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let temporary = matches!(kind, ErrorKind::Timeout | ErrorKind::Unavailable);
+        let outcome_unknown = temporary || matches!(kind, ErrorKind::Io | ErrorKind::Unexpected);
         Self(Arc::new(Inner {
             kind,
             message: message.into(),
@@ -164,6 +167,7 @@ impl Error {
             context: Vec::new(),
             source: None,
             temporary,
+            outcome_unknown,
         }))
     }
 
@@ -217,6 +221,13 @@ impl Error {
         self.change(|inner| inner.temporary = temporary)
     }
 
+    /// Says whether the call that failed may have changed something all the same. A backend that knows that its request
+    /// was never sent, as one that cannot connect, says `false`: then the call is made again, whatever it was to change.
+    #[must_use]
+    pub fn with_outcome_unknown(self, unknown: bool) -> Self {
+        self.change(|inner| inner.outcome_unknown = unknown)
+    }
+
     /// The error as logs show it: without the key, and without what a decoder or a handler said, which may quote the
     /// value.
     pub(crate) fn without_key(&self) -> WithoutKey<'_> {
@@ -262,6 +273,13 @@ impl Error {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         self.0.temporary
+    }
+
+    /// True where the call that failed may have changed something all the same, as a commit whose answer was lost. It says
+    /// nothing of calls that change nothing.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.0.outcome_unknown
     }
 
     /// The operation that failed, such as `"put"`.

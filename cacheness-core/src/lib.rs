@@ -16,20 +16,24 @@ mod error;
 mod events;
 mod eviction;
 mod fallback;
+mod feed;
 mod handler;
 mod key;
+mod lease;
 mod local_tier;
 mod metadata;
 mod metric;
 mod names;
 mod options;
 mod registry;
+mod resilience;
 mod stage;
 mod stats;
 #[cfg(feature = "strict")]
 #[doc(hidden)]
 pub mod strict;
 pub mod trailer;
+mod upkeep;
 mod validity;
 mod value;
 
@@ -44,7 +48,8 @@ pub use config::{
 #[cfg(feature = "config")]
 pub use config::{Config, Variables};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, PurgeReport, RawEntry, Stored, ValueReader,
+    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
+    StoredState, SweepReport, ValueReader,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -55,13 +60,15 @@ pub use eviction::{
     Size, Ttl,
 };
 pub use fallback::Fallback;
+pub use feed::Changes;
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
+pub use lease::Lease;
 pub use local_tier::LocalTier;
 pub use metadata::{
-    AccessBatch, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction, EntryAccess,
-    EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison, FieldCondition,
-    FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
+    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction,
+    EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
+    FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
     MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
@@ -70,6 +77,7 @@ pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
     Registry, prepare_folder,
 };
+pub use resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, RemoteCalls, UnmadeWrites};
 pub use stage::{Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
 pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
@@ -80,5 +88,6 @@ pub use value::{
 /// What the macros of this crate refer to.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::metadata::condemned;
     pub use inventory;
 }

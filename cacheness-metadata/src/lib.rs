@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `memory` | always there | this process |
 //! | `sqlite`, `sqlite_memory` | `sqlite` | an SQLite database |
+//! | `redis` | `redis` | Redis or Valkey, shared by many machines |
 //! | `json` | `json` | JSON files that one can read, for development and small caches |
+//! | `postgres`, `postgresql` | `postgres` | a PostgreSQL database that many machines share |
 //!
 //! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
 //! key-value store, see [`kv`].
@@ -13,5 +15,9 @@
 pub mod json;
 pub mod kv;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -73,6 +73,13 @@ impl TestClock {
     pub fn sleepers(&self) -> usize {
         lock(&self.state).sleepers.len()
     }
+
+    /// The earliest moment that somebody waits for. A test that moves the clock there, again and again, lets time pass as
+    /// it would, without waiting for it.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        lock(&self.state).sleepers.values().map(|(deadline, _)| *deadline).min()
+    }
 }
 
 impl Clock for TestClock {
@@ -164,9 +171,12 @@ mod tests {
         let clock = TestClock::new();
         let mut sleep = clock.sleep_until(TestClock::START + Duration::from_secs(10));
         assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(clock.sleepers(), 1);
+        assert_eq!(
+            (clock.sleepers(), clock.next_wakeup()),
+            (1, Some(TestClock::START + Duration::from_secs(10)))
+        );
         drop(sleep);
-        assert_eq!(clock.sleepers(), 0);
+        assert_eq!((clock.sleepers(), clock.next_wakeup()), (0, None));
     }
 
     #[test]

@@ -34,6 +34,8 @@ compression = \"none\"
 # compression_level: 3 with `zstd`; the others have none
 inline_limit = \"32 KiB\"
 on_read_error = \"miss\"
+on_write_error = \"error\"
+write_queue = \"64 MiB\"
 on_decode_error = \"miss\"
 file_check_interval = \"0s\"
 access_interval = \"1m\"
@@ -44,6 +46,15 @@ unknown_options = \"error\"
 # max_entries: what the cache has; unlimited in a new one
 # max_bytes: what the cache has; in a new one 10 GiB in a folder, otherwise unlimited
 # policy: what the cache has; `lru` in a new one
+
+[remote]
+timeout = \"10s\"
+deadline = \"30s\"
+attempts = 4
+backoff = \"100ms\"
+in_flight = 64
+breaker_failures = 5
+breaker_pause = \"5s\"
 
 [metadata]
 backend = \"sqlite\"
@@ -107,8 +118,10 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "compression" => "lz4",
             "compression_level" => "11",
             "on_read_error" | "on_decode_error" => "error",
-            "inline_limit" => "3 KiB",
+            "inline_limit" | "write_queue" => "3 KiB",
             "access_interval" => "3s",
+            "remote.timeout" | "remote.deadline" | "remote.backoff" | "remote.breaker_pause" => "7s",
+            "remote.attempts" | "remote.in_flight" | "remote.breaker_failures" => "7",
             "mmap" => "false",
             "unknown_options" => "warn",
             "limits.policy" => "size",

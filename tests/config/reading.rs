@@ -32,7 +32,7 @@ fn variables_go_before_the_file() {
         ("CACHENESS_LIMITS__MAX_ENTRIES", "7"),
         ("CACHENESS_METADATA__BACKEND", "sqlite_memory"),
         ("CACHENESS_NAMESPACES__API__TTL", "1s"),
-        ("CACHENESS_TEST_SOMETHING", "is left alone"),
+        ("TEST_SOMETHING", "is left alone"),
         ("HOME", "as well"),
     ];
     let text =

@@ -13,7 +13,7 @@ use crate::remote::{RemoteBlobs, Settings};
 
 const NAME: &str = "object_store";
 
-const OPTIONS: [OptionSpec; 4] = [
+const OPTIONS: [OptionSpec; 3] = [
     OptionSpec::new(
         "url",
         OptionKind::Text,
@@ -35,13 +35,8 @@ const OPTIONS: [OptionSpec; 4] = [
         "timeout",
         OptionKind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
         Some("30s"),
-        "How long a request may take, its repetitions included; a large value is sent and fetched in parts of 8 MiB.",
-    ),
-    OptionSpec::new(
-        "in_flight",
-        OptionKind::Int { min: 1, max: 10_000 },
-        Some("64"),
-        "How many calls may be under way at once; further ones wait.",
+        "How long a request may take, its repetitions included; a large value is sent and fetched in parts of 8 MiB. \
+         `remote.timeout` bounds the call as a whole, and the shorter one counts.",
     ),
 ];
 
@@ -102,7 +97,6 @@ impl BlobFactory for ObjectStoreBlobFactory {
             backend: NAME,
             prefix,
             timeout: options.duration("timeout").unwrap_or(Duration::from_secs(30)),
-            in_flight: options.int("in_flight").and_then(|calls| usize::try_from(calls).ok()).unwrap_or(64),
             persistent: requests.persistent,
             mode: context.mode,
         };

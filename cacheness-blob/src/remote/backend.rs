@@ -16,7 +16,6 @@ use cacheness_core::{
 };
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
-use tokio::sync::Semaphore;
 
 use super::objects::{Objects, PART};
 
@@ -27,10 +26,9 @@ pub(crate) struct Settings {
     pub(crate) backend: &'static str,
     /// What stands before the names of all objects; empty, or without a `/` at either end.
     pub(crate) prefix: String,
-    /// How long a request may take, its repetitions included.
+    /// How long a request may take, its repetitions included. How long a call may take, and how many may be under way, is
+    /// for the cache to say; this finds a part of a large value that hangs.
     pub(crate) timeout: Duration,
-    /// How many calls may be under way.
-    pub(crate) in_flight: usize,
     /// Whether blobs outlive the process.
     pub(crate) persistent: bool,
     /// Whether the store may be begun.
@@ -44,7 +42,6 @@ struct Shared<O> {
     objects: O,
     settings: Settings,
     env: Env,
-    calls: Semaphore,
     closed: AtomicBool,
 }
 
@@ -57,13 +54,12 @@ const AT_ONCE: usize = 4;
 impl<O: Objects> RemoteBlobs<O> {
     /// Opens the store, and begins it where that is allowed.
     pub(crate) async fn open(objects: O, settings: Settings, env: Env) -> Result<Self> {
-        let calls = Semaphore::new(settings.in_flight);
-        let blobs = Self(Arc::new(Shared { objects, settings, env, calls, closed: AtomicBool::new(false) }));
+        let blobs = Self(Arc::new(Shared { objects, settings, env, closed: AtomicBool::new(false) }));
         blobs.call(|store| async move { store.begin().await }).await?;
         Ok(blobs)
     }
 
-    /// Makes one call: where there is room for it, on the cache's runtime, to its end.
+    /// Makes one call: on the cache's runtime, to its end.
     async fn call<T, F>(&self, work: impl FnOnce(Arc<Shared<O>>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -78,8 +74,6 @@ impl<O: Objects> RemoteBlobs<O> {
                     let message = format!("the blob backend `{}` has been closed", shared.settings.backend);
                     return Err(Error::new(ErrorKind::Closed, message));
                 }
-                let waiting = async { Ok(shared.calls.acquire().await.ok()) };
-                let _permit = shared.within(1, waiting).await?;
                 work.await
             })
             .await
@@ -267,6 +261,15 @@ impl<O: Objects> BlobBackend for RemoteBlobs<O> {
 
     fn staging_dir(&self) -> Option<&Path> {
         None
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // An answer is an answer, whatever it says of the marker.
+        self.call(|store| async move {
+            let marker = store.path(MARKER);
+            store.within(1, store.objects.head(&marker)).await.map(drop)
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {

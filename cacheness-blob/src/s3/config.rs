@@ -81,19 +81,15 @@ const OPTIONS: &[OptionSpec] = &[
         "timeout",
         OptionKind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
         Some("30s"),
-        "How long a request may take, its repetitions included; a large value is sent and fetched in parts of 8 MiB.",
+        "How long a request may take, its repetitions included; a large value is sent and fetched in parts of 8 MiB. \
+         `remote.timeout` bounds the call as a whole, and the shorter one counts.",
     ),
     OptionSpec::new(
         "attempts",
         OptionKind::Int { min: 1, max: 100 },
         Some("4"),
-        "How often a request is made that fails for a reason that may pass, with growing random pauses between.",
-    ),
-    OptionSpec::new(
-        "in_flight",
-        OptionKind::Int { min: 1, max: 10_000 },
-        Some("64"),
-        "How many calls may be under way at once; further ones wait.",
+        "How often a request is made that fails for a reason that may pass, with growing random pauses between. They are \
+         within one attempt of the call, which `remote.attempts` counts.",
     ),
 ];
 
@@ -174,7 +170,6 @@ impl BlobFactory for S3BlobFactory {
             backend: NAME,
             prefix: options.text("prefix").unwrap_or_default().trim_matches('/').to_owned(),
             timeout,
-            in_flight: options.int("in_flight").and_then(|calls| usize::try_from(calls).ok()).unwrap_or(64),
             persistent: true,
             mode: context.mode,
         };

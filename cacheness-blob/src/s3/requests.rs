@@ -36,12 +36,12 @@ impl Objects for Bucket {
         let found = match request.send().await {
             Ok(found) => found,
             Err(failed) if failed.code() == Some("NoSuchKey") => return Ok(None),
-            Err(failed) if failed.code() == Some("InvalidRange") => {
-                // The range begins at the end or after it.
+            // Where the range begins at the end or after it, servers refuse it, not all in the same words.
+            Err(failed) if matches!(failed.code(), Some("InvalidRange" | "InvalidArgument")) => {
                 let head = self.client.head_object().bucket(&self.name).key(path).send().await;
-                return match head {
-                    Ok(head) => Ok(Some((Bytes::new(), length(head.content_length)))),
-                    Err(_) => Err(self.told(failed)),
+                return match head.map(|head| length(head.content_length)) {
+                    Ok(len) if len <= range.start => Ok(Some((Bytes::new(), len))),
+                    _ => Err(self.told(failed)),
                 };
             }
             Err(failed) => return Err(self.told(failed)),

@@ -32,6 +32,12 @@ pub(crate) struct Part<F: ?Sized> {
     pub(crate) options: ConfigOptions,
 }
 
+impl<F: ?Sized> Clone for Part<F> {
+    fn clone(&self) -> Self {
+        Self { factory: self.factory.clone(), options: self.options.clone() }
+    }
+}
+
 /// What a cache is opened with.
 pub(crate) type Parts = (Part<dyn MetadataFactory>, Part<dyn BlobFactory>);
 

@@ -7,7 +7,7 @@ use super::spec::{OptionKind, OptionSpec};
 use super::units::format_size;
 use super::value::ConfigValue;
 use crate::builder::CacheBuilder;
-use crate::engine::OnReadError;
+use crate::engine::{OnReadError, OnWriteError};
 use crate::error::{Error, Result};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
@@ -67,6 +67,20 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
         "What a get does where a backend fails.",
     ),
     OptionSpec::new(
+        "on_write_error",
+        OptionKind::Choice(&["error", "drop", "queue"]),
+        Some("error"),
+        "What a put, a remove or a touch does where a backend fails for a reason that may pass: fail, drop the write and \
+         count it, or queue it until it can be made.",
+    )
+    .example("queue"),
+    OptionSpec::new(
+        "write_queue",
+        OptionKind::ANY_SIZE,
+        Some("64 MiB"),
+        "How much memory queued writes may take with `on_write_error = \"queue\"`; what does not fit is an error.",
+    ),
+    OptionSpec::new(
         "on_decode_error",
         OptionKind::Choice(&["miss", "error"]),
         Some("miss"),
@@ -119,6 +133,50 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     )
     .otherwise("what the cache has; `lru` in a new one")
     .example("lfu"),
+    OptionSpec::new(
+        "remote.timeout",
+        SOME_TIME,
+        Some("10s"),
+        "How long one attempt of a call to a remote backend may take; for a blob, so long again for every 8 MiB.",
+    ),
+    OptionSpec::new(
+        "remote.deadline",
+        SOME_TIME,
+        Some("30s"),
+        "How long a call may take with all its attempts and pauses and the wait for its turn; for a blob, so long again \
+         for every 8 MiB.",
+    ),
+    OptionSpec::new(
+        "remote.attempts",
+        OptionKind::Int { min: 1, max: 100 },
+        Some("4"),
+        "How often a call is made that fails for a reason that may pass, the first time included.",
+    ),
+    OptionSpec::new(
+        "remote.backoff",
+        OptionKind::Duration { min: Duration::ZERO, max: Duration::from_secs(10) },
+        Some("100ms"),
+        "The longest pause before the second attempt; it doubles with each further one, and each pause is drawn at random \
+         up to the longest.",
+    ),
+    OptionSpec::new(
+        "remote.in_flight",
+        OptionKind::Int { min: 1, max: 100_000 },
+        Some("64"),
+        "How many calls to one backend may be under way; further ones wait for their turn.",
+    ),
+    OptionSpec::new(
+        "remote.breaker_failures",
+        OptionKind::Int { min: 1, max: 1_000_000 },
+        Some("5"),
+        "After how many failures in a row calls to a backend fail at once.",
+    ),
+    OptionSpec::new(
+        "remote.breaker_pause",
+        SOME_TIME,
+        Some("5s"),
+        "For how long they do before one call tries again.",
+    ),
     OptionSpec::new("metadata.backend", OptionKind::Text, None, "Where entries live.")
         .otherwise("`sqlite` in a folder, otherwise `memory`")
         .example("sqlite"),
@@ -206,6 +264,10 @@ pub const NAMESPACE_OPTIONS: &[OptionSpec] = &[
     .example("64 MiB"),
 ];
 
+/// A time that a call may take.
+const SOME_TIME: OptionKind =
+    OptionKind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) };
+
 const NEVER: &str = "never";
 const UNLIMITED: &str = "unlimited";
 
@@ -265,6 +327,12 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         },
         "inline_limit" => format_size(settings.inline_limit).into(),
         "on_read_error" => on_error(settings.on_read_error).into(),
+        "on_write_error" => match settings.on_write_error {
+            OnWriteError::Error => "error".into(),
+            OnWriteError::Drop => "drop".into(),
+            OnWriteError::Queue => "queue".into(),
+        },
+        "write_queue" => format_size(settings.write_queue).into(),
         "on_decode_error" => on_error(settings.on_decode_error).into(),
         "file_check_interval" => settings.file_check_interval.into(),
         "access_interval" => builder.access_interval.into(),
@@ -278,6 +346,13 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         "limits.policy" => {
             ConfigValue { origin: builder.policy_origin.clone(), ..limits.policy.as_deref()?.into() }
         }
+        "remote.timeout" => settings.remote.timeout.into(),
+        "remote.deadline" => settings.remote.deadline.into(),
+        "remote.attempts" => i64::from(settings.remote.attempts).into(),
+        "remote.backoff" => settings.remote.backoff.into(),
+        "remote.in_flight" => i64::from(settings.remote.in_flight).into(),
+        "remote.breaker_failures" => i64::from(settings.remote.breaker_failures).into(),
+        "remote.breaker_pause" => settings.remote.breaker_pause.into(),
         "local_tier.folder" => {
             let folder = builder.local_tier.as_ref()?.folder.as_deref()?;
             let folder = builder.folder.as_deref().map_or(folder.into(), |cache| cache.join(folder));

@@ -22,5 +22,5 @@ pub use spec::{OptionKind, OptionSpec};
 pub use text::{Config, Variables};
 pub use value::{ConfigOrigin, ConfigValue};
 
-pub(crate) use build::{Chosen, Parts};
+pub(crate) use build::{Chosen, Part, Parts};
 pub(crate) use spelling::{list, nearest};

@@ -21,7 +21,7 @@ impl Engine {
     ) -> Result<Vec<Option<BoxedValue>>> {
         self.check_open()?;
         keys.iter().try_for_each(|key| Key::check(key))?;
-        let entries = match self.metadata.get_entries(&tenant.namespace, keys).await {
+        let entries = match self.look_up_all(&tenant.namespace, keys).await {
             Ok(entries) => entries,
             Err(error) => {
                 // A backend that fails is a miss for each key, or an error for all.

@@ -14,6 +14,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local_tier::Copies;
 use crate::names::{BlobId, BlobKey};
+use crate::resilience::expecting;
 
 /// A fetch of a blob, whose answer all get who wait for it.
 type Fetch = OnceCell<Result<Option<Bytes>>>;
@@ -62,7 +63,7 @@ impl Engine {
     /// Opens a blob, from the local tier where it is there.
     pub(super) async fn get_blob(&self, entry: &Entry, blob: BlobId) -> Result<Option<Blob>> {
         let key = self.blob_key(blob);
-        let Some(tier) = &self.tier else { return self.blobs.get(&key).await };
+        let Some(tier) = &self.tier else { return self.fetch(entry, &key).await };
         if let Some(copy) = self.open_copy(entry) {
             return Ok(Some(copy));
         }
@@ -72,8 +73,13 @@ impl Engine {
         Ok(fetched?.map(Blob::Bytes))
     }
 
+    async fn fetch(&self, entry: &Entry, key: &BlobKey) -> Result<Option<Blob>> {
+        let got = self.blobs.get(key);
+        if self.is_remote() { expecting(entry.stored_size, got).await } else { got.await }
+    }
+
     async fn fetch_whole(&self, tier: &Tier, entry: &Entry, key: &BlobKey) -> Result<Option<Bytes>> {
-        let bytes = match self.blobs.get(key).await? {
+        let bytes = match self.fetch(entry, key).await? {
             None => return Ok(None),
             Some(Blob::Bytes(bytes)) => bytes,
             Some(Blob::File(file, len)) => self.env.unblock(move || read_whole(&file, len)).await?,

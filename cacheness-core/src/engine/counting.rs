@@ -31,7 +31,14 @@ pub(crate) struct Counts {
 
 impl Counts {
     fn take(&self) -> Counters {
-        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        Self::counters(self, |count| count.swap(0, Ordering::Relaxed))
+    }
+
+    fn read(&self) -> Counters {
+        Self::counters(self, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn counters(&self, take: impl Fn(&AtomicU64) -> u64) -> Counters {
         Counters {
             hits: take(&self.hits),
             misses: take(&self.misses),
@@ -96,6 +103,19 @@ impl Tenants {
             in_use
         });
         drained
+    }
+
+    /// Adds the counts of one namespace, or of all.
+    pub(super) fn add_pending(&self, namespace: Option<&Namespace>, counters: &mut Counters) {
+        let tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match namespace {
+            Some(namespace) => {
+                if let Some(tenant) = tenants.get(namespace) {
+                    counters.add(&tenant.counts.read());
+                }
+            }
+            None => tenants.values().for_each(|tenant| counters.add(&tenant.counts.read())),
+        }
     }
 
     /// Puts counts back that could not be written down.

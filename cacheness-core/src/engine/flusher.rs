@@ -1,4 +1,5 @@
-//! The thread that writes counters down about a second after they have changed, and access times when they are due.
+//! The thread that writes counters down about a second after they have changed, access times when they are due, and queued
+//! writes when they can be made, and that deletes garbage where that takes requests to a server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -6,9 +7,13 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::names::Timestamp;
 
 /// How long counters may lie in memory.
 const DELAY: Duration = Duration::from_secs(1);
+
+/// After how long writes that could not be made are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// After how long access times that were not due are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -54,13 +59,13 @@ impl Flusher {
 
 impl Signal {
     fn run(&self, engine: &Weak<Engine>) {
-        let mut pending = false;
+        let mut again: Option<Duration> = None;
         loop {
             let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
             let idle = |stop: &mut bool| !*stop && !self.dirty.load(Ordering::Acquire);
-            // Access times that are not due yet are looked at again after a while.
-            let stop = if pending {
-                let waited = self.changed.wait_timeout_while(stop, LOOK_AGAIN, idle);
+            // What could not be done yet is tried again after a while.
+            let stop = if let Some(wait) = again {
+                let waited = self.changed.wait_timeout_while(stop, wait, idle);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             } else {
                 self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner)
@@ -76,7 +81,14 @@ impl Signal {
                 // They are kept for the next time.
                 engine.failed(None, None, "record_accesses", error);
             }
-            pending = flushed.is_err() || engine.has_pending_accesses();
+            // What fails is tried again; those who want to know are told when it is queued and when it is given up.
+            let _ = engine.block_on(engine.write_queued(Timestamp::MAX));
+            let collected = engine.block_on(async {
+                engine.collect_in_background().await;
+                Ok(())
+            });
+            let pending = flushed.and(collected).is_err() || engine.has_pending_accesses();
+            again = if engine.has_queued_writes() { Some(TRY_AGAIN) } else { pending.then_some(LOOK_AGAIN) };
         }
     }
 }

@@ -23,6 +23,10 @@ pub(super) struct Garbage {
     /// The delay is for readers of files and servers, and for a power loss. A reader that has bytes in memory keeps
     /// them, and one that comes too late for a blob finds the entry that took its place.
     at_once: bool,
+    /// True where deleting takes requests to a server, which no put is to wait for.
+    in_background: bool,
+    /// Set by a put that leaves it to the background.
+    asked: AtomicBool,
     /// True once a value was put that does not lie with its entry. Before that there is no garbage to look for.
     possible: AtomicBool,
     /// When the next put looks for garbage that is due.
@@ -30,10 +34,12 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
-    pub(super) fn of(metadata: MetadataCapabilities, blobs: BlobCapabilities) -> Self {
+    pub(super) fn of(metadata: MetadataCapabilities, blobs: BlobCapabilities, in_background: bool) -> Self {
         let in_memory = !metadata.persistent && !metadata.shared;
         Self {
             at_once: in_memory && blobs.local && !blobs.persistent && !blobs.shared,
+            in_background,
+            asked: AtomicBool::new(false),
             possible: AtomicBool::new(false),
             next_collection: AtomicI64::new(0),
         }
@@ -71,6 +77,21 @@ impl Engine {
         if self.garbage.at_once {
             return self.collect_fresh_garbage().await;
         }
+        if self.garbage.in_background {
+            self.garbage.asked.store(true, Ordering::Relaxed);
+            return self.flusher.mark();
+        }
+        self.collect_when_it_is_time(now).await;
+    }
+
+    /// As [`collect_some_garbage`](Self::collect_some_garbage), for the thread that nobody waits for.
+    pub(super) async fn collect_in_background(&self) {
+        if self.garbage.asked.swap(false, Ordering::Relaxed) {
+            self.collect_when_it_is_time(self.env.now()).await;
+        }
+    }
+
+    async fn collect_when_it_is_time(&self, now: Timestamp) {
         let next_collection = &self.garbage.next_collection;
         let due = next_collection.load(Ordering::Relaxed);
         let next = (now + COLLECTION_INTERVAL).as_nanos();

@@ -60,7 +60,7 @@ impl Engine {
         self.check_open()?;
         Key::check(key).map_err(|error| error.with_operation("get"))?;
         let started = Started::now();
-        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        let looked_up = self.look_up(&tenant.namespace, key).await;
         let served = self.serve(tenant, key, looked_up, target, options).await;
         tenant.meters.got(started);
         served
@@ -98,7 +98,7 @@ impl Engine {
     ) -> Result<Option<BoxedValue>> {
         self.check_open()?;
         Key::check(key).map_err(|error| error.with_operation("peek"))?;
-        let looked_up = self.metadata.get_entry(&tenant.namespace, key).await;
+        let looked_up = self.look_up(&tenant.namespace, key).await;
         let found = self.find(tenant, key, looked_up, target, options).await;
         Ok(self.settle(tenant, key, found)?.ok().map(|(_, value, _)| value))
     }
@@ -349,7 +349,7 @@ impl Engine {
         key: &str,
         entry: &Entry,
     ) -> Result<Option<Entry>> {
-        match self.metadata.get_entry(&tenant.namespace, key).await? {
+        match self.look_up(&tenant.namespace, key).await? {
             Some(now) if now.version == entry.version => {
                 self.repair(entry).await;
                 Err(Error::new(ErrorKind::Corrupted, "the value's blob is missing"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::counting::{Tenant, add};
+use super::degraded::earlier_write_waits;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::events::ExpireReason;
@@ -81,7 +82,7 @@ impl Engine {
     pub(crate) async fn entry(&self, tenant: &Tenant, key: &str) -> Result<Option<EntryInfo>> {
         self.check_open()?;
         Key::check(key)?;
-        let entry = self.metadata.get_entry(&tenant.namespace, key).await;
+        let entry = self.look_up(&tenant.namespace, key).await;
         Ok(self.count_failure(tenant, Some(key), "get_entry", entry)?.map(|entry| self.inspect(entry)))
     }
 
@@ -118,8 +119,14 @@ impl Engine {
             now,
         };
         let keys: Vec<&str> = keys.collect();
+        if self.must_wait(tenant, keys.iter().copied()) {
+            return self.queue_removals(tenant, &keys, &earlier_write_waits());
+        }
         let applied = self.metadata.apply(keys.iter().copied().map(change).collect()).await;
-        let outcomes = self.count_failure(tenant, keys.first().copied(), "remove", applied)?;
+        let outcomes = match self.count_failure(tenant, keys.first().copied(), "remove", applied) {
+            Ok(outcomes) => outcomes,
+            Err(error) => return self.settle_removals(tenant, &keys, error),
+        };
         let mut removed = 0;
         for (key, _) in keys.iter().zip(&outcomes).filter(|(_, outcome)| outcome.applied) {
             removed += 1;
@@ -140,21 +147,34 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         loop {
-            let found = self.metadata.get_entry(&tenant.namespace, key).await;
-            let found = self.count_failure(tenant, Some(key), "touch", found)?;
+            let found = self.look_up(&tenant.namespace, key).await;
+            let found = match self.count_failure(tenant, Some(key), "touch", found) {
+                Ok(found) => found,
+                Err(error) => return self.settle_touch(tenant, key, error),
+            };
             let Some(entry) = found.filter(|entry| self.state(entry) == EntryState::Valid) else {
                 return Ok(false);
             };
             let now = self.env.now();
+            let expiry = expiry(&entry, now);
+            let prolong = |queued: &mut Entry| {
+                queued.validity.expires_at = expiry.after(queued.validity.expires_at);
+            };
+            if self.has_queued_writes() && self.queue.change(&tenant.namespace, key, prolong) {
+                return Ok(true);
+            }
             let change = Change::Touch {
                 namespace: tenant.namespace.clone(),
                 key: key.to_owned(),
                 condition: Condition::Version(entry.version),
-                expiry: expiry(&entry, now),
+                expiry,
                 now,
             };
             let applied = self.metadata.apply(vec![change]).await;
-            let outcomes = self.count_failure(tenant, Some(key), "touch", applied)?;
+            let outcomes = match self.count_failure(tenant, Some(key), "touch", applied) {
+                Ok(outcomes) => outcomes,
+                Err(error) => return self.settle_touch(tenant, key, error),
+            };
             // Another write came in between: its entry is the one to touch.
             if outcomes.iter().any(|outcome| outcome.applied) {
                 return Ok(true);
@@ -223,7 +243,7 @@ impl Engine {
 
     pub(crate) async fn clear(&self, tenant: &Tenant) -> Result<u64> {
         self.check_open()?;
-        let cleared = self.metadata.clear(&tenant.namespace).await;
+        let cleared = self.emptying(&tenant.namespace, self.metadata.clear(&tenant.namespace)).await;
         let cleared = self.count_failure(tenant, None, "clear", cleared)?;
         self.cleared(&tenant.namespace, cleared);
         Ok(cleared)
@@ -232,8 +252,16 @@ impl Engine {
     /// The statistics of one namespace, or of all, with everything that is pending in this process.
     pub(crate) async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats> {
         self.check_open()?;
-        self.flush(false).await?;
-        let stats = self.metadata.stats(namespace).await?;
+        let stats = if self.metadata.capabilities().shared {
+            // One round trip: what is not written down yet is added here. Meanwhile nobody writes it down.
+            let _guard = self.flushing.lock().await;
+            let mut stats = self.metadata.stats(namespace).await?;
+            self.tenants.add_pending(namespace, &mut stats.counters);
+            stats
+        } else {
+            self.flush(false).await?;
+            self.metadata.stats(namespace).await?
+        };
         if let Some(namespace) = namespace {
             metric::totals(namespace, &stats);
         }
@@ -259,7 +287,7 @@ impl Engine {
         self.check_open()?;
         let guard = self.flushing.lock().await;
         self.flush_guarded(true, &guard).await?;
-        let dropped = self.metadata.drop_namespace(namespace).await?;
+        let dropped = self.emptying(namespace, self.metadata.drop_namespace(namespace)).await?;
         if let Some(entries) = dropped {
             self.cleared(namespace, entries);
         }

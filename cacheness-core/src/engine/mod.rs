@@ -4,6 +4,7 @@
 mod batch;
 mod copies;
 mod counting;
+mod degraded;
 mod file_checks;
 mod flusher;
 mod garbage;
@@ -16,11 +17,13 @@ mod put;
 mod raw;
 mod reader;
 mod stream;
+mod sweep;
+mod write_queue;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,25 +34,29 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
 use crate::local_tier::Copies;
 use crate::metadata::{AccessBatch, MetadataBackend};
-use crate::names::{BlobId, BlobKey, CacheId, Namespace};
+use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::registry::Registry;
+use crate::resilience::{Guard, RemoteCalls};
 use crate::stage::Compression;
 
 pub(crate) use counting::Tenant;
+pub use degraded::OnWriteError;
 pub use get::OnReadError;
 pub use inspect::{EntryInfo, EntryState, PurgeReport};
 pub use listing::{EntryPage, ListOptions};
-pub(crate) use observe::{finish, observed};
-pub use put::Stored;
+pub(crate) use observe::{TARGET, finish, observed};
 pub(crate) use put::{Prepared, prepare_shared};
+pub use put::{Stored, StoredState};
 pub use raw::RawEntry;
 pub use stream::ValueReader;
+pub use sweep::SweepReport;
 
 use copies::Tier;
 use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
 use garbage::{COLLECTION_BATCH, Garbage};
+use write_queue::WriteQueue;
 
 /// How the engine behaves; see the builder's methods of the same names.
 #[derive(Clone, Debug)]
@@ -60,6 +67,9 @@ pub(crate) struct Settings {
     pub(crate) inline_limit: u64,
     pub(crate) on_read_error: OnReadError,
     pub(crate) on_decode_error: OnReadError,
+    pub(crate) on_write_error: OnWriteError,
+    pub(crate) write_queue: u64,
+    pub(crate) remote: RemoteCalls,
     pub(crate) file_check_interval: Duration,
     pub(crate) mmap: bool,
 }
@@ -72,6 +82,8 @@ pub(crate) struct Stores {
     pub(crate) blobs: Arc<dyn BlobBackend>,
     /// The name that the blob backend is registered under.
     pub(crate) blob_name: String,
+    /// What watches over those of them that are remote.
+    pub(crate) guards: Vec<Arc<Guard>>,
     /// Copies of the blobs on this machine, and whether puts are written through to them.
     pub(crate) local_tier: Option<(Copies, bool)>,
 }
@@ -88,6 +100,9 @@ pub(crate) struct Engine {
     tier: Option<Tier>,
     cache_id: CacheId,
     needs_runtime: bool,
+    /// What watches over the backends that are remote; none where all are in this process or on its disks.
+    guards: Vec<Arc<Guard>>,
+    opened_at: Timestamp,
     folder: Option<PathBuf>,
     accesses: Arc<AccessLog>,
     /// Where somebody listens.
@@ -102,6 +117,11 @@ pub(crate) struct Engine {
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
     garbage: Garbage,
+    /// Writes that could not be made yet.
+    queue: WriteQueue,
+    /// Writes that were given up, by the policy or after they had been queued.
+    writes_dropped: AtomicU64,
+    writes_lost: AtomicU64,
     /// Set when closing begins: from then on nothing new is started.
     closed: AtomicBool,
     /// True once closing has been finished.
@@ -147,13 +167,16 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs, blob_name, local_tier }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
     ) -> Result<Arc<Self>> {
         crate::metric::describe();
         let events = if listeners.is_empty() { None } else { Some(Delivery::start(listeners)?) };
+        if let Some(events) = &events {
+            guards.iter().for_each(|guard| guard.set_events(events.clone()));
+        }
         let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
         if blobs.capabilities().shared && !metadata.capabilities().shared {
             tracing::warn!(
@@ -162,10 +185,12 @@ impl Engine {
                  that machines share, choose a metadata backend that they share"
             );
         }
-        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities());
+        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), !guards.is_empty());
         let engine = Arc::new(Self {
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),
+            queue: WriteQueue::new(settings.write_queue),
+            opened_at: env.now(),
             registry,
             env,
             settings,
@@ -175,6 +200,7 @@ impl Engine {
             blob_name,
             tier: local_tier.map(|(copies, write_through)| Tier::new(copies, write_through)),
             needs_runtime,
+            guards,
             folder,
             accesses,
             events,
@@ -184,6 +210,8 @@ impl Engine {
             flushing: tokio::sync::Mutex::new(()),
             next_full_flush: AtomicI64::new(0),
             garbage,
+            writes_dropped: AtomicU64::new(0),
+            writes_lost: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             finished: tokio::sync::Mutex::new(false),
         });
@@ -227,11 +255,19 @@ impl Engine {
         self.cache_id
     }
 
+    pub(crate) fn metadata(&self) -> &dyn MetadataBackend {
+        self.metadata.as_ref()
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     fn blob_key(&self, blob: BlobId) -> BlobKey {
         BlobKey { cache: self.cache_id, blob }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
         }
@@ -265,7 +301,14 @@ impl Engine {
             }
             let batch = AccessBatch { counters: taken.counters.clone(), accesses: accesses.clone() };
             if let Err(error) = self.metadata.record_accesses(batch).await {
-                self.accesses.not_recorded();
+                if self.is_remote() && error.is_outcome_unknown() {
+                    // They may have been counted. To count them again would be wrong for ever; to forget them costs a
+                    // second of statistics.
+                    taken.counters.clear();
+                    self.accesses.recorded(&accesses);
+                } else {
+                    self.accesses.not_recorded();
+                }
                 return Err(error);
             }
             taken.counters.clear();
@@ -275,6 +318,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// True where a backend may be away.
+    fn is_remote(&self) -> bool {
+        !self.guards.is_empty()
     }
 
     fn has_pending_accesses(&self) -> bool {
@@ -297,6 +345,7 @@ impl Engine {
     pub(crate) async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         self.flusher.stop();
+        self.guards.iter().for_each(|guard| guard.begin_closing());
         let closed = self.close_parts().await;
         // Not while anything is locked: a listener may be calling the cache.
         if let Some(events) = self.events.clone() {
@@ -324,13 +373,17 @@ impl Engine {
             return Ok(());
         }
         // Each step is taken even when one before it has failed; the first failure is reported.
-        let flushed = self.flush(true).await;
-        let collected = self.delete_on_close().await;
+        let queued = self.write_queued_on_close().await;
+        // Where nobody answers, nobody is waited for once more; what is left is deleted by the next process.
+        let is_gone = |done: &Result<()>| self.is_remote() && done.as_ref().is_err_and(Error::is_temporary);
+        let flushed = if is_gone(&queued) { Ok(()) } else { self.flush(true).await };
+        let gone = is_gone(&queued) || is_gone(&flushed);
+        let collected = if gone { Ok(()) } else { self.delete_on_close().await };
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
         *finished = true;
         tracing::info!(target: observe::TARGET, id = %self.cache_id, "closed");
-        flushed.and(collected).and(metadata).and(blobs)
+        queued.and(flushed).and(collected).and(metadata).and(blobs)
     }
 
     async fn delete_on_close(&self) -> Result<()> {

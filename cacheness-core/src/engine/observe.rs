@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::metadata::{Evicted, EvictionReason};
 use crate::metric::{self, Started};
 use crate::names::{Namespace, Version};
+use crate::resilience::is_refusal;
 
 /// What a lookup found, or why it is a miss.
 pub(crate) type Lookup<T> = std::result::Result<T, MissReason>;
@@ -251,7 +252,12 @@ impl Engine {
     ) {
         let namespace_name = namespace.map(Namespace::as_str);
         let told = error.without_key();
-        tracing::warn!(target: TARGET, namespace = namespace_name, operation, error = %told, "a backend failed");
+        if is_refusal(error) {
+            // That the backend is down has been told; each call that is not made for it is no news.
+            tracing::debug!(target: TARGET, namespace = namespace_name, operation, error = %told, "a backend is down");
+        } else {
+            tracing::warn!(target: TARGET, namespace = namespace_name, operation, error = %told, "a backend failed");
+        }
         self.emit(|| Event::BackendError {
             namespace: namespace.cloned(),
             key: key.and_then(|key| Key::new(key).ok()),
@@ -298,12 +304,35 @@ impl Engine {
             OnReadError::Miss => {
                 let told = error.without_key();
                 let (namespace, reason_name) = (&tenant.namespace, reason.name());
-                tracing::warn!(
-                    target: TARGET, %namespace, reason = reason_name, error = %told, "a value could not be read: a miss"
-                );
+                if !is_refusal(&error) {
+                    tracing::warn!(
+                        target: TARGET, %namespace, reason = reason_name, error = %told,
+                        "a value could not be read: a miss"
+                    );
+                }
                 Ok(Err(reason))
             }
         }
+    }
+
+    /// Tells of a write that waits.
+    pub(super) fn queued(&self, namespace: &Namespace, key: &str, error: &Error) {
+        tracing::debug!(target: TARGET, %namespace, key, outcome = "queued", error = %error.without_key(), "a write is queued");
+        self.emit_of(key, |key| Event::WriteQueued {
+            namespace: namespace.clone(),
+            key,
+            error: error.clone(),
+        });
+    }
+
+    /// Tells of a write that is given up.
+    pub(super) fn told_dropped(&self, namespace: &Namespace, key: &str, error: &Error) {
+        metric::write_dropped(namespace);
+        self.emit_of(key, |key| Event::WriteDropped {
+            namespace: namespace.clone(),
+            key,
+            error: error.clone(),
+        });
     }
 
     /// As [`emit`](Self::emit), for an event about a key that has been checked.

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 use super::counting::Tenant;
+use super::degraded::{OnWriteError, earlier_write_waits, not_stored};
 use super::observe::{Made, PutSpan, fail};
+use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
 use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
@@ -38,6 +40,33 @@ pub struct Stored {
     pub stored_size: u64,
     /// How many other entries were evicted to make room.
     pub evicted: usize,
+    /// Whether it is stored; where it is not, `version` is 0.
+    pub state: StoredState,
+}
+
+/// Whether a value that was put is stored. It is, unless [`on_write_error`](crate::CacheBuilder::on_write_error) says
+/// that a put is no error where a backend fails.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StoredState {
+    /// It is.
+    Stored,
+    /// It waits in this process's memory until it can be stored, and is served from there.
+    Queued,
+    /// It was given up. Where the backend's answer was lost, it may be stored all the same.
+    Dropped,
+}
+
+impl StoredState {
+    /// The state in logs, such as `"queued"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Queued => "queued",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// A put whose options have been checked, and whose source files have been captured.
@@ -230,9 +259,30 @@ impl Engine {
             spans.push(value.observed);
             encoded.push(value.encoded);
         }
+        self.check_open()?;
         let first = encoded.first().map(|value| value.entry.key.clone());
         let key = first.as_ref().map(Key::as_str);
-        let (made, evicted, now) = self.count_failure(tenant, key, "put", self.commit(encoded).await)?;
+        let waits = self.must_wait(tenant, encoded.iter().map(|value| value.entry.key.as_str()));
+        let kept = self.count_error(tenant, self.keep(&encoded))?;
+        let unmade: Vec<Stored> = match self.settings.on_write_error {
+            OnWriteError::Error => Vec::new(),
+            OnWriteError::Drop | OnWriteError::Queue => encoded.iter().map(not_stored).collect(),
+        };
+        let committed = if waits {
+            Err(earlier_write_waits())
+        } else {
+            self.count_failure(tenant, key, "put", self.commit(encoded).await)
+        };
+        let (made, evicted, now) = match committed {
+            Ok(done) => done,
+            Err(error) => {
+                let settled = self.settle_puts(tenant, kept, unmade, error).await?;
+                for (stored, observed) in settled.iter().zip(&spans) {
+                    observed.span.record("outcome", stored.state.name());
+                }
+                return Ok(settled);
+            }
+        };
         let mut stored = Vec::with_capacity(made.len());
         for (made, observed) in made.into_iter().zip(spans) {
             stored.push(Stored {
@@ -241,6 +291,7 @@ impl Engine {
                 size: made.size,
                 stored_size: made.stored_size,
                 evicted: made.evicted,
+                state: StoredState::Stored,
             });
             self.made(tenant, made, &observed);
         }
@@ -251,8 +302,7 @@ impl Engine {
     }
 
     /// Writes the blobs, then puts the entries. Returns what was made and what was evicted for it, and when.
-    async fn commit(&self, values: Vec<Encoded>) -> Result<(Vec<Made>, Vec<Evicted>, Timestamp)> {
-        self.check_open()?;
+    pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<(Vec<Made>, Vec<Evicted>, Timestamp)> {
         let mut blobs = Vec::new();
         let mut entries = Vec::with_capacity(values.len());
         for value in values {
@@ -269,6 +319,10 @@ impl Engine {
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();
+        if let Some(error) = blobs.iter().find_map(|&blob| swept_by_now(blob, now)) {
+            self.discard(&blobs).await;
+            return Err(error.with_operation("put"));
+        }
         let put = |entry| Change::Put { entry, condition: Condition::Always, now };
         let changes: Vec<Change> = entries.into_iter().map(put).collect();
         let watched = self.is_watched();
@@ -276,8 +330,8 @@ impl Engine {
         let outcomes = match self.metadata.apply(changes).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                // Where it is not sure that nothing was committed, the blobs stay for the sweeper to decide.
-                if !outcome_is_unknown(error.kind()) {
+                // Where it is not sure that nothing was committed, or will be yet, the blobs stay for the sweeper to decide.
+                if !error.is_outcome_unknown() {
                     self.discard(&blobs).await;
                 }
                 let context = made.first().map(|made| made.key.as_str().to_owned()).unwrap_or_default();
@@ -375,8 +429,4 @@ fn made_by(change: &Change, watched: bool) -> Option<Made> {
         }),
         _ => None,
     }
-}
-
-fn outcome_is_unknown(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Io | ErrorKind::Unexpected)
 }

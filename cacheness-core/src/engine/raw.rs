@@ -61,7 +61,7 @@ impl Engine {
     }
 
     async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Lookup<RawEntry>> {
-        let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
+        let mut next = self.look_up(&tenant.namespace, key).await?;
         let mut distrusted = false;
         loop {
             let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };

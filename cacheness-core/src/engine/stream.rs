@@ -153,7 +153,7 @@ impl Engine {
     }
 
     async fn open_reader(self: &Arc<Self>, tenant: &Arc<Tenant>, key: &str) -> Result<Lookup<ValueReader>> {
-        let mut next = self.metadata.get_entry(&tenant.namespace, key).await?;
+        let mut next = self.look_up(&tenant.namespace, key).await?;
         loop {
             let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
             if let Some(reason) = self.invalid(&entry) {

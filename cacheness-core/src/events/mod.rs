@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::metadata::EvictionReason;
 use crate::names::{Namespace, Version};
+use crate::resilience::{BackendRole, HealthState};
 
 pub(crate) use delivery::Delivery;
 
@@ -121,6 +122,40 @@ pub enum Event {
         /// The backend's error.
         error: Error,
     },
+    /// A write could not be made now and waits in the queue; see
+    /// [`on_write_error`](crate::CacheBuilder::on_write_error).
+    #[non_exhaustive]
+    WriteQueued {
+        /// The namespace.
+        namespace: Namespace,
+        /// The key.
+        key: Key,
+        /// Why it could not be made.
+        error: Error,
+    },
+    /// A write could not be made, and will not be: the policy is `drop`, or it was queued and then refused for good or
+    /// left over when the cache was closed.
+    #[non_exhaustive]
+    WriteDropped {
+        /// The namespace.
+        namespace: Namespace,
+        /// The key.
+        key: Key,
+        /// Why it could not be made.
+        error: Error,
+    },
+    /// The state of a remote backend has changed, as far as this process knows.
+    #[non_exhaustive]
+    BackendState {
+        /// What the backend keeps.
+        role: BackendRole,
+        /// The name that it is registered under.
+        backend: String,
+        /// Its state now.
+        state: HealthState,
+        /// The failure that led to it, where it is not [`Ok`](HealthState::Ok).
+        error: Option<Error>,
+    },
 }
 
 impl Event {
@@ -137,10 +172,13 @@ impl Event {
             Self::Clear { .. } => "clear",
             Self::Corrupt { .. } => "corrupt",
             Self::BackendError { .. } => "backend_error",
+            Self::WriteQueued { .. } => "write_queued",
+            Self::WriteDropped { .. } => "write_dropped",
+            Self::BackendState { .. } => "backend_state",
         }
     }
 
-    /// The namespace that the event belongs to. `None` where a backend failed at work for all of them.
+    /// The namespace that the event belongs to. `None` where it concerns all of them.
     #[must_use]
     pub fn namespace(&self) -> Option<&Namespace> {
         match self {
@@ -151,8 +189,11 @@ impl Event {
             | Self::Expire { namespace, .. }
             | Self::Remove { namespace, .. }
             | Self::Clear { namespace, .. }
-            | Self::Corrupt { namespace, .. } => Some(namespace),
+            | Self::Corrupt { namespace, .. }
+            | Self::WriteQueued { namespace, .. }
+            | Self::WriteDropped { namespace, .. } => Some(namespace),
             Self::BackendError { namespace, .. } => namespace.as_ref(),
+            Self::BackendState { .. } => None,
         }
     }
 
@@ -166,9 +207,11 @@ impl Event {
             | Self::Evict { key, .. }
             | Self::Expire { key, .. }
             | Self::Remove { key, .. }
-            | Self::Corrupt { key, .. } => Some(key),
+            | Self::Corrupt { key, .. }
+            | Self::WriteQueued { key, .. }
+            | Self::WriteDropped { key, .. } => Some(key),
             Self::BackendError { key, .. } => key.as_ref(),
-            Self::Clear { .. } => None,
+            Self::Clear { .. } | Self::BackendState { .. } => None,
         }
     }
 }

@@ -9,18 +9,11 @@ use bytes::Bytes;
 
 use super::Shared;
 use crate::blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::names::{BlobId, BlobKey, CacheId};
 
 /// The blobs of both pairs.
 pub(super) struct FallbackBlobs(pub(super) Arc<Shared>);
-
-/// What is left to store a blob from when the first store has taken its source and failed.
-enum Spare {
-    Bytes(Bytes),
-    /// A file that may be deleted by now, but is open.
-    File(std::fs::File, u64),
-}
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
@@ -38,25 +31,12 @@ impl BlobBackend for FallbackBlobs {
         let Some(first) = self.0.first_for_writes() else {
             return self.0.put_to_second(key.blob, source).await;
         };
-        let (source, spare) = match source {
-            BlobSource::Bytes(bytes) => (BlobSource::Bytes(bytes.clone()), Spare::Bytes(bytes)),
-            BlobSource::File(file) => {
-                let open = fs_err::File::open(file.path())
-                    .map_err(|error| Error::io(error, "the staged value cannot be read"))?;
-                let len = file.len();
-                (BlobSource::File(file), Spare::File(open.into_file(), len))
-            }
-        };
+        // The first store keeps or loses what it is given.
+        let spare = source.share()?;
         if self.0.answered(first.blobs.put(&first.key(key.blob), source).await)?.is_some() {
             return Ok(());
         }
-        let source = match spare {
-            Spare::Bytes(bytes) => BlobSource::Bytes(bytes),
-            Spare::File(file, len) => {
-                BlobSource::File(self.0.staged(file, len, self.0.second.blobs.staging_dir()).await?)
-            }
-        };
-        self.0.put_to_second(key.blob, source).await
+        self.0.put_to_second(key.blob, spare).await
     }
 
     async fn get(&self, key: &BlobKey) -> Result<Option<Blob>> {

@@ -10,7 +10,7 @@ use super::Shared;
 use super::pair::Pair;
 use super::rows::is_note;
 use crate::blob::{Blob, BlobSource, StagedFile};
-use crate::entry::Entry;
+use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::{Change, Condition};
 use crate::names::{BlobId, Version};
@@ -98,6 +98,8 @@ impl Shared {
 
     async fn bring_entry(&self, first: &Pair, row: &Entry) -> Met<Became> {
         let mut refused = false;
+        // The id that the blob has in the first store.
+        let mut blob = row.blob_id();
         loop {
             let there = first.metadata.get_entry(&row.namespace, row.key.as_str()).await.of_first()?;
             if let Some(there) = &there
@@ -108,8 +110,8 @@ impl Shared {
             let condition =
                 there.as_ref().map_or(Condition::Absent, |there| Condition::Version(there.version));
             let now = self.env.now();
-            let lost = match row.blob_id().filter(|_| !refused) {
-                Some(blob) => !self.bring_blob(first, blob).await?,
+            let lost = match row.blob_id().zip(blob).filter(|_| !refused) {
+                Some((from, to)) => !self.bring_blob(first, from, to).await?,
                 None => false,
             };
             let change = if is_note(row) || lost || refused {
@@ -119,7 +121,11 @@ impl Shared {
                 let (namespace, key) = (row.namespace.clone(), row.key.as_str().to_owned());
                 Change::Remove { namespace, key, condition, now }
             } else {
-                Change::Put { entry: Box::new(row.clone()), condition, now }
+                let mut entry = Box::new(row.clone());
+                if let Some(blob) = blob {
+                    entry.location = Location::Blob(blob);
+                }
+                Change::Put { entry, condition, now }
             };
             if !self.is_claimed(row).await? {
                 return Ok(Became::Lost);
@@ -140,18 +146,29 @@ impl Shared {
                     tracing::warn!(%error, "a value that was put while the first store was down does not fit there");
                     refused = true;
                 }
+                // A sweep has come upon the blob before its entry was there. What it deletes is not used again.
+                Err(error)
+                    if error.kind() == ErrorKind::Conflict && blob.is_some() && blob == row.blob_id() =>
+                {
+                    blob = Some(BlobId::new(now));
+                }
                 Err(error) => return Err(error).of_first(),
             }
         }
     }
 
-    /// Makes sure that the first store has a blob. False where no store has it.
-    async fn bring_blob(&self, first: &Pair, blob: BlobId) -> Met<bool> {
-        let to = first.key(blob);
+    /// Makes sure that the first store has a blob, under this id. False where no store has it.
+    async fn bring_blob(&self, first: &Pair, from: BlobId, to: BlobId) -> Met<bool> {
+        let renamed = from != to;
+        let to = first.key(to);
         if first.blobs.exists(&to).await.of_first()? {
             return Ok(true);
         }
-        let source = match self.second.blobs.get(&self.second.key(blob)).await.of_second()? {
+        let found = match self.second.blobs.get(&self.second.key(from)).await.of_second()? {
+            None if renamed => first.blobs.get(&first.key(from)).await.of_first()?,
+            found => found,
+        };
+        let source = match found {
             None => return Ok(false),
             Some(Blob::Bytes(bytes)) => BlobSource::Bytes(bytes),
             Some(Blob::File(file, len)) => {

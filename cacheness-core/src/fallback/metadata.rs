@@ -209,6 +209,16 @@ impl MetadataBackend for FallbackMetadata {
         self.0.needed()?.metadata.forget_garbage(blobs).await
     }
 
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        // A row may name a blob of the first store, where just the entries could not be put.
+        let here = self.0.second.metadata.unnamed(blobs).await?;
+        self.0.needed()?.metadata.unnamed(&here).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        self.0.needed()?.metadata.condemn(blobs, now).await
+    }
+
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         if let Some(first) = self.0.first.get()
             && let Some(limits) = self.0.answered(first.metadata.change_limits(namespace, change).await)?

@@ -64,3 +64,16 @@ pub enum Changed {
     /// Changes may have been lost: whatever is known of any entry may be old.
     Missed,
 }
+
+impl Changed {
+    /// The namespace in which it was made; `None` where that is not known.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::Put { namespace, .. }
+            | Self::Invalidated { namespace, .. }
+            | Self::Cleared { namespace } => Some(namespace),
+            Self::Missed => None,
+        }
+    }
+}

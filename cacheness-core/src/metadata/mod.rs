@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{Limits, LimitsChange};
 use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
@@ -126,6 +126,27 @@ pub trait MetadataBackend: Send + Sync + 'static {
     /// at once: the engine asks for what is due at the end of the delay.
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()>;
 
+    /// Which of these blobs no entry names, and the garbage neither; 16,384 at most are asked for at once. Entries of
+    /// cleared namespaces whose room is not taken back yet still name theirs.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), unless implemented: such a cache cannot be swept.
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        let _ = blobs;
+        Err(not_swept())
+    }
+
+    /// Notes that these blobs, 16,384 at most, are about to be deleted, for [`CONDEMNED_FOR`] from `now`. From when this
+    /// returns, a put of an entry that names one of them is an error of the kind
+    /// [`Conflict`](crate::ErrorKind::Conflict), and every put that did not know of the note has ended.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), unless implemented: such a cache cannot be swept.
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        let _ = (blobs, now);
+        Err(not_swept())
+    }
+
     /// Changes the limits of the cache, or of one namespace, for every later put of all processes, in one transaction,
     /// and returns what they are now. It evicts nothing. Where nothing is given, the limits of a namespace are only
     /// read, and those of the cache are stored if none were.
@@ -164,6 +185,22 @@ pub trait MetadataBackend: Send + Sync + 'static {
 
 /// How long a superseded blob is kept before it may be deleted.
 pub const GARBAGE_DELAY: Duration = Duration::from_secs(60);
+
+/// How long it is known that a blob was swept away, so that no entry comes to name it.
+pub const CONDEMNED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+fn not_swept() -> Error {
+    Error::new(ErrorKind::Unsupported, "the metadata backend cannot tell which blobs no entry names")
+}
+
+/// The error of a put whose blob was [condemned](MetadataBackend::condemn).
+#[doc(hidden)]
+#[must_use]
+pub fn condemned() -> Error {
+    let message = "the value's blob was swept away before the put was done: it took longer than blobs without entries \
+                   are kept; put the value again";
+    Error::new(ErrorKind::Conflict, message)
+}
 
 /// What a metadata backend can do.
 #[non_exhaustive]

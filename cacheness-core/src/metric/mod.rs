@@ -7,4 +7,7 @@ mod facade;
 #[path = "on.rs"]
 mod facade;
 
-pub(crate) use facade::{Meters, Started, describe, error, events_dropped, evicted, expired, totals};
+pub(crate) use facade::{
+    Meters, Started, backend_state, describe, error, events_dropped, evicted, expired, totals, write_dropped,
+    writes_queued,
+};

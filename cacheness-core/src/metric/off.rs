@@ -4,6 +4,7 @@ use crate::error::ErrorKind;
 use crate::events::{ExpireReason, MissReason};
 use crate::metadata::EvictionReason;
 use crate::names::Namespace;
+use crate::resilience::{BackendRole, HealthState};
 use crate::stats::Stats;
 
 #[derive(Clone, Copy, Debug)]
@@ -49,5 +50,11 @@ pub(crate) fn expired(_: &Namespace, _: ExpireReason) {}
 pub(crate) fn error(_: &Namespace, _: ErrorKind) {}
 
 pub(crate) fn events_dropped(_: u64) {}
+
+pub(crate) fn backend_state(_: BackendRole, _: &str, _: HealthState) {}
+
+pub(crate) fn write_dropped(_: &Namespace) {}
+
+pub(crate) fn writes_queued(_: u64) {}
 
 pub(crate) fn totals(_: &Namespace, _: &Stats) {}

@@ -8,6 +8,7 @@ use crate::error::ErrorKind;
 use crate::events::{ExpireReason, MissReason};
 use crate::metadata::EvictionReason;
 use crate::names::Namespace;
+use crate::resilience::{BackendRole, HealthState};
 use crate::stats::Stats;
 
 const HITS: &str = "cacheness_hits_total";
@@ -22,6 +23,9 @@ const READ: &str = "cacheness_read_bytes_total";
 const WRITTEN: &str = "cacheness_written_bytes_total";
 const GET_SECONDS: &str = "cacheness_get_seconds";
 const PUT_SECONDS: &str = "cacheness_put_seconds";
+const WRITES_DROPPED: &str = "cacheness_writes_dropped_total";
+const WRITES_QUEUED: &str = "cacheness_writes_queued";
+const BACKEND_STATE: &str = "cacheness_backend_state";
 const ENTRIES: &str = "cacheness_entries";
 const BYTES: &str = "cacheness_stored_bytes";
 
@@ -120,6 +124,13 @@ pub(crate) fn describe() {
     metrics::describe_counter!(WRITTEN, Unit::Bytes, "Bytes that puts stored.");
     metrics::describe_histogram!(GET_SECONDS, Unit::Seconds, "How long lookups took, hits and misses.");
     metrics::describe_histogram!(PUT_SECONDS, Unit::Seconds, "How long puts took, with encoding.");
+    count(WRITES_DROPPED, "Writes that could not be made and were given up.");
+    metrics::describe_gauge!(WRITES_QUEUED, Unit::Count, "Writes that wait until they can be made.");
+    metrics::describe_gauge!(
+        BACKEND_STATE,
+        Unit::Count,
+        "The state of a remote backend: 0 is ok, 1 degraded, 2 down."
+    );
     metrics::describe_gauge!(ENTRIES, Unit::Count, "Entries, as of the last call of `stats`.");
     metrics::describe_gauge!(BYTES, Unit::Bytes, "Stored bytes, as of the last call of `stats`.");
 }
@@ -139,6 +150,23 @@ pub(crate) fn error(namespace: &Namespace, kind: ErrorKind) {
 
 pub(crate) fn events_dropped(events: u64) {
     counter!(EVENTS_DROPPED).increment(events);
+}
+
+pub(crate) fn backend_state(role: BackendRole, backend: &str, state: HealthState) {
+    let state = match state {
+        HealthState::Ok => 0.0,
+        HealthState::Degraded => 1.0,
+        HealthState::Down => 2.0,
+    };
+    gauge!(BACKEND_STATE, "role" => role.name(), "backend" => backend.to_owned()).set(state);
+}
+
+pub(crate) fn write_dropped(namespace: &Namespace) {
+    counter!(WRITES_DROPPED, "namespace" => namespace.as_str().to_owned()).increment(1);
+}
+
+pub(crate) fn writes_queued(writes: u64) {
+    gauge!(WRITES_QUEUED).set(writes as f64);
 }
 
 pub(crate) fn totals(namespace: &Namespace, stats: &Stats) {

@@ -17,7 +17,7 @@ use super::eviction::{Crowded, Room, Scope};
 use super::limits::LimitsStep;
 use super::rows::{self, Head};
 use super::transaction::{Attempts, Transaction};
-use super::{KvStore, WriteBatch, layout, reading};
+use super::{KvStore, WriteBatch, layout, reading, sweeping};
 
 /// How many entries a transaction of a long work changes: ranking anew, evicting for a lower limit, purging.
 pub(super) const ENTRIES_PER_STEP: usize = 500;
@@ -292,6 +292,21 @@ impl MetadataBackend for KvMetadata {
         loop {
             let mut transaction = attempts.begin().await?;
             let result = forget(&mut transaction, blobs).await;
+            if attempts.finish(transaction, result).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        sweeping::unnamed(self.open_store()?, blobs).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        let mut attempts = self.attempts().await?;
+        loop {
+            let mut transaction = attempts.begin().await?;
+            let result = transaction.condemn(blobs, now).await;
             if attempts.finish(transaction, result).await?.is_some() {
                 return Ok(());
             }

@@ -7,6 +7,8 @@ use cacheness_core::{
     Result, Timestamp, Version,
 };
 
+use cacheness_core::__private::condemned;
+
 use super::layout;
 use super::rows::{self, EntryRow, NamespaceRow};
 use super::transaction::Transaction;
@@ -66,6 +68,9 @@ impl Transaction<'_> {
         now: Timestamp,
         own: &mut Own,
     ) -> Result<Outcome> {
+        if self.is_condemned(entry).await? {
+            return Err(condemned());
+        }
         let (name, key) = (&entry.namespace, entry.key.as_str());
         let known = self.namespace(name).await?;
         let found = match &known {

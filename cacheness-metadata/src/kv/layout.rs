@@ -18,6 +18,8 @@ const RANK_IN_NAMESPACE: u8 = b'q';
 const EXPIRY_IN_NAMESPACE: u8 = b'y';
 pub(super) const EXPIRY: u8 = b'x';
 
+pub(super) const CONDEMNED: u8 = b'k';
+
 const BLOB: u8 = b'b';
 const CREATED: u8 = b'c';
 const LIVE: u8 = b'l';
@@ -128,6 +130,11 @@ pub(super) fn garbage(due: i64, blob: BlobId) -> Bytes {
 
 pub(super) fn blob(blob: BlobId) -> Bytes {
     with_tail(BLOB, blob.as_bytes())
+}
+
+/// That a blob was swept away.
+pub(super) fn condemned(blob: BlobId) -> Bytes {
+    with_tail(CONDEMNED, blob.as_bytes())
 }
 
 /// All rows of one kind.

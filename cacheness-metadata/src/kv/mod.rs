@@ -89,6 +89,7 @@ mod layout;
 mod limits;
 mod reading;
 mod rows;
+mod sweeping;
 mod transaction;
 
 use std::ops::Range;

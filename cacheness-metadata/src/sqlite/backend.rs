@@ -13,7 +13,7 @@ use cacheness_core::{
 use super::maintenance::ENTRIES_PER_STEP;
 use super::store::Store;
 use super::transaction::Transaction;
-use super::{garbage, listing, reader, writer};
+use super::{garbage, listing, reader, sweeping, writer};
 
 /// Entries in an SQLite database.
 pub(super) struct SqliteMetadata(Arc<Store>);
@@ -153,6 +153,16 @@ impl MetadataBackend for SqliteMetadata {
             Ok(())
         })
         .await
+    }
+
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        let blobs = blobs.to_vec();
+        self.blocking(move |store| sweeping::unnamed(store, &blobs)).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.blocking(move |store| store.write(|transaction| transaction.condemn(&blobs, now))).await
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {

@@ -76,6 +76,9 @@ impl Transaction<'_, '_> {
             None => self.tenant_or_new(&entry.namespace)?,
         };
         let blob = entry.blob_id().map(|id| *id.as_bytes());
+        if let Some(blob) = &blob {
+            self.check_blob(blob)?;
+        }
         let mut old = old;
         if let Some(row) = &old {
             self.count_out(tenant, row);

@@ -21,6 +21,7 @@ mod reader;
 mod schema;
 mod statements;
 mod store;
+mod sweeping;
 mod totals;
 mod transaction;
 mod writer;

@@ -114,6 +114,8 @@ CREATE TABLE garbage (
     PRIMARY KEY (not_before, blob_id)
 ) WITHOUT ROWID;
 
+CREATE TABLE condemned (blob_id BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE cleared (generation INTEGER PRIMARY KEY, cleared_at INTEGER NOT NULL);
 
 INSERT INTO totals (generation, entries, bytes, blob_bytes, sequence, age) VALUES (0, 0, 0, 0, 0, 0);

@@ -150,6 +150,11 @@ statements! {
 
     InsertGarbage: "INSERT OR IGNORE INTO garbage (not_before, blob_id, size) VALUES (?1, ?2, ?3)";
     DueGarbage: "SELECT blob_id FROM garbage WHERE not_before <= ?1 ORDER BY not_before, blob_id LIMIT ?2";
+    BlobsOfEntries: "SELECT id, blob_id FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
+    BlobsOfGarbage: "SELECT blob_id FROM garbage";
+    IsCondemned: "SELECT 1 FROM condemned WHERE blob_id = ?1";
+    Condemn: "INSERT OR REPLACE INTO condemned (blob_id, until) VALUES (?1, ?2)";
+    ForgetCondemned: "DELETE FROM condemned WHERE until <= ?1";
     FindGarbage: "SELECT not_before, size FROM garbage WHERE blob_id = ?1 AND not_before <= ?2 LIMIT 1";
     DeleteGarbage: "DELETE FROM garbage WHERE not_before = ?1 AND blob_id = ?2";
 

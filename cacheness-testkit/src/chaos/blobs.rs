@@ -68,7 +68,8 @@ impl BlobBackend for ChaosBlobs {
     fn capabilities(&self) -> BlobCapabilities {
         let mut capabilities = self.inner.capabilities();
         let delay = self.chaos.delay();
-        capabilities.local &= delay.is_none();
+        capabilities.shared |= self.chaos.is_remote();
+        capabilities.local &= delay.is_none() && !self.chaos.is_remote();
         capabilities.needs_runtime |= matches!(delay, Some(Delay::Real(_)));
         capabilities
     }

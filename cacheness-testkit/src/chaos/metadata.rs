@@ -56,6 +56,7 @@ impl fmt::Debug for ChaosMetadata {
 impl MetadataBackend for ChaosMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
         let mut capabilities = self.inner.capabilities();
+        capabilities.shared |= self.chaos.is_remote();
         capabilities.needs_runtime |= matches!(self.chaos.delay(), Some(Delay::Real(_)));
         capabilities
     }
@@ -123,6 +124,14 @@ impl MetadataBackend for ChaosMetadata {
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
         self.chaos.call(&self.env, "forget_garbage", self.inner.forget_garbage(blobs)).await
+    }
+
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        self.chaos.call(&self.env, "unnamed", self.inner.unnamed(blobs)).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        self.chaos.call(&self.env, "condemn", self.inner.condemn(blobs, now)).await
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {

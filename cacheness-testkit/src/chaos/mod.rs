@@ -42,6 +42,7 @@ struct State {
     calls: u64,
     log: BTreeMap<&'static str, u64>,
     delay: Option<Delay>,
+    remote: bool,
     fail_calls: BTreeMap<u64, Error>,
     fail_calls_of: BTreeMap<(&'static str, u64), Error>,
     fail_next: Vec<(&'static str, Error)>,
@@ -81,6 +82,7 @@ impl Chaos {
             calls: 0,
             log: BTreeMap::new(),
             delay: None,
+            remote: false,
             fail_calls: BTreeMap::new(),
             fail_calls_of: BTreeMap::new(),
             fail_next: Vec::new(),
@@ -106,6 +108,30 @@ impl Chaos {
     #[must_use]
     pub fn slow_by_clock(self, by: Duration) -> Self {
         self.state().delay = Some(Delay::ByClock(by));
+        self
+    }
+
+    /// The wrapped backend says that it is on another machine, so that the cache bounds, repeats and refuses calls to it as
+    /// [`RemoteCalls`](cacheness_core::RemoteCalls) has it. Set it before the cache is opened.
+    ///
+    /// ```
+    /// use cacheness::{CacheBuilder, Error, ErrorKind, Registry};
+    /// use cacheness_testkit::chaos::{Chaos, ChaosMetadataFactory};
+    ///
+    /// let chaos = Chaos::new().remote();
+    /// let builtin = Registry::builtin();
+    /// let memory = builtin.metadata_backend("memory")?.clone();
+    /// let registry =
+    ///     builtin.with_metadata_backend(ChaosMetadataFactory::wrap_shared(memory, chaos.clone()).named("remote"))?;
+    /// let cache = CacheBuilder::new(registry).metadata("remote").open_blocking()?;
+    /// chaos.fail_next("apply", Error::new(ErrorKind::Unavailable, "the connection broke"));
+    /// cache.put("answer", &42)?; // the second attempt succeeds
+    /// assert_eq!(chaos.calls_of("apply"), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn remote(self) -> Self {
+        self.state().remote = true;
         self
     }
 
@@ -196,6 +222,10 @@ impl Chaos {
                 Call::push(record, call);
             }
         }
+    }
+
+    fn is_remote(&self) -> bool {
+        self.state().remote
     }
 
     fn delay(&self) -> Option<Delay> {

@@ -90,6 +90,14 @@ impl MetadataSubject {
         self.open_in(OpenContext::new(self.env.clone())).await
     }
 
+    /// Opens the backend by the operating system's clock, for what goes by the time of a server.
+    ///
+    /// # Panics
+    /// Where the factory returns an error.
+    pub async fn open_in_real_time(&self) -> Store {
+        Store::new(self.open_in(OpenContext::new(Env::new())).await)
+    }
+
     async fn open_in(&self, context: OpenContext) -> Arc<dyn MetadataBackend> {
         self.options.check(self.factory.name(), self.factory.options()).unwrap_or_else(|error| {
             panic!("the factory does not take the options that the suite was given: {error}")

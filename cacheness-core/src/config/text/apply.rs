@@ -18,7 +18,7 @@ use crate::names::Namespace;
 use crate::registry::Registry;
 
 /// What stands in a configuration beside single options.
-const TABLES: [&str; 6] = ["limits", "metadata", "blobs", "local_tier", "fallback", "namespaces"];
+const TABLES: [&str; 7] = ["limits", "remote", "metadata", "blobs", "local_tier", "fallback", "namespaces"];
 
 impl CacheBuilder {
     /// Starts with what a configuration file says, and the variables of this process laid over it, for the parts that
@@ -76,6 +76,7 @@ impl CacheBuilder {
         }
         let unknown = self.unknown_options;
         let limits = table(&mut root, "limits", "max_entries = 1000")?;
+        let remote = table(&mut root, "remote", "timeout = \"5s\"")?;
         let metadata = table(&mut root, "metadata", "backend = \"sqlite\"")?;
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
         let local_tier = table(&mut root, "local_tier", "folder = \"/var/cache/blobs\"")?;
@@ -87,6 +88,7 @@ impl CacheBuilder {
         refuse_unknown_tables(&mut root, unknown)?;
         self.take(&values(root), "")?;
         self.take(&values(limits), "limits")?;
+        self.take(&values(remote), "remote")?;
         self.take(&values(local_tier), "local_tier")?;
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;

@@ -1,10 +1,12 @@
 //! Which setting of the builder each option of the cache is.
 
+use std::time::Duration;
+
 use crate::builder::CacheBuilder;
 use crate::config::UnknownOptions;
 use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
-use crate::engine::OnReadError;
+use crate::engine::{OnReadError, OnWriteError};
 use crate::error::Result;
 use crate::fallback::Fallback;
 use crate::local_tier::LocalTier;
@@ -42,6 +44,14 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         },
         "inline_limit" => settings.inline_limit = value.as_size().unwrap_or(settings.inline_limit),
         "on_read_error" => settings.on_read_error = on_error,
+        "on_write_error" => {
+            settings.on_write_error = match word {
+                "drop" => OnWriteError::Drop,
+                "queue" => OnWriteError::Queue,
+                _ => OnWriteError::Error,
+            }
+        }
+        "write_queue" => settings.write_queue = value.as_size().unwrap_or(settings.write_queue),
         "on_decode_error" => settings.on_decode_error = on_error,
         "file_check_interval" => settings.file_check_interval = value.as_duration().unwrap_or_default(),
         "access_interval" => builder.access_interval = value.as_duration().unwrap_or_default(),
@@ -58,6 +68,13 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
             builder.limits.policy = Some(word.to_owned());
             builder.policy_origin = value.origin().clone();
         }
+        "remote.timeout" => set_time(&mut settings.remote.timeout, value),
+        "remote.deadline" => set_time(&mut settings.remote.deadline, value),
+        "remote.attempts" => set_count(&mut settings.remote.attempts, value),
+        "remote.backoff" => set_time(&mut settings.remote.backoff, value),
+        "remote.in_flight" => set_count(&mut settings.remote.in_flight, value),
+        "remote.breaker_failures" => set_count(&mut settings.remote.breaker_failures, value),
+        "remote.breaker_pause" => set_time(&mut settings.remote.breaker_pause, value),
         "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
         "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
         "fallback.folder" => fallback(builder).folder = value.as_path(),
@@ -99,6 +116,14 @@ pub(super) fn set_of_namespace(
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
+}
+
+fn set_time(setting: &mut Duration, value: &ConfigValue) {
+    *setting = value.as_duration().unwrap_or(*setting);
+}
+
+fn set_count(setting: &mut u32, value: &ConfigValue) {
+    *setting = value.as_int().and_then(|count| u32::try_from(count).ok()).unwrap_or(*setting);
 }
 
 /// A number of entries; `None` where there is no limit.

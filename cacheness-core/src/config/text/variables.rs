@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 ///
 /// A variable whose name begins with `CACHENESS_` is an option: the rest of the name is the option's path in capitals,
 /// with two underscores for a dot. `CACHENESS_METADATA__BACKEND=sqlite` is `backend = "sqlite"` in the table
-/// `metadata`. It goes before what a file says. Names that begin with `CACHENESS_TEST_` are left to tests.
+/// `metadata`. It goes before what a file says. Names that begin with `TEST_` are left to tests.
 ///
 /// `Debug` shows no values.
 #[derive(Clone, Default)]
@@ -23,7 +23,7 @@ pub struct Variables(BTreeMap<String, Value>);
 type Value = Option<String>;
 
 const PREFIX: &str = "CACHENESS_";
-const NOT_OPTIONS: &str = "CACHENESS_TEST_";
+const NOT_OPTIONS: &str = "TEST_";
 
 impl Variables {
     /// The variables of this process. One whose value is not UTF-8 is an error where it is asked for.

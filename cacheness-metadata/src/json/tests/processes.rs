@@ -8,7 +8,7 @@ use cacheness_core::{Namespace, Timestamp};
 
 use super::*;
 
-const FOLDER: &str = "CACHENESS_TEST_FOLDER";
+const FOLDER: &str = "TEST_FOLDER";
 const AT_ONCE: usize = 8;
 const WRITERS: usize = 4;
 const PUTS: usize = 100;

@@ -7,7 +7,7 @@ use cacheness_core::{ErrorKind, OpenMode};
 use super::{error_of_open, open_in, open_store, put, stranger, subject};
 use crate::sqlite::writer;
 
-const FOLDER: &str = "CACHENESS_TEST_FOLDER";
+const FOLDER: &str = "TEST_FOLDER";
 const AT_ONCE: usize = 16;
 
 #[test]

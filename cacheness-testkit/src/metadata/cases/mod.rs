@@ -1,5 +1,6 @@
 //! The cases of the metadata suite, by subject.
 
+pub mod changes;
 pub mod clearing;
 pub mod closing;
 pub mod conditions;
@@ -7,6 +8,7 @@ pub mod entries;
 pub mod eviction;
 pub mod expiry;
 pub mod garbage;
+pub mod leases;
 pub mod limits;
 pub mod listing;
 pub mod names;
@@ -17,6 +19,7 @@ mod query_model;
 pub mod quotas;
 pub mod sharing;
 pub mod statistics;
+pub mod sweeping;
 
 /// The built-in policies that evict.
 const POLICIES: [&str; 5] = ["lru", "lfu", "fifo", "ttl", "size"];
@@ -122,6 +125,10 @@ macro_rules! __metadata_cases {
             garbage_in_memory_can_be_forgotten_before_it_is_due,
             garbage_is_there_after_a_reopen,
         ]);
+        $crate::__metadata_cases!(@tests one $subject sweeping [
+            a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it,
+            an_entry_cannot_name_a_blob_that_was_swept_away,
+        ]);
         $crate::__metadata_cases!(@tests one $subject limits [
             the_limit_of_entries_holds_after_every_put,
             the_limit_of_bytes_holds_after_every_put,
@@ -172,6 +179,31 @@ macro_rules! __metadata_cases {
             limits_hold_under_concurrent_puts,
             two_that_are_open_see_each_others_writes,
             two_that_are_open_issue_no_version_twice,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject leases [
+            a_lease_has_one_holder,
+            a_holder_that_asks_again_keeps_its_lease_and_its_token,
+            a_released_lease_is_free_and_later_tokens_are_higher,
+            a_lease_ends_by_itself,
+            a_renewed_lease_lasts,
+            what_another_holds_is_neither_renewed_nor_released,
+            tokens_and_versions_come_from_one_sequence,
+            leases_are_apart_from_entries,
+            hostile_names_of_leases_are_data,
+        ]);
+        $crate::__metadata_cases!(@tests many $subject leases [
+            of_many_that_ask_at_once_one_gets_the_lease,
+        ]);
+        $crate::__metadata_cases!(@tests one $subject changes [
+            every_kind_of_change_arrives,
+            what_is_evicted_or_purged_arrives,
+            every_subscriber_gets_every_change,
+            a_call_that_is_dropped_loses_nothing,
+            very_many_changes_come_in_several_parts,
+            hostile_names_arrive_as_they_are,
+        ]);
+        $crate::__metadata_cases!(@tests many $subject changes [
+            no_change_is_lost_and_those_of_one_key_come_in_order,
         ]);
         $crate::__metadata_cases!(@tests one $subject closing [
             a_call_after_close_is_an_error_that_says_so,

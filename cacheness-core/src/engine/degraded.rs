@@ -1,0 +1,380 @@
+//! What becomes of a write where a backend fails for a reason that may pass: an error, a write that is dropped, or one
+//! that is queued and made later.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures_util::future::{Either, join_all};
+
+use super::counting::{Tenant, add};
+use super::observe::PutSpan;
+use super::put::Encoded;
+use super::write_queue::{Next, QueuedPut, Write};
+use super::writer::Payload;
+use super::{Engine, Stored, StoredState};
+use crate::entry::{Entry, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::Key;
+use crate::metadata::{Change, Condition};
+use crate::names::{Namespace, Timestamp, Version};
+use crate::resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, UnmadeWrites};
+
+/// What a put, a remove or a touch does where a backend fails for a reason that may pass, as a server that is not there.
+///
+/// `docs/failures.md` says for each operation what that means.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum OnWriteError {
+    /// It is an error.
+    #[default]
+    Error,
+    /// The write is given up and counted, and the program goes on. What was stored under the key before may still be
+    /// served.
+    Drop,
+    /// The write is kept in memory and made as soon as it can be. Until then this process serves the queued value, or
+    /// misses where the key was removed; other processes see what is stored. What is queued is lost with the process. A
+    /// touch is not worth a place in the queue: it is given up, and the entry expires when it would have.
+    Queue,
+}
+
+/// A value that is kept until it is sure that it was stored.
+pub(super) struct Kept {
+    entry: Box<Entry>,
+    payload: KeptPayload,
+    inline: Option<bool>,
+}
+
+enum KeptPayload {
+    Memory(Bytes),
+    /// The staged file, which stays readable when it has been moved or deleted.
+    File(std::fs::File),
+}
+
+impl Kept {
+    fn of(value: &Encoded) -> Result<Self> {
+        let payload = match &value.written.payload {
+            Payload::Memory(bytes) => KeptPayload::Memory(Bytes::copy_from_slice(bytes)),
+            Payload::File(file) => KeptPayload::File(
+                file.reopen().map_err(|error| Error::io(error, "the staged value cannot be opened again"))?,
+            ),
+        };
+        Ok(Self { entry: value.entry.clone(), payload, inline: value.inline })
+    }
+
+    fn into_queued(self) -> Result<QueuedPut> {
+        let len = self.entry.stored_size;
+        let bytes = match self.payload {
+            KeptPayload::Memory(bytes) => bytes,
+            KeptPayload::File(mut file) => {
+                let mut bytes = Vec::new();
+                file.seek(SeekFrom::Start(0))
+                    .and_then(|_| file.take(len).read_to_end(&mut bytes))
+                    .map_err(|error| Error::io(error, "the staged value cannot be read again"))?;
+                Bytes::from(bytes)
+            }
+        };
+        let mut entry = *self.entry;
+        entry.location = Location::Inline(bytes.clone());
+        Ok(QueuedPut { entry, bytes, inline: self.inline })
+    }
+}
+
+impl Engine {
+    /// Looks an entry up: what waits to be written first, then what is stored.
+    pub(super) async fn look_up(&self, namespace: &Namespace, key: &str) -> Result<Option<Entry>> {
+        match self.queue.get(namespace, key) {
+            Some(Write::Put(put)) => Ok(Some(put.entry.clone())),
+            Some(Write::Remove) => Ok(None),
+            None => self.metadata.get_entry(namespace, key).await,
+        }
+    }
+
+    /// Looks several entries up, as [`look_up`](Self::look_up) does.
+    pub(super) async fn look_up_all(
+        &self,
+        namespace: &Namespace,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Entry>>> {
+        if self.queue.is_empty() {
+            return self.metadata.get_entries(namespace, keys).await;
+        }
+        let queued: Vec<Option<Write>> = keys.iter().map(|key| self.queue.get(namespace, key)).collect();
+        let stored: Vec<&str> =
+            keys.iter().zip(&queued).filter(|(_, queued)| queued.is_none()).map(|(&key, _)| key).collect();
+        let stored = if stored.is_empty() {
+            Vec::new()
+        } else {
+            self.metadata.get_entries(namespace, &stored).await?
+        };
+        let mut stored = stored.into_iter();
+        let entry = |queued: Option<Write>| match queued {
+            Some(Write::Put(put)) => Some(put.entry.clone()),
+            Some(Write::Remove) => None,
+            None => stored.next().flatten(),
+        };
+        Ok(queued.into_iter().map(entry).collect())
+    }
+
+    /// Keeps copies of values that may have to be queued.
+    pub(super) fn keep(&self, values: &[Encoded]) -> Result<Vec<Kept>> {
+        match self.settings.on_write_error {
+            OnWriteError::Queue => values.iter().map(Kept::of).collect(),
+            OnWriteError::Error | OnWriteError::Drop => Ok(Vec::new()),
+        }
+    }
+
+    /// True where writes of one of these keys wait already: a later one must not overtake them.
+    pub(super) fn must_wait<'a>(&self, tenant: &Tenant, mut keys: impl Iterator<Item = &'a str>) -> bool {
+        !self.queue.is_empty() && keys.any(|key| self.queue.get(&tenant.namespace, key).is_some())
+    }
+
+    /// Decides what becomes of puts that failed with `error`. It has been counted.
+    pub(super) async fn settle_puts(
+        &self,
+        tenant: &Tenant,
+        kept: Vec<Kept>,
+        puts: Vec<Stored>,
+        error: Error,
+    ) -> Result<Vec<Stored>> {
+        let keys: Vec<Key> = puts.iter().map(|put| put.key.clone()).collect();
+        let state = match self.settings.on_write_error {
+            _ if !error.is_temporary() => return Err(error),
+            OnWriteError::Error => return Err(error),
+            OnWriteError::Drop => {
+                keys.iter().for_each(|key| self.dropped(&tenant.namespace, key.as_str(), &error));
+                StoredState::Dropped
+            }
+            OnWriteError::Queue => {
+                let size = kept.iter().fold(0_u64, |sum, kept| sum.saturating_add(kept.entry.stored_size));
+                if size > self.queue.most() {
+                    return Err(self.queue_full(&error));
+                }
+                let queued = self.env.unblock(move || {
+                    let writes = kept.into_iter().map(|kept| {
+                        let put = kept.into_queued()?;
+                        Ok((put.entry.key.as_str().to_owned(), Write::Put(Arc::new(put))))
+                    });
+                    writes.collect::<Result<Vec<_>>>()
+                });
+                self.enqueue(tenant, queued.await?, &error)?;
+                StoredState::Queued
+            }
+        };
+        Ok(puts.into_iter().map(|put| Stored { state, ..put }).collect())
+    }
+
+    /// Decides what becomes of a removal that failed with `error`. It has been counted. How many entries there were
+    /// nobody knows: of a removal that is queued, each key counts that is not queued to be removed already.
+    pub(super) fn settle_removals(&self, tenant: &Tenant, keys: &[&str], error: Error) -> Result<u64> {
+        match self.settings.on_write_error {
+            _ if !error.is_temporary() => Err(error),
+            OnWriteError::Error => Err(error),
+            OnWriteError::Drop => {
+                keys.iter().for_each(|key| self.dropped(&tenant.namespace, key, &error));
+                Ok(0)
+            }
+            OnWriteError::Queue => self.queue_removals(tenant, keys, &error),
+        }
+    }
+
+    pub(super) fn queue_removals(&self, tenant: &Tenant, keys: &[&str], error: &Error) -> Result<u64> {
+        let is_new = |key: &&&str| !matches!(self.queue.get(&tenant.namespace, key), Some(Write::Remove));
+        let new = keys.iter().filter(is_new).count() as u64;
+        let writes = keys.iter().map(|&key| (key.to_owned(), Write::Remove)).collect();
+        self.enqueue(tenant, writes, error)?;
+        Ok(new)
+    }
+
+    /// Decides what becomes of a touch that failed with `error`. It has been counted.
+    pub(super) fn settle_touch(&self, tenant: &Tenant, key: &str, error: Error) -> Result<bool> {
+        match self.settings.on_write_error {
+            _ if !error.is_temporary() => Err(error),
+            OnWriteError::Error => Err(error),
+            OnWriteError::Drop | OnWriteError::Queue => {
+                self.dropped(&tenant.namespace, key, &error);
+                Ok(false)
+            }
+        }
+    }
+
+    fn enqueue(&self, tenant: &Tenant, writes: Vec<(String, Write)>, error: &Error) -> Result<()> {
+        let keys: Vec<String> = writes.iter().map(|(key, _)| key.clone()).collect();
+        if !self.queue.add(&tenant.namespace, writes, || self.closed.load(Ordering::Acquire)) {
+            self.check_open()?;
+            return Err(self.queue_full(error));
+        }
+        keys.iter().for_each(|key| self.queued(&tenant.namespace, key, error));
+        self.flusher.mark();
+        Ok(())
+    }
+
+    fn queue_full(&self, error: &Error) -> Error {
+        let (writes, bytes) = self.queue.size();
+        let message = format!(
+            "a backend fails, and the write does not fit into the queue: {writes} writes wait with {bytes} bytes, the most \
+             is {}; raise `write_queue`, or wait until the backend answers",
+            self.queue.most()
+        );
+        Error::new(error.kind(), message)
+            .with_temporary(true)
+            .with_outcome_unknown(error.is_outcome_unknown())
+            .with_source(error.clone())
+    }
+
+    /// Makes the writes that wait, in their order, until none is left, one cannot be made for a reason that may pass, or
+    /// `until` has come.
+    pub(super) async fn write_queued(&self, until: Timestamp) -> Result<()> {
+        while !self.queue.is_empty() {
+            let _making = self.queue.making.lock().await;
+            let Some(next) = self.queue.first() else { return Ok(()) };
+            match self.write_one(&next).await {
+                Ok(()) => self.queue.forget(&next),
+                Err(error) if error.is_temporary() => return Err(error),
+                Err(error) => {
+                    self.queue.forget(&next);
+                    self.lost(&next.namespace, &next.key, &error);
+                }
+            }
+            if self.env.now() >= until {
+                let message = "there was not the time to make all writes that were queued";
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_one(&self, next: &Next) -> Result<()> {
+        let tenant = self.tenant(&next.namespace);
+        match &next.write {
+            Write::Put(put) => {
+                let observed = PutSpan::begin(&tenant, &next.key);
+                let (made, evicted, _) = self.commit(vec![put.encoded()]).await?;
+                made.into_iter().for_each(|made| self.made(&tenant, made, &observed));
+                self.evicted(&evicted);
+            }
+            Write::Remove => {
+                let change = Change::Remove {
+                    namespace: next.namespace.clone(),
+                    key: next.key.clone(),
+                    condition: Condition::Always,
+                    now: self.env.now(),
+                };
+                if self.metadata.apply(vec![change]).await?.iter().any(|outcome| outcome.applied) {
+                    self.removed(&tenant, &next.key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is queued one last time, as far as that can be done in the time of one call, and says what is lost.
+    pub(super) async fn write_queued_on_close(&self) -> Result<()> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let until = self.env.now() + self.settings.remote.deadline;
+        let Err(error) = self.write_queued(until).await else { return Ok(()) };
+        let left = self.queue.take_all();
+        if left.is_empty() {
+            return Ok(());
+        }
+        left.iter().for_each(|(namespace, key)| self.lost(namespace, key, &error));
+        let message = format!(
+            "{} writes that were queued could not be made before the cache was closed, and are lost",
+            left.len()
+        );
+        Err(Error::new(error.kind(), message).with_operation("close").with_source(error))
+    }
+
+    /// Empties a namespace by `work`, and forgets what waits to be written to it.
+    pub(super) async fn emptying<T>(
+        &self,
+        namespace: &Namespace,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if self.queue.is_empty() {
+            return work.await;
+        }
+        let _making = self.queue.making.lock().await;
+        let before = self.queue.next_number();
+        let done = work.await?;
+        self.queue.forget_namespace(namespace, before);
+        Ok(done)
+    }
+
+    pub(super) fn has_queued_writes(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn lost(&self, namespace: &Namespace, key: &str, error: &Error) {
+        add(&self.writes_lost, 1);
+        let told = error.without_key();
+        tracing::warn!(target: super::TARGET, %namespace, error = %told, "a queued write is lost");
+        self.told_dropped(namespace, key, error);
+    }
+
+    fn dropped(&self, namespace: &Namespace, key: &str, error: &Error) {
+        add(&self.writes_dropped, 1);
+        let told = error.without_key();
+        tracing::debug!(target: super::TARGET, %namespace, key, error = %told, "a write is dropped");
+        self.told_dropped(namespace, key, error);
+    }
+
+    /// How the backends fare, and what became of writes.
+    pub(crate) async fn health(&self) -> Result<Health> {
+        self.check_open()?;
+        let mut asked = Vec::new();
+        for role in [BackendRole::Metadata, BackendRole::Blobs] {
+            let before = asked.len();
+            let guards = self.guards.iter().filter(|guard| guard.role() == role);
+            asked.extend(guards.map(|guard| Either::Left(guard.health())));
+            if asked.len() == before {
+                asked.push(Either::Right(self.health_of_local(role)));
+            }
+        }
+        let backends = join_all(asked).await;
+        let (queued, queued_bytes) = self.queue.size();
+        let writes = UnmadeWrites {
+            queued,
+            queued_bytes,
+            dropped: self.writes_dropped.load(Ordering::Relaxed),
+            lost: self.writes_lost.load(Ordering::Relaxed),
+        };
+        Ok(Health::new(backends, writes))
+    }
+
+    /// A backend in this process or on its disks is not watched: it works, unless it says now that it does not.
+    async fn health_of_local(&self, role: BackendRole) -> BackendHealth {
+        let (backend, pinged) = match role {
+            BackendRole::Metadata => (&self.metadata_name, self.metadata.ping().await),
+            BackendRole::Blobs => (&self.blob_name, self.blobs.ping().await),
+        };
+        let now = self.env.now();
+        let (state, since) = match pinged {
+            Ok(()) => (HealthState::Ok, self.opened_at),
+            Err(_) => (HealthState::Down, now),
+        };
+        let last_error = pinged.err().map(|error| LastError::new(now, &error));
+        BackendHealth { role, backend: backend.clone(), state, since, last_error, last_answer: None }
+    }
+}
+
+/// A put that has not been made, for now.
+pub(super) fn not_stored(value: &Encoded) -> Stored {
+    Stored {
+        key: value.entry.key.clone(),
+        version: Version::default(),
+        size: value.entry.size,
+        stored_size: value.entry.stored_size,
+        evicted: 0,
+        state: StoredState::Stored,
+    }
+}
+
+/// Why a write is queued without being tried.
+pub(super) fn earlier_write_waits() -> Error {
+    let message = "an earlier write of the same key waits in the queue, and a later one does not overtake it";
+    Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false)
+}

@@ -1,0 +1,438 @@
+//! What stands between the engine and a remote backend: it bounds, repeats, limits and refuses calls.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::sync::Semaphore;
+
+use super::breaker::{Admission, Breaker};
+use super::health::{BackendHealth, BackendRole, HealthState, LastError};
+use super::options::{RemoteCalls, pause};
+use super::{Refused, random};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Delivery, Event};
+use crate::metric;
+use crate::names::Timestamp;
+
+/// How long [`Guard::health`] waits for an answer at the most.
+const HEALTH_WAIT: Duration = Duration::from_secs(1);
+
+/// So many bytes of a blob are given the time of one call.
+const BYTES_PER_UNIT: u64 = 8 * 1024 * 1024;
+
+/// Watches over the calls to one backend.
+pub(crate) struct Guard {
+    role: BackendRole,
+    /// The name that the backend is registered under.
+    name: String,
+    env: Env,
+    calls: RemoteCalls,
+    permits: Semaphore,
+    breaker: Mutex<Breaker>,
+    ping: OnceLock<Ping>,
+    /// Who is told when the backend's state changes, where somebody listens.
+    events: OnceLock<Arc<Delivery>>,
+    /// True once the cache is being closed: then nothing is repeated or waited for.
+    closing: AtomicBool,
+}
+
+type Ping = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
+/// A call that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    name: &'static str,
+    repeat: Repeat,
+    /// How many times the time of one call it may take.
+    units: u32,
+    /// Whether one attempt may take all of that.
+    in_one_attempt: bool,
+}
+
+/// When a call may be made again after it has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Repeat {
+    /// Whenever it failed: it changes nothing, or twice is the same as once.
+    Always,
+    /// Where the backend itself has given up on it. Twice is the same as once, but not where a first attempt that is
+    /// still under way is carried out late, after what others have done since.
+    AfterFailure,
+    /// Where it certainly changed nothing: twice is not the same as once, or the answer to the second would be wrong.
+    IfUnchanged,
+}
+
+impl Call {
+    /// A call that changes nothing, or may be made any number of times at any time.
+    pub(super) const fn read(name: &'static str) -> Self {
+        Self { name, repeat: Repeat::Always, units: 1, in_one_attempt: false }
+    }
+
+    /// A call that changes the same if it is made twice, one after the other.
+    pub(super) const fn harmless(name: &'static str) -> Self {
+        Self { repeat: Repeat::AfterFailure, ..Self::read(name) }
+    }
+
+    /// A call that must not be made twice.
+    pub(super) const fn once(name: &'static str) -> Self {
+        Self { repeat: Repeat::IfUnchanged, ..Self::read(name) }
+    }
+
+    /// A call that is several in one, so that an attempt gets the time of the whole.
+    pub(super) const fn composed(name: &'static str) -> Self {
+        Self { in_one_attempt: true, ..Self::read(name) }
+    }
+
+    /// Gives it the time for so many bytes.
+    pub(super) fn of_bytes(self, bytes: u64) -> Self {
+        let units = u32::try_from(bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX).saturating_add(1);
+        Self { units, ..self }
+    }
+
+    /// Gives it so many times the time of one call.
+    pub(super) const fn of_units(self, units: u32) -> Self {
+        Self { units, ..self }
+    }
+
+    fn may_be_repeated(self, error: &Error, gave_up: bool) -> bool {
+        match self.repeat {
+            Repeat::Always => true,
+            Repeat::AfterFailure => !gave_up,
+            Repeat::IfUnchanged => !gave_up && !error.is_outcome_unknown(),
+        }
+    }
+}
+
+impl Guard {
+    pub(super) fn new(role: BackendRole, name: &str, env: Env, calls: RemoteCalls) -> Arc<Self> {
+        let permits =
+            usize::try_from(calls.in_flight.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let breaker = Breaker::new(calls.breaker_failures, calls.breaker_pause, env.now());
+        Arc::new(Self {
+            role,
+            name: name.to_owned(),
+            env,
+            calls,
+            permits: Semaphore::new(permits),
+            breaker: Mutex::new(breaker),
+            ping: OnceLock::new(),
+            events: OnceLock::new(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn role(&self) -> BackendRole {
+        self.role
+    }
+
+    /// Says how the backend is asked whether it answers.
+    pub(super) fn set_ping(
+        &self,
+        ping: impl Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync + 'static,
+    ) {
+        // It is set once, when the backend has been opened.
+        let _ = self.ping.set(Box::new(ping));
+    }
+
+    /// Says who is told of changes of the backend's state.
+    pub(crate) fn set_events(&self, events: Arc<Delivery>) {
+        let _ = self.events.set(events);
+    }
+
+    /// Shows the state before anything has changed it.
+    pub(super) fn set_metric(&self) {
+        metric::backend_state(self.role, &self.name, self.breaker().health());
+    }
+
+    /// From now on a call is made once, and one that would be refused is tried: there is no later.
+    pub(crate) fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Makes a call: on the cache's own runtime, to its end, also where nobody waits for it any more. It ends within the
+    /// deadline.
+    pub(super) async fn call<T, A, F>(self: &Arc<Self>, call: Call, attempt: A) -> Result<T>
+    where
+        A: FnMut() -> F + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let guard = self.clone();
+        let made = self.env.on_io(async move { guard.attempts(call, attempt).await }).await;
+        made.map_err(|error| error.with_context("backend", self.name.as_str()))
+    }
+
+    /// Closes the backend: whatever its state, and without waiting for a turn. It is not waited for longer than one attempt
+    /// may take.
+    pub(super) async fn close(
+        self: &Arc<Self>,
+        close: impl Future<Output = Result<()>> + Send + 'static,
+    ) -> Result<()> {
+        let guard = self.clone();
+        let closed = self.env.on_io(async move {
+            let limit = guard.calls.timeout;
+            guard.within(limit, close).await.unwrap_or_else(|| Err(guard.timed_out(limit)))
+        });
+        closed.await.map_err(|error| error.with_context("backend", self.name.as_str()))
+    }
+
+    async fn attempts<T, A, F>(&self, call: Call, mut attempt: A) -> Result<T>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T>>,
+    {
+        let limit = self.calls.deadline.saturating_mul(call.units);
+        let deadline = self.env.now() + limit;
+        // Not more than all of it, where the clock is set back.
+        let left = || deadline.since(self.env.now()).min(limit);
+        let mut last: Option<Error> = None;
+        let mut unknown = false;
+        for made in 1.. {
+            let Some(permit) = self.within(left(), self.permits.acquire()).await else {
+                return Err(last.unwrap_or_else(|| self.no_turn(limit)));
+            };
+            let admitted = match self.admit() {
+                Ok(admitted) => admitted,
+                Err(refused) => return Err(last.unwrap_or(refused)),
+            };
+            let one = if call.in_one_attempt { limit } else { self.calls.timeout.saturating_mul(call.units) };
+            let timeout = one.min(left());
+            if admitted.is_probe
+                && let Err(error) = self.pinged(timeout).await
+            {
+                admitted.failed(error);
+                return Err(self.refusal());
+            }
+            let (error, gave_up) = match self.within(timeout, attempt()).await {
+                Some(Ok(value)) => {
+                    admitted.succeeded();
+                    return Ok(value);
+                }
+                // The backend works; it is the call that does not.
+                Some(Err(error)) if !error.is_temporary() => {
+                    admitted.succeeded();
+                    return Err(error);
+                }
+                Some(Err(error)) => (error, false),
+                None => (self.timed_out(timeout), true),
+            };
+            drop(permit);
+            unknown |= error.is_outcome_unknown();
+            let error = self.explained(call, error, unknown);
+            let pause = pause(&self.calls, made, random());
+            let last_one = admitted.is_probe
+                || made >= self.calls.attempts
+                || self.closing.load(Ordering::Acquire)
+                || pause >= left()
+                || !call.may_be_repeated(&error, gave_up);
+            if last_one {
+                admitted.failed(error.clone());
+                return Err(error);
+            }
+            if gave_up {
+                // It has cost so much that the next callers had better know.
+                admitted.failed(error.clone());
+            } else {
+                admitted.undecided();
+            }
+            tracing::debug!(
+                role = self.role.name(), backend = self.name, call = call.name, attempt = made, ?pause,
+                error = %error.without_key(), "a call failed and is made again"
+            );
+            last = Some(error);
+            self.env.sleep(pause).await;
+        }
+        Err(last.unwrap_or_else(|| self.no_turn(limit)))
+    }
+
+    /// How the backend fares. Where no call has shown it lately, it is asked, for a second at the most.
+    pub(crate) async fn health(self: &Arc<Self>) -> BackendHealth {
+        let now = self.env.now();
+        let asked_lately = {
+            let breaker = self.breaker();
+            let failure = breaker.last_failure().map(|(at, _)| *at);
+            let last = breaker.last_success().max(failure);
+            last.is_some_and(|last| now >= last && now.since(last) < self.calls.breaker_pause)
+        };
+        if !asked_lately {
+            let guard = self.clone();
+            let wait = self.calls.timeout.min(HEALTH_WAIT);
+            // What was found is in the breaker.
+            let _ = self.env.on_io(async move { guard.ask(wait).await }).await;
+        }
+        let breaker = self.breaker();
+        BackendHealth {
+            role: self.role,
+            backend: self.name.clone(),
+            state: breaker.health(),
+            since: breaker.since(),
+            last_error: breaker.last_failure().map(|(at, error)| LastError::new(*at, error)),
+            last_answer: breaker.last_success(),
+        }
+    }
+
+    async fn ask(&self, wait: Duration) -> Result<()> {
+        let admitted = self.admit()?;
+        match self.pinged(wait).await {
+            Ok(()) => admitted.succeeded(),
+            Err(error) => admitted.failed(error),
+        }
+        Ok(())
+    }
+
+    /// Asks the backend whether it answers. An answer of any kind will do.
+    async fn pinged(&self, wait: Duration) -> Result<()> {
+        let Some(ping) = self.ping.get() else { return Ok(()) };
+        match self.within(wait, ping()).await {
+            Some(Err(error)) if error.is_temporary() => Err(error),
+            Some(_) => Ok(()),
+            None => Err(self.timed_out(wait)),
+        }
+    }
+
+    /// What the work gives, or `None` where it takes longer.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), pin!(self.env.sleep(limit))).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn admit(&self) -> Result<Admitted<'_>> {
+        let hurry = self.closing.load(Ordering::Acquire);
+        match self.change(|breaker, now| breaker.admit(now, hurry)) {
+            Admission::Free => Ok(Admitted { guard: self, is_probe: false, settled: false }),
+            Admission::Probe => Ok(Admitted { guard: self, is_probe: true, settled: false }),
+            Admission::Refused => Err(self.refusal()),
+        }
+    }
+
+    /// Changes the breaker, and tells of it where the backend's state is another then.
+    fn change<T>(&self, change: impl FnOnce(&mut Breaker, Timestamp) -> T) -> T {
+        let now = self.env.now();
+        let (result, before, after, error) = {
+            let mut breaker = self.breaker();
+            let before = breaker.health();
+            let result = change(&mut breaker, now);
+            let after = breaker.health();
+            let error = breaker.last_failure().map(|(_, error)| error.clone()).filter(|_| before != after);
+            (result, before, after, error)
+        };
+        if before != after {
+            self.tell(before, after, error);
+        }
+        result
+    }
+
+    fn tell(&self, before: HealthState, state: HealthState, error: Option<Error>) {
+        let (role, backend) = (self.role, self.name.as_str());
+        let error = error.filter(|_| state != HealthState::Ok);
+        let said = error.as_ref().map(|error| error.without_key().to_string());
+        match (before, state) {
+            (_, HealthState::Down) => tracing::warn!(
+                target: crate::engine::TARGET, role = role.name(), backend, error = said,
+                "a backend is down; calls to it fail at once until it answers again"
+            ),
+            (_, HealthState::Ok) => {
+                tracing::info!(target: crate::engine::TARGET, role = role.name(), backend, "a backend answers again");
+            }
+            _ => tracing::debug!(
+                target: crate::engine::TARGET, role = role.name(), backend, error = said, "a backend is degraded"
+            ),
+        }
+        metric::backend_state(role, backend, state);
+        if let Some(events) = self.events.get() {
+            events.send(Event::BackendState { role, backend: backend.to_owned(), state, error });
+        }
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error of a call that is not made because the breaker is open.
+    fn refusal(&self) -> Error {
+        let breaker = self.breaker();
+        let now = self.env.now();
+        let (role, name) = (self.role, &self.name);
+        let next = breaker.next_try().map_or_else(
+            || "it is being tried out now".to_owned(),
+            |at| format!("it is tried again in {:.1} s", at.since(now).as_secs_f64()),
+        );
+        let message =
+            format!("the {role} backend `{name}` has failed several times, so it is not called; {next}");
+        let why = breaker.last_failure().map(|(_, error)| error.clone());
+        Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false).with_source(Refused(why))
+    }
+
+    fn no_turn(&self, limit: Duration) -> Error {
+        let message = format!(
+            "{} calls to the {} backend were under way, and none of them ended within {limit:?}; raise `remote.in_flight` \
+             or `remote.deadline`, or see why it is slow",
+            self.calls.in_flight, self.role
+        );
+        Error::new(ErrorKind::Timeout, message).with_outcome_unknown(false)
+    }
+
+    fn timed_out(&self, limit: Duration) -> Error {
+        let message = format!(
+            "the {} backend did not answer within {limit:?}; see whether it can be reached, or raise `remote.timeout`",
+            self.role
+        );
+        Error::new(ErrorKind::Timeout, message)
+    }
+
+    /// Says what is not known of a call that was to change something.
+    fn explained(&self, call: Call, error: Error, unknown: bool) -> Error {
+        let error = error.with_outcome_unknown(unknown);
+        if unknown && call.repeat != Repeat::Always {
+            return error.with_context("outcome", "unknown, it may have been carried out");
+        }
+        error
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("role", &self.role).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A call that may be made. What becomes of it is told to the breaker; where it comes to nothing, as by a panic, a probe
+/// has failed.
+struct Admitted<'a> {
+    guard: &'a Guard,
+    is_probe: bool,
+    settled: bool,
+}
+
+impl Admitted<'_> {
+    fn succeeded(mut self) {
+        self.settled = true;
+        self.guard.change(|breaker, now| breaker.succeeded(now));
+    }
+
+    fn failed(mut self, error: Error) {
+        self.settled = true;
+        self.guard.change(|breaker, now| breaker.failed(now, error));
+    }
+
+    /// The call goes on.
+    fn undecided(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if self.is_probe && !self.settled {
+            let error = Error::new(ErrorKind::Unexpected, "a call to the backend did not come to an end");
+            self.guard.change(|breaker, now| breaker.failed(now, error));
+        }
+    }
+}

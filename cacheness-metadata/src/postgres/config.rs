@@ -1,0 +1,423 @@
+//! The factory of the backend `postgres`, and its options.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cacheness_core::{
+    ConfigOptions, Error, ErrorKind, MetadataBackend, MetadataFactory, OpenContext, OptionKind, OptionSpec,
+    Result,
+};
+use tokio_postgres::Config;
+
+use super::backend::PostgresMetadata;
+use super::feed::FeedSettings;
+use super::{store, tls};
+
+const NAME: &str = "postgres";
+const OTHER_NAME: &str = "postgresql";
+
+/// The longest that one call may take. Changes are kept much longer for those who follow them, so that none is deleted
+/// before it was seen.
+const LONGEST: Duration = Duration::from_secs(300);
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "url",
+        OptionKind::Text,
+        None,
+        "Where the database is, as a PostgreSQL url or in the form `host=… user=…`; the options below come before it.",
+    )
+    .otherwise("the options `host` to `database`")
+    .example("postgres://user:password@db.example.com:5432/cache")
+    .secret(),
+    OptionSpec::new("host", OptionKind::Text, None, "The server, or the folder of its socket.")
+        .otherwise("that of the `url`, else localhost")
+        .example("db.example.com"),
+    OptionSpec::new("port", OptionKind::Int { min: 1, max: 65_535 }, None, "The server's port.")
+        .otherwise("that of the `url`, else 5432"),
+    OptionSpec::new("user", OptionKind::Text, None, "The user.")
+        .otherwise("that of the `url`, else `postgres`")
+        .example("cache"),
+    OptionSpec::new("password", OptionKind::Text, None, "The user's password.")
+        .otherwise("that of the `url`, else none")
+        .secret(),
+    OptionSpec::new("database", OptionKind::Text, None, "The database. It must be there.")
+        .otherwise("that of the `url`, else the one with the user's name")
+        .example("cache"),
+    OptionSpec::new(
+        "schema",
+        OptionKind::Text,
+        Some("cacheness"),
+        "The schema of the tables, made where it is missing: letters, digits, `_` and `-`.",
+    ),
+    OptionSpec::new(
+        "table_prefix",
+        OptionKind::Text,
+        Some(""),
+        "What the names of tables and functions begin with, so that several caches share a schema.",
+    )
+    .example("api_"),
+    OptionSpec::new(
+        "connections",
+        OptionKind::Int { min: 1, max: 64 },
+        Some("4"),
+        "How many connections are kept. Each serves many calls at once.",
+    ),
+    OptionSpec::new(
+        "connect_timeout",
+        OptionKind::Duration { min: Duration::from_millis(1), max: LONGEST },
+        Some("5s"),
+        "How long making a connection may take.",
+    ),
+    OptionSpec::new(
+        "timeout",
+        OptionKind::Duration { min: Duration::from_millis(10), max: LONGEST },
+        Some("10s"),
+        "How long a call may take; the server gives up a little earlier.",
+    ),
+    OptionSpec::new(
+        "tls",
+        OptionKind::Choice(tls::MODES),
+        None,
+        "Whether connections are encrypted, and what of the server's certificate is checked, as `sslmode` says it.",
+    )
+    .otherwise("the url's `sslmode`; without one `verify-full` where `tls_ca` is given, else `prefer`"),
+    OptionSpec::new(
+        "tls_ca",
+        OptionKind::Path,
+        None,
+        "A file with the certificates, in PEM, of those who are trusted to sign the server's.",
+    )
+    .otherwise("the url's `sslrootcert`, else those that the operating system trusts")
+    .example("/etc/ssl/postgres-ca.pem"),
+    OptionSpec::new(
+        "change_feed",
+        OptionKind::Bool,
+        Some("true"),
+        "Whether this process may follow the changes that others make. While nobody does, it costs nothing.",
+    ),
+    OptionSpec::new(
+        "change_feed_bound",
+        OptionKind::Duration { min: Duration::from_millis(100), max: LONGEST },
+        Some("5s"),
+        "How late a change may arrive, and after how long without an answer the feed counts as cut.",
+    ),
+];
+
+/// What the options say.
+pub(super) struct Settings {
+    pub(super) server: Config,
+    pub(super) tls: String,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) schema: String,
+    pub(super) prefix: String,
+    pub(super) connections: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) timeout: Duration,
+    pub(super) feed: FeedSettings,
+}
+
+impl Settings {
+    fn new(options: &ConfigOptions) -> Result<Self> {
+        let options = options.with_defaults(OPTIONS);
+        let url = options.secret("url");
+        let (url, words) = taken_out(url.as_ref().map_or("", |url| url.expose()));
+        let [mode, ca] = words;
+        let mut server = url.parse::<Config>().map_err(|_| {
+            // What the parser says might quote a part of the password.
+            let message =
+                "`url` is no PostgreSQL url; write it as postgres://user:password@host:5432/database";
+            Error::new(ErrorKind::ConfigInvalid, message)
+        })?;
+        if let Some(host) = options.text("host") {
+            server = with_host(&server, host);
+        } else if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
+            server.host("localhost");
+        }
+        if let Some(port) = options.int("port").and_then(|port| u16::try_from(port).ok()) {
+            server = with_port(&server, port);
+        }
+        match options.text("user") {
+            Some(user) => _ = server.user(user),
+            None if server.get_user().is_none() => _ = server.user("postgres"),
+            None => {}
+        }
+        if let Some(password) = options.secret("password") {
+            server.password(password.expose());
+        }
+        if let Some(database) = options.text("database") {
+            server.dbname(database);
+        }
+        let ca = options.path("tls_ca").or(ca.map(PathBuf::from));
+        let mode = options.text("tls").map(str::to_owned).or(mode);
+        let mode = mode.unwrap_or_else(|| if ca.is_some() { "verify-full" } else { "prefer" }.to_owned());
+        let duration = |name, otherwise| options.duration(name).unwrap_or(Duration::from_secs(otherwise));
+        let text = |name| options.text(name).unwrap_or_default().to_owned();
+        let settings = Self {
+            schema: text("schema"),
+            prefix: text("table_prefix"),
+            connections: options
+                .int("connections")
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(4)
+                .clamp(1, 64),
+            connect_timeout: duration("connect_timeout", 5),
+            timeout: duration("timeout", 10),
+            feed: FeedSettings {
+                enabled: options.bool("change_feed").unwrap_or(true),
+                bound: duration("change_feed_bound", 5),
+            },
+            tls: mode,
+            ca,
+            server,
+        };
+        settings.check()
+    }
+
+    fn check(mut self) -> Result<Self> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::ConfigInvalid, message));
+        for (name, text, most, least) in
+            [("schema", &self.schema, 63, 1), ("table_prefix", &self.prefix, 30, 0)]
+        {
+            let known = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !text.chars().all(known) || !(least..=most).contains(&text.len()) {
+                return invalid(format!(
+                    "`{name}` takes {least} to {most} letters, digits, `_` and `-`; {text:?} was given"
+                ));
+            }
+        }
+        if !tls::MODES.contains(&self.tls.as_str()) {
+            let modes = tls::MODES.join(", ");
+            return invalid(format!("the url's `sslmode` is one of {modes}; {:?} was given", self.tls));
+        }
+        self.server
+            .ssl_mode(tls::ssl_mode(&self.tls))
+            .application_name("cacheness")
+            .connect_timeout(self.connect_timeout)
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(self.timeout.max(Duration::from_secs(1)));
+        Ok(self)
+    }
+}
+
+/// Takes `sslmode` and `sslrootcert` out of a url, or of the form `host=… user=…`: the client knows some of their words
+/// only.
+fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
+    let mut words = [None, None];
+    let mut keep = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let word = match name.trim() {
+            "sslmode" => &mut words[0],
+            "sslrootcert" => &mut words[1],
+            _ => return true,
+        };
+        *word = Some(unescaped(value.trim()));
+        false
+    };
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let rest = if is_url {
+        match url.split_once('?') {
+            None => url.to_owned(),
+            Some((before, query)) => {
+                let kept: Vec<&str> = query.split('&').filter(|part| keep(part)).collect();
+                if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) }
+            }
+        }
+    } else {
+        url.split_whitespace().filter(|part| keep(part)).collect::<Vec<_>>().join(" ")
+    };
+    (rest, words)
+}
+
+/// A text of a url with its `%` escapes undone.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match (first, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The same server settings but for the hosts, which the client can only add to.
+fn with_host(from: &Config, host: &str) -> Config {
+    let mut config = copied(from);
+    config.host(host);
+    from.get_ports().iter().take(1).for_each(|port| _ = config.port(*port));
+    config
+}
+
+/// The same server settings but for the ports.
+fn with_port(from: &Config, port: u16) -> Config {
+    let mut config = copied(from);
+    for host in from.get_hosts() {
+        match host {
+            tokio_postgres::config::Host::Tcp(name) => config.host(name),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => config.host_path(path),
+        };
+    }
+    from.get_hostaddrs().iter().for_each(|address| _ = config.hostaddr(*address));
+    config.port(port);
+    config
+}
+
+/// Settings without hosts and ports.
+fn copied(from: &Config) -> Config {
+    let mut config = Config::new();
+    if let Some(user) = from.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = from.get_password() {
+        config.password(password);
+    }
+    if let Some(database) = from.get_dbname() {
+        config.dbname(database);
+    }
+    if let Some(options) = from.get_options() {
+        config.options(options);
+    }
+    config
+        .target_session_attrs(from.get_target_session_attrs())
+        .channel_binding(from.get_channel_binding())
+        .load_balance_hosts(from.get_load_balance_hosts());
+    config
+}
+
+/// Makes metadata backends in PostgreSQL, from version 13 on. Many processes on many machines may have the same one open.
+///
+/// ```no_run
+/// use cacheness_core::{ConfigOptions, Env, MetadataFactory, OpenContext};
+/// use cacheness_metadata::postgres::PostgresMetadataFactory;
+///
+/// # async fn open() -> cacheness_core::Result<()> {
+/// let options = ConfigOptions::new().with("url", "postgres://user:password@localhost/cache");
+/// let entries = PostgresMetadataFactory::new().open(&options, &OpenContext::new(Env::new())).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresMetadataFactory {
+    name: &'static str,
+}
+
+impl PostgresMetadataFactory {
+    /// The factory `postgres`. What it makes is set by options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { name: NAME }
+    }
+
+    /// The same under the name `postgresql`.
+    #[must_use]
+    pub fn postgresql() -> Self {
+        Self { name: OTHER_NAME }
+    }
+}
+
+impl Default for PostgresMetadataFactory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl MetadataFactory for PostgresMetadataFactory {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn description(&self) -> &str {
+        "Entries in a PostgreSQL database that many machines share."
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        OPTIONS
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &["a PostgreSQL server from version 13 on, and a database on it"]
+    }
+
+    fn check(&self, options: &ConfigOptions) -> Result<()> {
+        Settings::new(options).map(drop)
+    }
+
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
+        let store = store::open(Settings::new(options)?, context).await?;
+        Ok(Arc::new(PostgresMetadata::new(store)))
+    }
+
+    fn needs_runtime(&self) -> bool {
+        // All of its sockets and timers belong to the cache's own runtime.
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(options: ConfigOptions) -> Settings {
+        options.check(NAME, OPTIONS).unwrap();
+        Settings::new(&options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn options_come_before_the_url() {
+        let given = settings(
+            ConfigOptions::new()
+                .with(
+                    "url",
+                    "postgres://u:p%40ss@h:77/d?sslmode=verify-ca&sslrootcert=%2Fca.pem&options=-c%20a%3Db",
+                )
+                .with("port", 78)
+                .with("user", "v")
+                .with("schema", "s"),
+        );
+        assert_eq!(given.server.get_ports(), [78]);
+        assert_eq!(given.server.get_user(), Some("v"));
+        assert_eq!(given.server.get_password(), Some(&b"p@ss"[..]));
+        assert_eq!(given.server.get_dbname(), Some("d"));
+        assert_eq!(given.server.get_options(), Some("-c a=b"));
+        assert_eq!((given.tls.as_str(), given.ca), ("verify-ca", Some(PathBuf::from("/ca.pem"))));
+        assert_eq!((given.schema.as_str(), given.connections), ("s", 4));
+    }
+
+    #[test]
+    fn without_any_option_the_server_is_this_machine() {
+        let given = settings(ConfigOptions::new());
+        assert_eq!(given.server.get_hosts().len(), 1);
+        assert_eq!((given.tls.as_str(), given.schema.as_str()), ("prefer", "cacheness"));
+        let given = settings(ConfigOptions::new().with("tls_ca", "/x").with("host", "h"));
+        assert_eq!(given.tls, "verify-full");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_an_error_that_shows_no_password() {
+        for (name, value, said) in [
+            ("url", "postgres://u:hunter2@h:x/d", "postgres://user"),
+            ("url", "postgres://u:hunter2@h/d?sslmode=allow", "verify-full"),
+            ("schema", "a\"b", "`schema`"),
+            ("schema", "", "`schema`"),
+            ("table_prefix", "x$y", "`table_prefix`"),
+        ] {
+            let error = Settings::new(&ConfigOptions::new().with(name, value)).err().expect(value);
+            let text = format!("{error} {error:?}");
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{text}");
+            assert!(text.contains(said) && !text.contains("hunter2"), "{text}");
+        }
+    }
+}

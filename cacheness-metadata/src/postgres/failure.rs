@@ -1,0 +1,165 @@
+//! What the server or the way to it can answer instead of rows, and how it is told to callers.
+
+use cacheness_core::{Error, ErrorKind};
+use tokio_postgres::error::SqlState;
+
+/// Why a statement gave no rows.
+pub(super) enum Failure {
+    /// An error for the caller.
+    Told(Error),
+    /// The server undid the transaction because of others; it may be made again.
+    Undone(Error),
+    /// The connection is gone. What was sent may have been done.
+    Lost(Error),
+    /// A function of ours asks for something: its code, and what it says.
+    Asked(Asked, String),
+}
+
+/// What a function of ours asks for, or why it refuses; nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// A value does not fit by itself.
+    TooLarge,
+    /// What one call puts does not fit.
+    TooMuch,
+    /// Entries are to be ranked, or rows of cleared generations taken back, before.
+    Unprepared,
+    /// More is to be evicted than one transaction evicts.
+    Crowded,
+    /// The policy evicts nothing.
+    Refused,
+}
+
+impl Failure {
+    /// The error for the caller.
+    pub(super) fn told(self) -> Error {
+        match self {
+            Self::Told(error) | Self::Undone(error) | Self::Lost(error) => error,
+            Self::Asked(asked, detail) => {
+                Error::new(ErrorKind::Unexpected, format!("the database asked for {asked:?} ({detail})"))
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(answer) = error.as_db_error() else { return Self::Lost(unanswered(error)) };
+        let code = answer.code();
+        let asked = match code.code() {
+            "CN001" => Some(Asked::TooLarge),
+            "CN002" => Some(Asked::TooMuch),
+            "CN003" => Some(Asked::Unprepared),
+            "CN004" => Some(Asked::Crowded),
+            "CN005" => Some(Asked::Refused),
+            _ => None,
+        };
+        if let Some(asked) = asked {
+            return Self::Asked(asked, answer.detail().unwrap_or_default().to_owned());
+        }
+        let undone = [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED];
+        let undone = undone.contains(&code);
+        let lost = [&SqlState::ADMIN_SHUTDOWN, &SqlState::CRASH_SHUTDOWN].contains(&code);
+        let told = answered(error);
+        match (undone, lost) {
+            (true, _) => Self::Undone(told),
+            (_, true) => Self::Lost(told),
+            _ => Self::Told(told),
+        }
+    }
+}
+
+/// An error of the connection, not of the server.
+fn unanswered(error: tokio_postgres::Error) -> Error {
+    let text = whole(&error);
+    let (kind, message) = if text.contains("TLS") {
+        (
+            ErrorKind::Unavailable,
+            "no encrypted connection to the server could be made; check the option `tls` and the certificates",
+        )
+    } else if text.contains("deserializing") || text.contains("serializing") {
+        (ErrorKind::Corrupted, "the database holds something of another kind than was written")
+    } else if text.contains("password missing") || text.contains("authentication") {
+        (ErrorKind::PermissionDenied, "the server asks for a password; give `password`, or one in the `url`")
+    } else {
+        (
+            ErrorKind::Unavailable,
+            "the server cannot be reached, or has closed the connection; see whether it runs, and check `host` and \
+             `port`, or the `url`",
+        )
+    };
+    Error::new(kind, message).with_source(whole(&error))
+}
+
+/// What an error says, and what those say that caused it.
+fn whole(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(one) = cause {
+        text.push_str(&format!(": {one}"));
+        cause = one.source();
+    }
+    text
+}
+
+/// What an error of the server means, and what to do about it.
+fn answered(error: tokio_postgres::Error) -> Error {
+    let code = error.code().cloned().unwrap_or(SqlState::INTERNAL_ERROR);
+    let (kind, message) = match code {
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => (
+            ErrorKind::PermissionDenied,
+            "the server refuses the user or the password; check `user` and `password`, or the `url`, and pg_hba.conf",
+        ),
+        SqlState::INVALID_CATALOG_NAME => (
+            ErrorKind::NotFound,
+            "there is no such database; create it (`createdb NAME`), or name another by `database` or in the `url`",
+        ),
+        SqlState::INSUFFICIENT_PRIVILEGE => (
+            ErrorKind::PermissionDenied,
+            "the user may not do this; grant it what docs/backends/postgres.md lists under Permissions, or let a user who \
+             may open the cache once",
+        ),
+        SqlState::UNDEFINED_TABLE
+        | SqlState::UNDEFINED_FUNCTION
+        | SqlState::UNDEFINED_COLUMN
+        | SqlState::INVALID_SCHEMA_NAME
+        | SqlState::UNDEFINED_OBJECT => (
+            ErrorKind::NotFound,
+            "tables or functions of the cache are not there any more; open it anew, which creates what is missing",
+        ),
+        SqlState::DISK_FULL => (ErrorKind::StorageFull, "the server's disk is full; free some room there"),
+        SqlState::TOO_MANY_CONNECTIONS => (
+            ErrorKind::Unavailable,
+            "the server takes no more connections; lower `connections`, raise its max_connections, or put pgbouncer \
+             between",
+        ),
+        SqlState::OUT_OF_MEMORY => (ErrorKind::Unavailable, "the server is short of memory"),
+        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => {
+            (ErrorKind::Timeout, "the server did not finish within `timeout`")
+        }
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
+            (ErrorKind::Unavailable, "the server is stopping or starting, or has ended the connection")
+        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => (
+            ErrorKind::Unavailable,
+            "the server takes no writes: it is a standby, or set to be read-only; name the primary",
+        ),
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            (ErrorKind::Unavailable, "other processes changed the same again and again; try again")
+        }
+        SqlState::PROGRAM_LIMIT_EXCEEDED => {
+            (ErrorKind::LimitExceeded, "the entry is larger than the server stores")
+        }
+        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => {
+            (ErrorKind::Corrupted, "the database is damaged; see the server's log")
+        }
+        _ => (ErrorKind::Unexpected, "the server refused a statement of this backend"),
+    };
+    Error::new(kind, message).with_source(whole(&error))
+}

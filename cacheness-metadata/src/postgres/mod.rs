@@ -1,0 +1,25 @@
+//! Entries in a PostgreSQL database that many machines share: the backend `postgres`.
+//!
+//! The tables stand in `sql/tables.sql`; what changes entries are functions in the database (`sql/`), so that each call is
+//! one round trip and one transaction, with its limits, evictions, garbage and totals. A few connections are shared by
+//! all calls, which do not wait for each other's answers (`pool.rs`).
+
+mod backend;
+mod changes;
+mod config;
+mod connection;
+mod eviction;
+mod failure;
+mod feed;
+mod leases;
+mod listing;
+mod pool;
+mod reading;
+mod rules;
+mod schema;
+mod statements;
+mod store;
+mod tls;
+mod uses;
+
+pub use config::PostgresMetadataFactory;

@@ -1,0 +1,208 @@
+//! A TCP proxy between a cache and a server, through which a test does to the connection what networks do: delay, stall,
+//! lose answers, cut, reset. It also counts how often a client waited for the server.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// What the proxy does with what it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// It hands everything on.
+    Pass,
+    /// It hands everything on after this time, in either direction.
+    Delay(Duration),
+    /// It takes connections and bytes, and hands nothing on until the mode changes: a server that hangs.
+    Stall,
+    /// Requests reach the server, answers are thrown away: what was done is done, and nobody learns of it.
+    LoseAnswers,
+    /// It resets every new connection at once: a server that is gone.
+    Refuse,
+}
+
+/// The proxy. It ends with this value, and so do its connections.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: SocketAddr,
+    mode: Mutex<Mode>,
+    changed: Condvar,
+    connections: Mutex<Vec<(TcpStream, TcpStream)>>,
+    trips: AtomicU64,
+    answered: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Proxy {
+    /// A proxy on a free port, for the server that a url names: `scheme://user:password@host:port/…`.
+    pub fn of(url: &str) -> Self {
+        let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = after.split('/').next().unwrap();
+        let port = host.rsplit_once(':').unwrap().1.parse().unwrap();
+        Self::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            server,
+            mode: Mutex::new(Mode::Pass),
+            changed: Condvar::new(),
+            connections: Mutex::default(),
+            trips: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        });
+        let serving = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if serving.over.load(Ordering::Acquire) {
+                    return;
+                }
+                if let Ok(client) = client {
+                    serving.take(client);
+                }
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// The url with the server's address replaced by the proxy's.
+    pub fn url(&self, of: &str) -> String {
+        let port = |address: &SocketAddr| format!(":{}", address.port());
+        let replaced = of.replacen(&port(&self.shared.server), &port(&self.address), 1);
+        assert_ne!(replaced, of, "the url names another server");
+        replaced
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn set(&self, mode: Mode) {
+        *self.shared.mode() = mode;
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends all connections as a process that exits does.
+    pub fn cut(&self) {
+        for (client, server) in self.shared.connections.lock().unwrap().drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends all connections by a reset.
+    pub fn reset(&self) {
+        for (client, server) in self.shared.connections.lock().unwrap().iter() {
+            for stream in [client, server] {
+                let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+        }
+        self.cut();
+    }
+
+    /// Is gone from now on: new connections are refused, and those that are there are reset.
+    pub fn gone(&self) {
+        self.set(Mode::Refuse);
+        self.reset();
+    }
+
+    /// How often a client has sent something after it had heard from the server, or for the first time: each time, it
+    /// waits for the server once.
+    pub fn trips(&self) -> u64 {
+        self.shared.trips.load(Ordering::Acquire)
+    }
+
+    /// How many bytes came from the server.
+    pub fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Acquire)
+    }
+
+    /// How many trips a call takes.
+    pub fn trips_of<T>(&self, call: impl FnOnce() -> T) -> (u64, T) {
+        let before = self.trips();
+        let result = call();
+        (self.trips() - before, result)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Release);
+        self.set(Mode::Refuse);
+        self.cut();
+        // The listener wakes up and sees that it is over.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn mode(&self) -> MutexGuard<'_, Mode> {
+        self.mode.lock().unwrap()
+    }
+
+    fn take(self: &Arc<Self>, client: TcpStream) {
+        let refused = *self.mode() == Mode::Refuse;
+        let server = if refused { None } else { TcpStream::connect(self.server).ok() };
+        let Some(server) = server else {
+            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+            return;
+        };
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+        }
+        let (clients, servers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        self.connections.lock().unwrap().push((clients.try_clone().unwrap(), servers.try_clone().unwrap()));
+        // True while the server has the word.
+        let asked = Arc::new(AtomicBool::new(false));
+        let (up, down) = (self.clone(), self.clone());
+        let asked_up = asked.clone();
+        thread::spawn(move || {
+            up.pump(client, servers, |shared, _| {
+                if !asked_up.swap(true, Ordering::AcqRel) {
+                    shared.trips.fetch_add(1, Ordering::AcqRel);
+                }
+                true
+            });
+        });
+        thread::spawn(move || {
+            down.pump(server, clients, |shared, read| {
+                shared.answered.fetch_add(read as u64, Ordering::AcqRel);
+                asked.store(false, Ordering::Release);
+                *shared.mode() != Mode::LoseAnswers
+            });
+        });
+    }
+
+    /// Hands on what comes from one end to the other, where `passes` says so, until either ends.
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&Self, usize) -> bool) {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let read = match from.read(&mut bytes) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => read,
+            };
+            let mode = self.changed.wait_while(self.mode(), |mode| *mode == Mode::Stall).unwrap();
+            let wait = if let Mode::Delay(wait) = *mode { Some(wait) } else { None };
+            drop(mode);
+            if let Some(wait) = wait {
+                thread::sleep(wait);
+            }
+            if passes(self, read) && to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}

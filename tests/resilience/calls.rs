@@ -1,0 +1,258 @@
+//! Timeouts, repetitions, deadlines, and what is never repeated.
+
+use std::time::Duration;
+
+use cacheness::{Error, ErrorKind, PutOptions, RemoteCalls};
+
+use super::{HANGS, Remote, SECOND, blocking, down, eventually, large};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn what_fails_for_a_reason_that_may_pass_is_made_again() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    cache.put("k", &large()).await.unwrap();
+    for (chaos, method) in [(&remote.metadata, "get_entry"), (&remote.blobs, "get")] {
+        (0..3).for_each(|_| chaos.fail_next(method, down()));
+    }
+    let (before, blobs_before) = (remote.metadata.calls_of("get_entry"), remote.blobs.calls_of("get"));
+    let (got, took) = remote.turning(cache.get::<Vec<u8>, _>("k")).await;
+    assert_eq!(got.unwrap(), Some(large()));
+    assert_eq!(remote.metadata.calls_of("get_entry") - before, 4);
+    assert_eq!(remote.blobs.calls_of("get") - blobs_before, 4);
+    // Three pauses each, of 100, 200 and 400 ms at the most.
+    assert!(took <= 1406 * MILLI, "{took:?}");
+}
+
+#[test]
+fn the_blocking_face_repeats_as_well() {
+    let remote = Remote::new();
+    let cache = remote.builder().open_blocking().unwrap();
+    cache.put("k", "v").unwrap();
+    (0..3).for_each(|_| remote.metadata.fail_next("get_entry", down()));
+    let (got, _) = remote.turning_for(|| cache.get::<String, _>("k"));
+    assert_eq!(got.unwrap().as_deref(), Some("v"));
+    remote.gone(true);
+    let (got, _) = remote.turning_for(|| cache.get::<String, _>("k"));
+    assert_eq!(got.unwrap_err().kind(), ErrorKind::Unavailable);
+    remote.gone(false);
+}
+
+#[tokio::test]
+async fn a_call_is_given_up_after_its_last_attempt() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(RemoteCalls::new().attempts(3)).open().await.unwrap();
+    remote.gone(true);
+    let (got, _) = remote.turning(cache.get::<u8, _>("k")).await;
+    let error = got.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("backend: far"), "{error}");
+    assert_eq!(remote.metadata.calls_of("get_entry"), 3);
+    remote.gone(false);
+}
+
+#[tokio::test]
+async fn what_will_not_pass_is_not_made_again() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.fail_next("get_entry", Error::new(ErrorKind::PermissionDenied, "not you"));
+    assert_eq!(cache.get::<u8, _>("k").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(remote.metadata.calls_of("get_entry"), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_at_its_deadline_on_both_faces() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().attempts(100).timeout(4 * SECOND).deadline(10 * SECOND);
+    let cache = remote.builder().remote(calls.breaker_failures(1_000)).open().await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(HANGS);
+    let (got, took) = remote.turning(cache.get::<u8, _>("k")).await;
+    assert_eq!(got.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(took <= 10_200 * MILLI && remote.metadata.calls_of("get_entry") >= 2, "{took:?}");
+    let cache = blocking(&cache);
+    let (got, took) = remote.turning_for(|| cache.get::<u8, _>("k"));
+    assert_eq!(got.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(took <= 10_200 * MILLI, "{took:?}");
+    remote.metadata.calm(true);
+}
+
+#[tokio::test]
+async fn a_large_blob_has_more_time_than_a_small_one() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    let value = vec![7_u8; 40 << 20];
+    cache.put("k", &value).await.unwrap();
+    // Five parts of 8 MiB and a rest have six times ten seconds.
+    let _ = remote.blobs.clone().slow_by_clock(55 * SECOND);
+    let (got, took) = remote.turning(cache.get::<Vec<u8>, _>("k")).await;
+    assert!(got.unwrap() == Some(value) && took >= 55 * SECOND);
+    let (stored, took) = remote.turning(cache.put("small", &large())).await;
+    assert!(stored.unwrap_err().kind() == ErrorKind::Timeout && took <= 32 * SECOND, "{took:?}");
+    remote.blobs.calm(true);
+}
+
+#[tokio::test]
+async fn a_put_is_made_again_and_what_it_stored_stays_readable_though_answers_were_lost() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.lose_answers(true);
+    remote.metadata.fail_next("apply", down());
+    remote.blobs.lose_answers(true);
+    remote.blobs.fail_next("put", down());
+    let (stored, _) = remote.turning(cache.put("k", &large())).await;
+    stored.unwrap();
+    assert_eq!((remote.metadata.calls_of("apply"), remote.blobs.calls_of("put")), (2, 2));
+    remote.clock.advance(1_000 * SECOND);
+    cache.purge().await.unwrap();
+    assert_eq!(cache.get::<Vec<u8>, _>("k").await.unwrap(), Some(large()), "its blob became no garbage");
+}
+
+#[tokio::test]
+async fn a_put_whose_last_answer_was_lost_is_an_error_and_its_blob_is_kept() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.lose_answers(true);
+    (0..4).for_each(|_| remote.metadata.fail_next("apply", down()));
+    let (stored, _) = remote.turning(cache.put("k", &large())).await;
+    let error = stored.unwrap_err();
+    assert!(error.is_outcome_unknown() && error.to_string().contains("outcome: unknown"), "{error}");
+    assert_eq!(remote.blobs.calls_of("delete_many"), 0);
+    assert_eq!(cache.get::<Vec<u8>, _>("k").await.unwrap(), Some(large()), "it was carried out");
+}
+
+#[tokio::test]
+async fn a_put_that_was_certainly_not_carried_out_leaves_no_blob() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(RemoteCalls::new().attempts(1)).open().await.unwrap();
+    remote.metadata.fail_next("apply", down().with_outcome_unknown(false));
+    assert!(!cache.put("k", &large()).await.unwrap_err().is_outcome_unknown());
+    assert_eq!(remote.blobs.calls_of("delete_many"), 1);
+}
+
+#[tokio::test]
+async fn a_put_that_takes_too_long_is_not_made_again_while_it_may_still_be_carried_out() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    let _ = remote.metadata.clone().slow_by_clock(HANGS);
+    let (stored, took) = remote.turning(cache.put("k", &large())).await;
+    let error = stored.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.is_outcome_unknown(), "{error}");
+    assert!((10 * SECOND..12 * SECOND).contains(&took), "{took:?}");
+    assert_eq!((remote.metadata.calls_of("apply"), remote.blobs.calls_of("delete_many")), (1, 0));
+    remote.metadata.calm(true);
+}
+
+#[tokio::test]
+async fn a_change_on_a_condition_and_an_extension_are_made_again_only_after_an_error_that_changed_nothing() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    let made = || remote.metadata.calls_of("apply");
+    cache.put_with("k", "v", PutOptions::ttl(60 * SECOND)).await.unwrap();
+    remote.metadata.lose_answers(true);
+    remote.metadata.fail_next("apply", down());
+    let error = cache.touch("k").await.unwrap_err();
+    assert!(error.is_outcome_unknown() && error.to_string().contains("outcome: unknown"), "{error}");
+    assert_eq!(made(), 2);
+    remote.metadata.fail_next("apply", down());
+    assert!(cache.extend_ttl("k", 60 * SECOND).await.unwrap_err().is_outcome_unknown());
+    assert_eq!(made(), 3);
+    let left = cache.get_entry("k").await.unwrap().unwrap().ttl_left();
+    assert_eq!(left, Some(120 * SECOND), "it was extended once");
+    remote.metadata.lose_answers(false);
+    remote.metadata.fail_next("apply", down().with_outcome_unknown(false));
+    let (touched, _) = remote.turning(cache.touch("k")).await;
+    assert!(touched.unwrap());
+    assert_eq!(made(), 5);
+}
+
+#[test]
+fn nothing_is_counted_twice_though_the_answer_was_lost() {
+    let remote = Remote::new();
+    let cache = remote.builder().open_blocking().unwrap();
+    let recorded = || remote.metadata.calls_of("record_accesses");
+    remote.metadata.lose_answers(true);
+    remote.metadata.fail_next("record_accesses", down());
+    cache.put("k", "v").unwrap();
+    eventually(|| recorded() == 1);
+    cache.get::<String, _>("k").unwrap();
+    eventually(|| recorded() == 2);
+    eventually(|| cache.stats().unwrap().counters.hits == 1);
+    assert_eq!(cache.stats().unwrap().counters.puts, 1);
+}
+
+#[test]
+fn what_was_certainly_not_counted_is_counted_later() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(RemoteCalls::new().attempts(1)).open_blocking().unwrap();
+    remote.metadata.fail_next("record_accesses", down().with_outcome_unknown(false));
+    cache.put("k", "v").unwrap();
+    eventually(|| remote.metadata.calls_of("record_accesses") == 1);
+    cache.get::<String, _>("k").unwrap();
+    eventually(|| remote.metadata.calls_of("record_accesses") == 2);
+    let counters = cache.stats().unwrap().counters;
+    assert_eq!((counters.puts, counters.hits), (1, 1));
+}
+
+#[tokio::test]
+async fn a_large_value_is_sent_again_from_its_file() {
+    let remote = Remote::new();
+    // To read it from its file takes time that is not the clock's.
+    let cache =
+        remote.builder().remote(RemoteCalls::new().timeout(HANGS).deadline(HANGS)).open().await.unwrap();
+    let value: Vec<u8> = (0..20).flat_map(|_| large()).collect();
+    (0..3).for_each(|_| remote.blobs.fail_next("put", down()));
+    let (stored, _) = remote.turning(cache.put("k", &value)).await;
+    stored.unwrap();
+    assert_eq!(remote.blobs.calls_of("put"), 4);
+    assert!(cache.get::<Vec<u8>, _>("k").await.unwrap() == Some(value));
+}
+
+#[tokio::test]
+async fn more_calls_than_may_be_under_way_wait_for_their_turn_and_not_for_ever() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().in_flight(2).timeout(5 * SECOND).deadline(6 * SECOND);
+    let cache = remote.builder().remote(calls).open().await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(2 * SECOND);
+    let get = || cache.get::<u8, _>("k");
+    let (got, took) = remote.turning(async { tokio::join!(get(), get(), get(), get()) }).await;
+    assert!([got.0, got.1, got.2, got.3].iter().all(Result::is_ok));
+    assert!((4 * SECOND..5 * SECOND).contains(&took), "{took:?}");
+    let _ = remote.metadata.clone().slow_by_clock(4 * SECOND);
+    let many = (0..6).map(|_| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get::<u8, _>("k").await })
+    });
+    let many: Vec<_> = many.collect();
+    let (got, took) = remote
+        .turning(async {
+            let mut got = Vec::new();
+            for call in many {
+                got.push(call.await.unwrap());
+            }
+            got
+        })
+        .await;
+    assert!(took <= 7 * SECOND, "{took:?}");
+    let said: Vec<String> = got.into_iter().filter_map(|got| got.err().map(|e| e.to_string())).collect();
+    assert!(said.iter().any(|said| said.contains("remote.in_flight")), "{said:?}");
+    remote.metadata.calm(true);
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_gives_its_place_back() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(RemoteCalls::new().in_flight(1)).open().await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(SECOND);
+    for _ in 0..3 {
+        let dropped = cache.clone();
+        let call = tokio::spawn(async move { dropped.get::<u8, _>("k").await });
+        while remote.clock.sleepers() == 0 {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        let _ = call.await;
+    }
+    let (got, took) = remote.turning(cache.get::<u8, _>("k")).await;
+    assert!(got.is_ok() && took <= 6 * SECOND, "{took:?}");
+    remote.metadata.calm(true);
+}

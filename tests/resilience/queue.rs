@@ -1,0 +1,210 @@
+//! Writes that wait until they can be made.
+
+use cacheness::{
+    Cache, CacheBuilder, Error, ErrorKind, OnReadError, OnWriteError, PutOptions, ReadOptions, RemoteCalls,
+    StoredState,
+};
+
+use super::{Remote, SECOND, blocking, down, eventually, large};
+
+fn builder(remote: &Remote) -> CacheBuilder {
+    let calls = RemoteCalls::new().attempts(1).breaker_failures(1_000_000);
+    remote.builder().remote(calls).on_write_error(OnWriteError::Queue)
+}
+
+async fn open(remote: &Remote) -> Cache {
+    builder(remote).open().await.unwrap()
+}
+
+async fn text(cache: &Cache, key: &str) -> Option<String> {
+    cache.get(key).await.unwrap()
+}
+
+async fn is_written(cache: &Cache) {
+    let cache = blocking(cache);
+    tokio::task::spawn_blocking(move || eventually(|| cache.health().unwrap().writes.queued == 0))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_is_served_and_then_written_in_the_background() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    cache.put("small", "old").await.unwrap();
+    remote.gone(true);
+    let put = cache.put_with("small", "new", PutOptions::new().tag("t").description("d")).await.unwrap();
+    assert_eq!((put.state, put.version.0, put.size), (StoredState::Queued, 0, 3));
+    cache.put_with("large", &large(), PutOptions::ttl(60 * SECOND)).await.unwrap();
+    cache.put("more", &vec![7_u8; 3_000_000]).await.unwrap();
+    assert_eq!(text(&cache, "small").await.as_deref(), Some("new"), "never an older value than was put");
+    assert_eq!(cache.get::<Vec<u8>, _>("large").await.unwrap(), Some(large()));
+    let many = cache.get_many::<String, _>(&["small", "small"]).await.unwrap();
+    assert_eq!(many, [Some("new".to_owned()), Some("new".to_owned())]);
+    assert!(cache.contains("small").await.unwrap() && cache.get_raw("more").await.unwrap().is_some());
+    assert_eq!(cache.peek::<String, _>("small").await.unwrap().as_deref(), Some("new"));
+    remote.gone(false);
+    is_written(&cache).await;
+    let applied = remote.metadata.calls_of("get_entry");
+    assert_eq!(text(&cache, "small").await.as_deref(), Some("new"));
+    assert_eq!(remote.metadata.calls_of("get_entry"), applied + 1, "it comes from the store now");
+    let entry = cache.get_entry("small").await.unwrap().unwrap();
+    assert_eq!((entry.tags.clone(), entry.description.clone()), (vec!["t".to_owned()], Some("d".to_owned())));
+    assert!(entry.version.0 > 0);
+    assert_eq!(cache.get::<Vec<u8>, _>("large").await.unwrap(), Some(large()));
+    assert_eq!(cache.get::<Vec<u8>, _>("more").await.unwrap(), Some(vec![7; 3_000_000]));
+    let told = remote.told(cache).await;
+    assert_eq!(told.iter().filter(|line| line.starts_with("write_queued")).count(), 3, "{told:?}");
+}
+
+#[test]
+fn the_blocking_face_queues_as_well() {
+    let remote = Remote::new();
+    let cache = builder(&remote).open_blocking().unwrap();
+    remote.gone(true);
+    assert_eq!(cache.put("k", "v").unwrap().state, StoredState::Queued);
+    assert_eq!(cache.get::<String, _>("k").unwrap().as_deref(), Some("v"));
+    assert!(cache.remove("k").unwrap() && !cache.remove("k").unwrap());
+    assert_eq!(cache.get::<String, _>("k").unwrap(), None);
+    remote.gone(false);
+    eventually(|| cache.health().unwrap().writes.queued == 0);
+    assert_eq!(cache.get::<String, _>("k").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_key_whose_removal_waits_is_a_miss_though_it_is_stored() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    cache.put("k", "v").await.unwrap();
+    remote.metadata.fail_next("apply", down());
+    assert!(cache.remove("k").await.unwrap());
+    assert_eq!(text(&cache, "k").await, None);
+    assert_eq!(cache.get_many::<String, _>(&["k", "other"]).await.unwrap(), [None, None]);
+    assert!(!cache.contains("k").await.unwrap() && cache.reader("k").await.unwrap().is_none());
+    is_written(&cache).await;
+    assert_eq!((text(&cache, "k").await, cache.stats().await.unwrap().entries), (None, 0));
+}
+
+#[tokio::test]
+async fn later_writes_of_a_key_that_waits_do_not_overtake_it() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.metadata.fail_all(Some(down()));
+    cache.put("k", "first").await.unwrap();
+    cache.put("other", "o").await.unwrap();
+    remote.metadata.fail_all(None);
+    // The store is back, but what waits for it has not been written yet, most probably.
+    cache.put("k", "second").await.unwrap();
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
+    is_written(&cache).await;
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
+    remote.metadata.fail_all(Some(down()));
+    cache.remove("k").await.unwrap();
+    cache.put_many([("k", "third"), ("j", "third")], PutOptions::new()).await.unwrap();
+    remote.metadata.fail_all(None);
+    cache.put("k", "fourth").await.unwrap();
+    is_written(&cache).await;
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("fourth"));
+    assert_eq!(text(&cache, "j").await.as_deref(), Some("third"));
+}
+
+#[tokio::test]
+async fn a_value_whose_answer_was_lost_is_written_once_more_and_leaves_no_garbage_that_is_read() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.metadata.lose_answers(true);
+    remote.metadata.fail_next("apply", down());
+    assert_eq!(cache.put("k", &large()).await.unwrap().state, StoredState::Queued);
+    is_written(&cache).await;
+    remote.clock.advance(1_000 * SECOND);
+    cache.purge().await.unwrap();
+    assert_eq!(cache.get::<Vec<u8>, _>("k").await.unwrap(), Some(large()));
+    assert_eq!(cache.stats().await.unwrap().entries, 1);
+}
+
+#[tokio::test]
+async fn a_value_that_waits_expires_and_can_be_touched() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.gone(true);
+    cache.put_with("k", "v", PutOptions::ttl(10 * SECOND)).await.unwrap();
+    remote.clock.advance(6 * SECOND);
+    assert!(cache.touch("k").await.unwrap());
+    remote.clock.advance(6 * SECOND);
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("v"));
+    assert!(cache.extend_ttl("k", 100 * SECOND).await.unwrap());
+    remote.clock.advance(100 * SECOND);
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("v"));
+    remote.clock.advance(5 * SECOND);
+    assert_eq!(text(&cache, "k").await, None);
+    assert!(!cache.touch("k").await.unwrap());
+    assert!(!cache.touch("other").await.unwrap());
+    assert_eq!(cache.health().await.unwrap().writes.dropped, 1, "a touch does not wait");
+    remote.gone(false);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_an_error_and_what_waited_before_stays() {
+    let remote = Remote::new();
+    let cache = builder(&remote).write_queue(400_000).open().await.unwrap();
+    remote.gone(true);
+    cache.put("a", &large()).await.unwrap();
+    let error = cache.put("b", &large()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("write_queue"), "{error}");
+    assert!(error.to_string().contains("the server is down") && error.is_temporary(), "{error}");
+    cache.put("c", &vec![1_u8; 2_000_000]).await.unwrap_err();
+    // The later one of the same key takes the place of the earlier.
+    cache.put("a", &large()).await.unwrap();
+    assert_eq!(cache.get::<Vec<u8>, _>("a").await.unwrap(), Some(large()));
+    assert_eq!(cache.health().await.unwrap().writes.queued, 1);
+    remote.gone(false);
+    is_written(&cache).await;
+    cache.put("b", &large()).await.unwrap();
+}
+
+#[tokio::test]
+async fn clearing_a_namespace_forgets_what_waits_to_be_written_to_it() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    let other = cache.namespace("other").unwrap();
+    remote.metadata.fail_all(Some(down()));
+    cache.put("k", "v").await.unwrap();
+    other.put("k", "v").await.unwrap();
+    cache.clear().await.unwrap_err();
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("v"), "it was not cleared");
+    remote.metadata.fail_all(None);
+    cache.clear().await.unwrap();
+    assert_eq!(text(&cache, "k").await, None);
+    is_written(&cache).await;
+    assert_eq!((text(&cache, "k").await, text(&other, "k").await.as_deref()), (None, Some("v")));
+}
+
+#[tokio::test]
+async fn a_write_that_is_refused_for_good_is_lost_and_the_next_ones_are_made() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.metadata.fail_all(Some(down()));
+    cache.put("a", "v").await.unwrap();
+    cache.put("b", "v").await.unwrap();
+    remote.metadata.fail_next("apply", Error::new(ErrorKind::LimitExceeded, "too much"));
+    remote.metadata.fail_all(None);
+    is_written(&cache).await;
+    let writes = cache.health().await.unwrap().writes;
+    assert_eq!((writes.lost, writes.dropped), (1, 0));
+    assert_eq!((text(&cache, "a").await, text(&cache, "b").await.as_deref()), (None, Some("v")));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_wait_is_a_miss_or_an_error_as_ever() {
+    let remote = Remote::new();
+    let cache = builder(&remote).on_read_error(OnReadError::Miss).open().await.unwrap();
+    cache.put("stored", "v").await.unwrap();
+    remote.gone(true);
+    cache.put("waits", "v").await.unwrap();
+    assert_eq!(text(&cache, "stored").await, None);
+    let many = cache.get_many::<String, _>(&["stored", "waits"]).await.unwrap();
+    assert_eq!(many, [None, None], "a question that fails is a miss for each key");
+    let tagged: Option<String> = cache.get_with("waits", &ReadOptions::new()).await.unwrap();
+    assert_eq!(tagged.as_deref(), Some("v"));
+    remote.gone(false);
+}

@@ -1,0 +1,349 @@
+//! What becomes of a cache whose servers go away, hang, answer late or not at all: no confirmed write is lost, no entry is
+//! without its blob, and every call ends.
+
+mod network;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cacheness::blocking::Cache;
+use cacheness::{CacheBuilder, ConfigOptions, Error, ErrorKind, OnReadError, PutOptions, RemoteCalls};
+use network::proxy::{Mode, Proxy};
+use network::services::Postgres;
+use network::{place, s3_at, server};
+
+/// Every call ends within this, with some time for a machine that is busy.
+const BOUND: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(4);
+
+/// A cache over two servers, with a proxy before each.
+struct Rig {
+    _folder: tempfile::TempDir,
+    metadata: &'static str,
+    place: String,
+    /// Before the metadata, and before S3.
+    entries: Proxy,
+    blobs: Proxy,
+}
+
+impl Rig {
+    fn new(metadata: &'static str) -> Self {
+        let url = server(if metadata == "postgres" { "TEST_POSTGRES" } else { "TEST_REDIS" });
+        Self::over(metadata, &url)
+    }
+
+    fn over(metadata: &'static str, url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            place: place(folder.path()),
+            _folder: folder,
+            metadata,
+            entries: Proxy::of(url),
+            blobs: Proxy::of(&server("TEST_S3")),
+        }
+    }
+
+    fn builder(&self) -> CacheBuilder {
+        let (url, place) = match self.metadata {
+            "postgres" => {
+                (format!("postgres://postgres@127.0.0.1:{}/postgres", self.entries.port()), "schema")
+            }
+            _ => (format!("redis://127.0.0.1:{}", self.entries.port()), "prefix"),
+        };
+        let calls = RemoteCalls::new()
+            .timeout(Duration::from_secs(1))
+            .deadline(BOUND)
+            .attempts(3)
+            .breaker_pause(Duration::from_millis(200));
+        Cache::builder()
+            .metadata_with(
+                self.metadata,
+                ConfigOptions::new().with("url", url).with(place, self.place.as_str()),
+            )
+            .blobs_with("s3", s3_at(&format!("http://127.0.0.1:{}", self.blobs.port()), &self.place))
+            .remote(calls)
+            .on_read_error(OnReadError::Error)
+    }
+
+    fn open(&self) -> Cache {
+        self.builder().open_blocking().unwrap()
+    }
+}
+
+/// A call that must end in time.
+fn bounded<T>(what: &str, call: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = call();
+    assert!(begun.elapsed() < BOUND + SLACK, "{what} took {:?}", begun.elapsed());
+    result
+}
+
+fn is_down(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+}
+
+fn put(cache: &Cache, key: &str, value: &str) -> Result<(), Error> {
+    bounded("a put", || cache.put_with(key, value, PutOptions::new().inline(false))).map(drop)
+}
+
+fn get(cache: &Cache, key: &str) -> Result<Option<String>, Error> {
+    bounded("a get", || cache.get(key))
+}
+
+/// Until the circuit breakers let calls through again.
+fn eventually<T>(what: &str, mut call: impl FnMut() -> Result<T, Error>) -> T {
+    let begun = Instant::now();
+    loop {
+        match call() {
+            Ok(done) => return done,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every entry has its blob, and after a sweep every blob has its entry.
+fn is_whole(cache: &Cache) {
+    eventually("a sweep", || cache.sweep(Duration::ZERO));
+    let keys = eventually("a listing", || cache.list(Default::default()));
+    for entry in &keys.entries {
+        let key = entry.entry.key.as_str();
+        assert!(eventually("a get", || get(cache, key)).is_some(), "{key} has an entry and no value");
+    }
+    let swept = eventually("a sweep", || cache.sweep_dry_run(Duration::ZERO));
+    assert_eq!(swept.orphans, 0);
+}
+
+#[test]
+fn a_server_that_is_gone_at_the_start_is_an_error_in_time_and_later_the_cache_opens() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        for mode in [Mode::Refuse, Mode::Stall] {
+            for proxy in [&rig.entries, &rig.blobs] {
+                proxy.set(mode);
+                let error = bounded("opening", || rig.builder().open_blocking()).unwrap_err();
+                assert!(is_down(&error), "{metadata}, {mode:?}: {error}");
+                proxy.set(Mode::Pass);
+                proxy.cut();
+            }
+        }
+        let cache = rig.open();
+        put(&cache, "k", "v").unwrap();
+        assert_eq!(get(&cache, "k").unwrap().as_deref(), Some("v"));
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_or_hangs_costs_bounded_errors_and_nothing_is_lost_when_it_is_back() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        let cache = rig.open();
+        put(&cache, "before", "value").unwrap();
+        for (mode, cut) in
+            [(Mode::Refuse, true), (Mode::Stall, false), (Mode::Delay(Duration::from_secs(5)), false)]
+        {
+            for proxy in [&rig.entries, &rig.blobs] {
+                proxy.set(mode);
+                if cut {
+                    proxy.reset();
+                }
+                let error = put(&cache, "meanwhile", "value").unwrap_err();
+                assert!(is_down(&error), "{metadata}, {mode:?}: {error}");
+                let error = get(&cache, "before").unwrap_err();
+                assert!(is_down(&error), "{metadata}, {mode:?}: {error}");
+                bounded("statistics", || cache.stats()).map_or((), drop);
+                bounded("a listing", || cache.list(Default::default())).map_or((), drop);
+                bounded("a removal", || cache.remove("none")).map_or((), drop);
+                bounded("health", || cache.health()).map_or((), drop);
+                proxy.set(Mode::Pass);
+                proxy.cut();
+                let found = eventually("a get", || get(&cache, "before"));
+                assert_eq!(found.as_deref(), Some("value"), "{metadata}, {mode:?}");
+                eventually("a put", || put(&cache, "before", "value"));
+            }
+        }
+        is_whole(&cache);
+        bounded("closing", || cache.close()).unwrap();
+    }
+}
+
+#[test]
+fn a_cache_over_servers_that_are_gone_closes_and_drops_in_time() {
+    for metadata in ["postgres", "redis"] {
+        for mode in [Mode::Refuse, Mode::Stall] {
+            let rig = Rig::new(metadata);
+            let cache = rig.open();
+            put(&cache, "k", "v").unwrap();
+            get(&cache, "k").unwrap();
+            rig.entries.set(mode);
+            rig.blobs.set(mode);
+            rig.entries.reset();
+            bounded("dropping", || drop(cache));
+        }
+    }
+}
+
+#[test]
+fn a_put_whose_answer_is_lost_is_made_or_not_and_never_half() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        let cache = rig.open();
+        let other = rig.open();
+        for turn in 0..6 {
+            let (key, proxy) =
+                (format!("k{}", turn % 2), if turn % 3 == 2 { &rig.blobs } else { &rig.entries });
+            let before = eventually("a get", || get(&other, &key));
+            proxy.set(Mode::LoseAnswers);
+            let value = format!("value {turn}");
+            let result = put(&cache, &key, &value);
+            proxy.set(Mode::Pass);
+            proxy.cut();
+            let after = eventually("a get", || get(&other, &key));
+            match result {
+                Ok(()) => assert_eq!(after, Some(value), "{metadata}: a confirmed write was lost"),
+                Err(error) => {
+                    assert!(is_down(&error), "{metadata}: {error}");
+                    assert!(after == before || after == Some(value), "{metadata}: {after:?}");
+                }
+            }
+        }
+        is_whole(&other);
+    }
+}
+
+#[test]
+fn a_blob_that_cannot_be_put_leaves_no_entry_and_an_entry_that_cannot_be_put_no_blob() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        let cache = rig.open();
+        put(&cache, "k", "first").unwrap();
+        rig.blobs.gone();
+        assert!(is_down(&put(&cache, "k", "second").unwrap_err()));
+        assert!(is_down(&put(&cache, "new", "second").unwrap_err()));
+        rig.blobs.set(Mode::Pass);
+        assert_eq!(eventually("a get", || get(&cache, "k")).as_deref(), Some("first"), "{metadata}");
+        assert!(!eventually("a look", || cache.contains("new")), "{metadata}");
+        rig.entries.gone();
+        assert!(is_down(&put(&cache, "k", "third").unwrap_err()));
+        rig.entries.set(Mode::Pass);
+        assert_eq!(eventually("a get", || get(&cache, "k")).as_deref(), Some("first"), "{metadata}");
+        is_whole(&cache);
+    }
+}
+
+/// Writers that go on while PostgreSQL is restarted again and again, mostly as by `kill -9`. Each key is written by one
+/// thread with rising numbers: what is read must be the last that was confirmed, or one that was tried after it.
+#[test]
+fn postgres_restarted_20_times_under_load_loses_no_confirmed_write() {
+    let postgres = Postgres::start();
+    let rig = Rig::over("postgres", &postgres.url);
+    let cache = rig.open();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (cache, over) = (&cache, &over);
+        let writers: Vec<_> = (0..3)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let mut last: HashMap<String, (u64, u64)> = HashMap::new();
+                    let (mut turn, mut failed) = (0_u64, 0_u64);
+                    while !over.load(Ordering::Acquire) {
+                        turn += 1;
+                        let key = format!("w{writer}-{}", turn % 5);
+                        let known = last.entry(key.clone()).or_default();
+                        known.1 = turn;
+                        match bounded("a put", || cache.put(&key, &turn)) {
+                            Ok(_) => known.0 = turn,
+                            Err(error) => {
+                                assert!(is_down(&error), "{error}");
+                                failed += 1;
+                            }
+                        }
+                        if let Ok(Some(found)) = bounded("a get", || cache.get::<u64, _>(&key)) {
+                            let (confirmed, tried) = last[&key];
+                            assert!(
+                                (confirmed..=tried).contains(&found),
+                                "{key}: {found}, not {confirmed}..={tried}"
+                            );
+                        }
+                    }
+                    (last, turn, failed)
+                })
+            })
+            .collect();
+        for turn in 0..20 {
+            std::thread::sleep(Duration::from_millis(150));
+            postgres.restart(if turn % 4 == 3 { "fast" } else { "immediate" });
+        }
+        over.store(true, Ordering::Release);
+        for writer in writers {
+            let (last, puts, failed) = writer.join().unwrap();
+            assert!(failed < puts, "no put was made at all");
+            for (key, (confirmed, tried)) in last {
+                let found = eventually("a get", || cache.get::<u64, _>(&key)).unwrap_or(0);
+                assert!((confirmed..=tried).contains(&found), "{key}: {found}, not {confirmed}..={tried}");
+            }
+        }
+    });
+    postgres.stop();
+    assert!(is_down(&bounded("a put", || cache.put("down", &1)).unwrap_err()));
+    postgres.start_again();
+    eventually("a put", || cache.put("up", &1).map(drop));
+    is_whole(&cache);
+}
+
+/// A disk of PostgreSQL's that is full: the server says so, what is there stays readable, and removing makes room.
+#[test]
+fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable() {
+    // SAFETY: it only asks for a number.
+    assert_eq!(unsafe { libc::geteuid() }, 0, "this test mounts a small disk, for which it must be root");
+    let postgres = Postgres::start();
+    let disk = tempfile::tempdir().unwrap();
+    let path = disk.path().to_str().unwrap().to_owned();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).status().unwrap();
+        assert!(status.success(), "{program} {arguments:?}");
+    };
+    run("mount", &["-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", &path]);
+    let unmount = Unmount(path.clone());
+    run("chmod", &["0755", &path]);
+    run("chown", &["postgres", &path]);
+    let sql = |text: &str| run("psql", &[&postgres.url, "-q", "-v", "ON_ERROR_STOP=1", "-c", text]);
+    sql(&format!("CREATE TABLESPACE small LOCATION '{path}'"));
+    sql("ALTER ROLE postgres SET default_tablespace = 'small'");
+
+    let rig = Rig::over("postgres", &postgres.url);
+    let cache = rig.open();
+    let value = vec![7_u8; 20_000];
+    let mut stored = 0;
+    let error = loop {
+        let noise: Vec<u8> = (0..20_000_u64).map(|at| (at * at * (stored + 1) >> 7) as u8).collect();
+        match bounded("a put", || cache.put(format!("k{stored}"), &noise)) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 5_000, "the disk does not fill");
+    };
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    assert!(stored > 50, "only {stored} values fit");
+    for number in 0..stored {
+        assert!(cache.get::<Vec<u8>, _>(format!("k{number}")).unwrap().is_some(), "k{number}");
+    }
+    // Rows that are deleted leave room in their tables, once the server has cleaned them up.
+    for number in 0..stored {
+        cache.remove(format!("k{number}")).unwrap();
+    }
+    sql("VACUUM");
+    eventually("a put", || cache.put("again", &value).map(drop));
+    assert_eq!(cache.get::<Vec<u8>, _>("again").unwrap(), Some(value));
+    cache.close().unwrap();
+    drop((cache, postgres, unmount));
+}
+
+struct Unmount(String);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").args(["-l", &self.0]).status();
+    }
+}

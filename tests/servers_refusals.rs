@@ -1,0 +1,118 @@
+//! What is wrong with a server or its credentials is an error that says what to do, and shows no secret.
+
+mod network;
+
+use cacheness::blocking::Cache;
+use cacheness::{ConfigOptions, Error, ErrorKind, RemoteCalls};
+use network::{place, postgres, redis, s3, s3_at, server};
+
+const SECRET: &str = "geheimnis-4711";
+
+/// That a cache of these parts is refused as it should be, and nothing that anybody sees of it shows the secret.
+fn refused(
+    what: &str,
+    (metadata, metadata_options): (&str, ConfigOptions),
+    (blobs, blob_options): (&str, ConfigOptions),
+    kind: ErrorKind,
+    said: &[&str],
+) {
+    let builder = Cache::builder()
+        .metadata_with(metadata, metadata_options)
+        .blobs_with(blobs, blob_options)
+        .remote(RemoteCalls::new().attempts(1).deadline(std::time::Duration::from_secs(10)));
+    let shown = format!("{builder:?}");
+    assert!(!shown.contains(SECRET), "{what}: {shown}");
+    let error: Error = builder.open_blocking().map(drop).expect_err(what);
+    let mut text = format!("{error}\n{error:?}");
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(&format!("\n{cause}\n{cause:?}"));
+        source = cause.source();
+    }
+    assert_eq!(error.kind(), kind, "{what}: {text}");
+    assert!(!text.contains(SECRET), "{what}: {text}");
+    for words in said {
+        assert!(error.to_string().contains(words), "{what}: {words:?} is missing in: {error}");
+    }
+}
+
+#[test]
+fn wrong_credentials_and_missing_places_are_errors_that_say_what_to_do_and_show_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let memory = || ("memory", ConfigOptions::new());
+    let place = place(folder);
+    refused(
+        "a wrong key of S3",
+        memory(),
+        ("s3", s3(folder).with("secret_access_key", SECRET)),
+        ErrorKind::PermissionDenied,
+        &["credentials"],
+    );
+    refused(
+        "a missing bucket",
+        memory(),
+        ("s3", s3(folder).with("bucket", "cacheness-is-not-there")),
+        ErrorKind::NotFound,
+        &["cacheness-is-not-there", "make it"],
+    );
+    refused(
+        "no server of S3",
+        memory(),
+        ("s3", s3_at("http://127.0.0.1:1", &place).with("secret_access_key", SECRET)),
+        ErrorKind::Unavailable,
+        &["endpoint"],
+    );
+    let options = format!(
+        "aws_endpoint = {}\naws_allow_http = true\naws_access_key_id = x\naws_secret_access_key = {SECRET}",
+        server("TEST_S3")
+    );
+    refused(
+        "a wrong key of object_store",
+        memory(),
+        ("object_store", ConfigOptions::new().with("url", "s3://cacheness-test/x").with("options", options)),
+        ErrorKind::PermissionDenied,
+        &["credentials"],
+    );
+    let url = server("TEST_POSTGRES");
+    let (_, at) = url.split_once('@').unwrap();
+    refused(
+        "a missing database",
+        ("postgres", postgres(folder).with("url", url.replace("/postgres", "/nowhere"))),
+        memory(),
+        ErrorKind::NotFound,
+        &["nowhere"],
+    );
+    refused(
+        "a missing user",
+        ("postgres", postgres(folder).with("url", format!("postgres://nobody:{SECRET}@{at}"))),
+        memory(),
+        ErrorKind::PermissionDenied,
+        &[],
+    );
+    refused(
+        "no server of PostgreSQL",
+        ("postgres", postgres(folder).with("url", format!("postgres://u:{SECRET}@127.0.0.1:1/d"))),
+        memory(),
+        ErrorKind::Unavailable,
+        &["127.0.0.1"],
+    );
+    refused(
+        "a password that Redis does not want",
+        (
+            "redis",
+            redis(folder)
+                .with("url", server("TEST_REDIS").replace("redis://", &format!("redis://u:{SECRET}@"))),
+        ),
+        memory(),
+        ErrorKind::PermissionDenied,
+        &[],
+    );
+    refused(
+        "no server of Redis",
+        ("redis", redis(folder).with("url", format!("redis://:{SECRET}@127.0.0.1:1"))),
+        memory(),
+        ErrorKind::Unavailable,
+        &["127.0.0.1"],
+    );
+}

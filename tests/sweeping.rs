@@ -1,0 +1,105 @@
+//! Blobs that no entry names: what a writer leaves that dies half-way, and that a sweep finds these and nothing else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cacheness::blocking::Cache;
+use cacheness::{CacheBuilder, ConfigOptions, Error, ErrorKind, PutOptions, Register, Registry};
+use cacheness_testkit::TestClock;
+use cacheness_testkit::chaos::{Chaos, ChaosMetadataFactory};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A registry whose backend of this name does what `chaos` says.
+fn faulty(name: &str, chaos: &Chaos) -> Registry {
+    let mut registry = Registry::builtin();
+    let inner = registry.metadata_backend(name).unwrap().clone();
+    let wrapped = ChaosMetadataFactory::wrap_shared(inner, chaos.clone());
+    registry.register_metadata_backend(wrapped, Register::new().named(name).replace()).unwrap();
+    registry
+}
+
+fn open(name: &str, folder: &Path, clock: &Arc<TestClock>, chaos: &Chaos) -> Cache {
+    let blobs = ConfigOptions::new().with("path", folder.join("blobs").to_str().unwrap());
+    CacheBuilder::new(faulty(name, chaos))
+        .folder(folder.join(name))
+        .metadata(name)
+        .blobs_with("filesystem", blobs)
+        .env(clock.env())
+        .open_blocking()
+        .unwrap()
+}
+
+fn put(cache: &Cache, key: &str) -> Result<(), Error> {
+    cache.put_with(key, &[key; 100].concat(), PutOptions::new().inline(false)).map(drop)
+}
+
+/// As many blobs as there are orphans, of writers that got no answer: they cannot know whether the entry was put.
+fn orphan(cache: &Cache, chaos: &Chaos, key: &str) {
+    chaos.fail_next("apply", Error::new(ErrorKind::Timeout, "no answer"));
+    assert_eq!(put(cache, key).unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[test]
+fn a_sweep_deletes_old_orphans_and_nothing_else_in_every_backend() {
+    for name in ["sqlite", "json", "memory"] {
+        let (folder, clock, chaos) = (tempfile::tempdir().unwrap(), TestClock::new(), Chaos::new());
+        // Both lie in one folder of blobs.
+        let cache = open(name, folder.path(), &clock, &chaos);
+        let neighbour = open("sqlite_memory", folder.path(), &clock, &Chaos::new());
+        put(&neighbour, "theirs").unwrap();
+        for key in ["a", "b", "c"] {
+            put(&cache, key).unwrap();
+        }
+        orphan(&cache, &chaos, "lost");
+        put(&cache, "b").unwrap();
+        clock.advance(DAY * 2);
+        orphan(&cache, &chaos, "young");
+
+        let counted = cache.sweep_dry_run(DAY).unwrap();
+        assert_eq!((counted.orphans, counted.deleted), (1, 0), "{name}");
+        let swept = cache.sweep(DAY).unwrap();
+        assert_eq!((swept.blobs, swept.orphans, swept.deleted), (counted.blobs, 1, 1), "{name}");
+        let again = cache.sweep(Duration::ZERO).unwrap();
+        assert_eq!(
+            (again.blobs, again.orphans, again.deleted),
+            (swept.blobs - 1, 1, 1),
+            "{name}: the young one"
+        );
+        assert_eq!(cache.sweep(Duration::ZERO).unwrap().orphans, 0, "{name}");
+        for key in ["a", "b", "c"] {
+            assert_eq!(cache.get::<String, _>(key).unwrap(), Some([key; 100].concat()), "{name}");
+        }
+        assert!(neighbour.get::<String, _>("theirs").unwrap().is_some(), "{name}: another cache's blob");
+        assert!(cache.get::<String, _>("lost").unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_writer_that_slept_through_a_sweep_puts_no_entry_without_its_blob() {
+    let (folder, clock, chaos) = (tempfile::tempdir().unwrap(), TestClock::new(), Chaos::new());
+    let slowly = Chaos::new();
+    let slow = open("sqlite", folder.path(), &clock, &slowly);
+    let slowly = slowly.slow_by_clock(Duration::from_secs(60));
+    let cache = open("sqlite", folder.path(), &clock, &chaos);
+    std::thread::scope(|scope| {
+        // Its blob is there, and its entry is on the way.
+        let writer = scope.spawn(|| put(&slow, "late"));
+        while cache.sweep_dry_run(Duration::ZERO).unwrap().orphans == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(cache.sweep(Duration::ZERO).unwrap().deleted, 1);
+        while !writer.is_finished() {
+            clock.advance(Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+        let error = writer.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.to_string().contains("put the value again"), "{error}");
+    });
+    slowly.calm(true);
+    assert!(!cache.contains("late").unwrap());
+    put(&cache, "late").unwrap();
+    assert_eq!(cache.get::<String, _>("late").unwrap(), Some(["late"; 100].concat()));
+}
