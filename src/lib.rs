@@ -65,6 +65,7 @@ mod pages {
         Concepts => "../docs/concepts.md",
         EvictionPolicies => "../docs/writing-an-eviction-policy.md",
         Configuration => "../docs/configuration.md",
+        Fallbacks => "../docs/fallback.md",
         Handlers => "../docs/handlers.md",
         Backends => "../docs/backends.md",
         BackendPostgres => "../docs/backends/postgres.md",

@@ -2,6 +2,7 @@
 //! this one engine.
 
 mod batch;
+mod copies;
 mod counting;
 mod degraded;
 mod file_checks;
@@ -32,6 +33,7 @@ use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
+use crate::local_tier::Copies;
 use crate::metadata::{AccessBatch, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::registry::Registry;
@@ -50,6 +52,7 @@ pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;
 
+use copies::Tier;
 use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
@@ -82,6 +85,8 @@ pub(crate) struct Stores {
     pub(crate) blob_name: String,
     /// What watches over those of them that are remote.
     pub(crate) guards: Vec<Arc<Guard>>,
+    /// Copies of the blobs on this machine, and whether puts are written through to them.
+    pub(crate) local_tier: Option<(Copies, bool)>,
 }
 
 pub(crate) struct Engine {
@@ -92,6 +97,8 @@ pub(crate) struct Engine {
     metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
     blob_name: String,
+    /// Where blobs of another machine are kept on this one.
+    tier: Option<Tier>,
     cache_id: CacheId,
     needs_runtime: bool,
     /// What watches over the backends that are remote; none where all are in this process or on its disks.
@@ -163,7 +170,7 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs, blob_name, guards }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
@@ -194,6 +201,7 @@ impl Engine {
             metadata_name,
             blobs,
             blob_name,
+            tier: local_tier.map(|(copies, write_through)| Tier::new(copies, write_through)),
             needs_runtime,
             guards,
             folder,
