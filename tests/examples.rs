@@ -55,6 +55,17 @@ fn sales_analyzer_ends_with_the_report_of_its_seven_processes() {
     assert!(!text.contains("stale") && !text.contains("expired"), "{text}");
 }
 
+// shows: U49
+#[test]
+fn fallback_goes_on_without_its_drive_and_brings_everything_there() {
+    let text = output(&mut example("fallback"));
+    let after = text.split_once("the drive is unmounted\n").expect("the drive is unmounted").1;
+    for line in [", 0 read, the same words: true\nthe drive is back\n", "everything is on the drive\n"] {
+        assert!(after.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    assert!(after.ends_with(", 0 read, the same words: true\n"), "{text}");
+}
+
 // shows: rows 23-31
 #[test]
 fn shared_plugins_keeps_three_plugins_apart() {

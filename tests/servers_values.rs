@@ -40,7 +40,7 @@ fn of_a_parquet_table_on_s3_the_columns_asked_for_are_fetched_and_little_else() 
     cache.put_with("t", &table, PutOptions::new().handler("parquet")).unwrap();
     let size = cache.get_entry("t").unwrap().unwrap().entry.stored_size;
     let (bytes, trips) = (proxy.answered(), proxy.trips());
-    let column: RecordBatch = cache.get_with("t", ReadOptions::new().columns(["c3"])).unwrap().unwrap();
+    let column: RecordBatch = cache.get_with("t", &ReadOptions::columns(["c3"])).unwrap().unwrap();
     let (bytes, trips) = (proxy.answered() - bytes, proxy.trips() - trips);
     assert_eq!((column.num_rows(), column.num_columns()), (200_000, 1));
     assert_eq!(column.column(0), table.column(3));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 
 use crate::access::AccessLog;
+use crate::blob::BlobCapabilities;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
 use crate::engine::{Engine, OnReadError, OnWriteError, Owner, Settings, Stores};
@@ -15,6 +16,8 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Listeners};
 use crate::eviction::{Limits, LimitsChange};
+use crate::fallback::Fallback;
+use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
@@ -44,6 +47,8 @@ pub struct CacheBuilder {
     pub(crate) mode: OpenMode,
     pub(crate) metadata: Chosen,
     pub(crate) blobs: Chosen,
+    pub(crate) local_tier: Option<LocalTier>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) durability: Durability,
     /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
     pub(crate) limits: LimitsChange,
@@ -73,6 +78,8 @@ impl CacheBuilder {
             mode: OpenMode::Create,
             metadata: Chosen::default(),
             blobs: Chosen::default(),
+            local_tier: None,
+            fallback: None,
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
@@ -135,6 +142,35 @@ impl CacheBuilder {
     #[must_use]
     pub fn blobs_with(mut self, name: impl Into<String>, options: ConfigOptions) -> Self {
         self.blobs = Chosen { backend: Some((name.into(), ConfigOrigin::Program)), options };
+        self
+    }
+
+    /// Keeps blobs of a backend that is not local on this machine once they have been read. With a local backend it is an
+    /// error. By default they are fetched for every read.
+    #[must_use]
+    pub fn local_tier(mut self, tier: LocalTier) -> Self {
+        self.local_tier = Some(tier);
+        self
+    }
+
+    /// Lets reads and writes go on, in a second pair of backends, while those of the cache cannot be reached: where a
+    /// call to them fails with [`Unavailable`](ErrorKind::Unavailable), [`Timeout`](ErrorKind::Timeout) or another
+    /// error that is [temporary](Error::is_temporary). What was put and removed meanwhile is brought to them once they
+    /// answer again; the guide's page on fallbacks says how each operation fares.
+    ///
+    /// ```
+    /// use cacheness::{Cache, Fallback};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let cache = Cache::builder()
+    ///     .folder(folder.path().join("cache"))
+    ///     .fallback(Fallback::new(folder.path().join("spare")))
+    ///     .open_blocking()?;
+    /// # Ok::<(), cacheness::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
         self
     }
 
@@ -318,7 +354,7 @@ impl CacheBuilder {
     /// backends' errors.
     pub async fn open(self) -> Result<Cache> {
         let (limits, of_namespaces) = self.given_limits();
-        let parts = self.parts()?;
+        let parts = (self.parts()?, self.fallback_parts()?);
         let engine = self.start(parts).await?;
         let owner = Owner::new(engine.clone());
         engine.adopt_limits(&limits, &of_namespaces).await?;
@@ -333,7 +369,7 @@ impl CacheBuilder {
     }
 
     /// Opens the parts, and starts the engine over them.
-    async fn start(self, (metadata, blobs): Parts) -> Result<Arc<Engine>> {
+    async fn start(self, ((metadata, blobs), second): (Parts, Option<Parts>)) -> Result<Arc<Engine>> {
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -349,11 +385,48 @@ impl CacheBuilder {
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let calls = self.settings.remote;
-        let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
-        let (blobs, blob_guard) = open_blobs(blobs, &context, calls).await?;
-        let guards = metadata_guard.into_iter().chain(blob_guard).collect();
-        let stores = Stores { metadata, metadata_name, blobs, blob_name, guards };
+        let (metadata, blobs, guards) = match (&self.fallback, second) {
+            (Some(fallback), Some(second)) => {
+                crate::fallback::open(fallback, (metadata, blobs), second, context, calls).await?
+            }
+            _ => {
+                let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
+                let (blobs, blob_guard) = open_blobs(blobs, &context, calls).await?;
+                (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
+            }
+        };
+        let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
+        let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
+    }
+
+    async fn open_local_tier(
+        &self,
+        blobs: BlobCapabilities,
+        backend: &str,
+    ) -> Result<Option<(Copies, bool)>> {
+        let Some((tier, folder)) =
+            self.local_tier.as_ref().and_then(|tier| tier.folder.as_ref().map(|at| (tier, at)))
+        else {
+            return Ok(None);
+        };
+        if blobs.local {
+            let message = format!(
+                "`local_tier` keeps copies of blobs that lie on another machine, and `{backend}` has them on this one; \
+                 leave `local_tier` out"
+            );
+            return Err(Error::new(ErrorKind::ConfigInvalid, message));
+        }
+        let root = self.folder.as_ref().map_or_else(|| folder.clone(), |cache| cache.join(folder));
+        let (options, now) = (tier.clone(), self.env.now());
+        match self.env.unblock(move || Copies::open(root, &options, now)).await {
+            Ok(copies) => Ok(Some((copies, tier.write_through.unwrap_or(false)))),
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                tracing::warn!(%error, "the cache is opened without its local tier");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the cache for the blocking face.
@@ -362,8 +435,11 @@ impl CacheBuilder {
     /// As [`open`](Self::open).
     pub fn open_blocking(self) -> Result<crate::blocking::Cache> {
         let (env, (limits, of_namespaces)) = (self.env.clone(), self.given_limits());
-        let parts = self.parts()?;
-        let needs_runtime = parts.0.factory.needs_runtime() || parts.1.factory.needs_runtime();
+        let parts = (self.parts()?, self.fallback_parts()?);
+        let needs_runtime = [Some(&parts.0), parts.1.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|(metadata, blobs)| metadata.factory.needs_runtime() || blobs.factory.needs_runtime());
         let engine = env.block_on(needs_runtime, self.start(parts))?;
         let owner = Owner::new(engine.clone());
         // Whether the opened parts need a runtime may depend on their options, so they are asked again.

@@ -172,12 +172,14 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    /// Releases the lease, without waiting for it.
+    /// Releases the lease, without waiting for it. Closing the cache waits.
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
         let (namespace, name) = (self.namespace.clone(), std::mem::take(&mut self.name));
+        let Some(releasing) = held.engine.releasing() else { return };
         let env = held.engine.env().clone();
         env.detach(async move {
+            let _releasing = releasing;
             // Where it fails, the lease ends with its time.
             if let Ok(leases) = held.engine.leases() {
                 let _ = leases.release(&namespace, &name, held.holder).await;

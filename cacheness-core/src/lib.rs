@@ -15,10 +15,12 @@ mod env;
 mod error;
 mod events;
 mod eviction;
+mod fallback;
 mod feed;
 mod handler;
 mod key;
 mod lease;
+mod local_tier;
 mod metadata;
 mod metric;
 mod names;
@@ -57,10 +59,12 @@ pub use eviction::{
     EntryUse, EvictionPolicies, EvictionPolicy, Fifo, Lfu, Limits, LimitsChange, Lru, NoEviction, Ranking,
     Size, Ttl,
 };
+pub use fallback::Fallback;
 pub use feed::Changes;
 pub use handler::{Access, BlobReader, BlobWriter, CacheHandler, FormatMeta, HandlerContext, TypeClass};
 pub use key::{Key, KeyBuilder, Unordered};
 pub use lease::Lease;
+pub use local_tier::LocalTier;
 pub use metadata::{
     AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction,
     EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,

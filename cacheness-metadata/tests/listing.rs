@@ -7,6 +7,7 @@ use cacheness_testkit::metadata::MetadataSubject;
 fn subjects() -> Vec<MetadataSubject> {
     let open =
         |factory: std::sync::Arc<dyn MetadataFactory>| MetadataSubject::shared(factory, ConfigOptions::new());
+    #[allow(unused_mut, reason = "without features there is only the first")]
     let mut all = vec![open(std::sync::Arc::new(MemoryMetadataFactory::new()))];
     #[cfg(feature = "sqlite")]
     all.push(open(std::sync::Arc::new(cacheness_metadata::sqlite::SqliteMetadataFactory::new())));

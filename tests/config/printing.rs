@@ -13,6 +13,8 @@ fn what_is_printed_gives_the_same_configuration_when_it_is_read() {
         "folder = '/tmp/x'\nmode = 'existing'\nttl = '1h 30m'\ncompression = 'zstd'\ncompression_level = 9\n\
          [limits]\nmax_bytes = 'unlimited'\nmax_entries = 3\npolicy = 'lfu'\n[metadata]\nreaders = 2\n\
          busy_timeout = '5s'\n[blobs]\npath = '/tmp/\"quoted\" $${X}'\n[namespaces.'a.b \"c\"']\nttl = '250ms'\nmax_bytes = '3 MiB'\n",
+        "folder = '/tmp/x'\n[local_tier]\nfolder = '/tmp/y'\nwrite_through = true\n[fallback]\nfolder = '/tmp/z'\n\
+         [fallback.metadata]\nreaders = 2\n[fallback.blobs]\nbackend = 'memory'\n",
         "inline_limit = 1000\n[metadata]\nbackend = 'sqlite_memory'\ncache_size = 65536\n",
     ] {
         let printed = toml(text).unwrap().to_toml().unwrap();
@@ -64,6 +66,14 @@ cache_size = \"16 MiB\"
 [blobs]
 backend = \"filesystem\"
 # path: `blobs` in the cache's folder
+
+[local_tier]
+# folder: without one, they are fetched for every read
+# max_bytes: 10 GiB
+# write_through: only what is read is kept
+
+[fallback]
+# folder: without a fallback, they fail
 ";
     assert_eq!(printed, expected);
 }
@@ -115,15 +125,25 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "mmap" => "false",
             "unknown_options" => "warn",
             "limits.policy" => "size",
-            "folder" => "/tmp/somewhere",
-            "metadata.backend" | "blobs.backend" => "server",
+            "folder" | "fallback.folder" => "/tmp/somewhere",
+            "metadata.backend" | "blobs.backend" | "fallback.metadata.backend" | "fallback.blobs.backend" => {
+                "server"
+            }
             name => spec.example.unwrap_or_else(|| panic!("`{name}` needs a value here")),
         };
         let (table, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
-        let before = if spec.name == "compression_level" { "compression = 'zstd'\n" } else { "" };
+        let before = match spec.name {
+            "compression_level" => "compression = 'zstd'\n",
+            "local_tier.max_bytes" | "local_tier.write_through" => "folder = '/tmp/somewhere'\n",
+            _ => "",
+        };
+        let above = match spec.name {
+            "fallback.metadata.backend" | "fallback.blobs.backend" => "fallback.folder = '/tmp/somewhere'\n",
+            _ => "",
+        };
         let after = if value == "server" { "connection_url = 'x'\n" } else { "" };
         let table = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
-        let text = format!("{table}{before}{name} = '{value}'\n{after}");
+        let text = format!("{above}{table}{before}{name} = '{value}'\n{after}");
         let config = Config::from_toml(&text, &Variables::none()).unwrap();
         let printed = CacheBuilder::new(registry()).config(config).unwrap().to_toml().unwrap();
         let unchanged = CacheBuilder::new(registry()).to_toml().unwrap();

@@ -7,7 +7,7 @@ use object_store::gcp::GoogleConfigKey;
 use object_store::{ClientConfigKey, ObjectStoreScheme};
 use url::Url;
 
-use super::requests::{Requests, told};
+use super::requests::Requests;
 
 /// A store, and the path in it that the url names, without a `/` at either end.
 pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests, String)> {
@@ -35,7 +35,10 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
         }
     }
     let pairs = options.iter().map(|(key, value)| (key, value));
-    let (store, path) = object_store::parse_url_opts(&parsed, pairs).map_err(told)?;
+    let (store, path) = object_store::parse_url_opts(&parsed, pairs).map_err(|error| {
+        let message = "the store cannot be set up by this `url` and these `options`";
+        Error::new(ErrorKind::ConfigInvalid, message).with_source(error)
+    })?;
     let lists_in_order = !matches!(scheme, ObjectStoreScheme::Local | ObjectStoreScheme::Http);
     Ok((
         Requests { store, lists_in_order, persistent: scheme != ObjectStoreScheme::Memory },

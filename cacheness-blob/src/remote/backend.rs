@@ -129,11 +129,22 @@ impl<O: Objects> Shared<O> {
         }
         let message = "the store's own marker object is gone, so nothing can be said about what is missing from it; see \
                        whether the bucket is there";
-        Err(Error::new(ErrorKind::Unavailable, message).with_context("object", marker))
+        // To ask again would tell the same.
+        Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_context("object", marker))
     }
 
     async fn part(&self, path: &str, range: Range<u64>) -> Result<Option<(Bytes, u64)>> {
-        self.within(1, self.objects.get(path, range)).await
+        let found = self.within(1, self.objects.get(path, range.clone())).await?;
+        if let Some((bytes, len)) = &found {
+            let wanted = range.end.min(*len).saturating_sub(range.start);
+            if bytes.len() as u64 != wanted {
+                // Not a word about the blob, which may be whole.
+                let message =
+                    format!("the store's answer has {} bytes, and {wanted} were asked for", bytes.len());
+                return Err(Error::new(ErrorKind::Unavailable, message).with_context("object", path));
+            }
+        }
+        Ok(found)
     }
 
     /// The bytes in `range`, in parts. The object's length is learned from the first.
@@ -145,13 +156,16 @@ impl<O: Objects> Shared<O> {
         if begin >= end {
             return Ok(Some(first));
         }
-        let parts: Vec<Option<(Bytes, u64)>> = iter((begin..end).step_by(PART as usize))
+        let len = usize::try_from(end - range.start).map_err(|_| {
+            Error::new(ErrorKind::Unsupported, "the value does not fit this machine's memory")
+        })?;
+        let mut bytes = BytesMut::with_capacity(len);
+        bytes.extend_from_slice(&first);
+        drop(first);
+        let mut parts = iter((begin..end).step_by(PART as usize))
             .map(|start| self.part(path, start..end.min(start + PART)))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut bytes = BytesMut::from(&first[..]);
-        for part in parts {
+            .buffered(AT_ONCE);
+        while let Some(part) = parts.try_next().await? {
             // The blob was deleted while it was read.
             let Some((part, _)) = part else { return self.missing().await };
             bytes.extend_from_slice(&part);

@@ -181,7 +181,14 @@ async fn client(options: ConfigOptions, timeout: Duration) -> Result<Client> {
     let attempts = options.int("attempts").and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(4);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-        .timeout_config(TimeoutConfig::builder().operation_timeout(timeout).build())
+        .timeout_config(
+            // A connection that is half open must not take the time of all attempts.
+            TimeoutConfig::builder()
+                .connect_timeout(timeout / (attempts + 1))
+                .operation_attempt_timeout(timeout / attempts.max(1))
+                .operation_timeout(timeout)
+                .build(),
+        )
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = options.text("region") {
         loader = loader.region(Region::new(region.to_owned()));

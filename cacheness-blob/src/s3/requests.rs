@@ -39,8 +39,9 @@ impl Objects for Bucket {
             // Where the range begins at the end or after it, servers refuse it, not all in the same words.
             Err(failed) if matches!(failed.code(), Some("InvalidRange" | "InvalidArgument")) => {
                 let head = self.client.head_object().bucket(&self.name).key(path).send().await;
-                return match head.map(|head| length(head.content_length)) {
-                    Ok(len) if len <= range.start => Ok(Some((Bytes::new(), len))),
+                let len = head.ok().and_then(|head| u64::try_from(head.content_length?).ok());
+                return match len {
+                    Some(len) if len <= range.start => Ok(Some((Bytes::new(), len))),
                     _ => Err(self.told(failed)),
                 };
             }
@@ -154,7 +155,16 @@ impl Bucket {
             .await?;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let end = self.client.complete_multipart_upload().bucket(&self.name).key(path).upload_id(upload);
-        end.multipart_upload(parts).send().await.map(|_| ()).map_err(|failed| self.told(failed))
+        match end.multipart_upload(parts).send().await {
+            Ok(_) => Ok(()),
+            // So servers answer where it was completed before, and that answer was lost.
+            Err(failed) if failed.code() == Some("NoSuchUpload") => {
+                let head = self.client.head_object().bucket(&self.name).key(path).send().await;
+                let whole = head.ok().and_then(|head| u64::try_from(head.content_length?).ok()) == Some(len);
+                if whole { Ok(()) } else { Err(self.told(failed)) }
+            }
+            Err(failed) => Err(self.told(failed)),
+        }
     }
 
     /// An error of S3 as one of ours.
@@ -195,12 +205,14 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         (Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken"), _)
         | (_, Some(401 | 403)) => ErrorKind::PermissionDenied,
         (Some("QuotaExceeded"), _) | (_, Some(507)) => ErrorKind::StorageFull,
-        (Some("SlowDown" | "InternalError" | "ServiceUnavailable" | "RequestTimeout"), _)
-        | (_, Some(408 | 429 | 500..)) => ErrorKind::Unavailable,
+        (
+            Some(
+                "SlowDown" | "InternalError" | "ServiceUnavailable" | "RequestTimeout" | "IncompleteBody"
+                | "BadDigest" | "OperationAborted",
+            ),
+            _,
+        )
+        | (_, Some(408 | 409 | 429 | 500..)) => ErrorKind::Unavailable,
         _ => ErrorKind::Unexpected,
     }
-}
-
-fn length(stated: Option<i64>) -> u64 {
-    stated.and_then(|len| u64::try_from(len).ok()).unwrap_or(0)
 }

@@ -18,7 +18,7 @@ impl Cache {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a `ttl` of zero or over 24 hours.
     pub fn lease(&self, name: impl AsRef<str> + Send, ttl: Duration) -> Result<Option<Lease>> {
         let lease = self.inner.engine.block_on(self.inner.lease(name, ttl))?;
-        Ok(lease.map(|inner| Lease { cache: self.clone(), inner }))
+        Ok(lease.map(|inner| Lease { inner, cache: self.clone() }))
     }
 
     /// Follows what any process that shares the cache's metadata changes in this namespace, from now on. See
@@ -35,8 +35,9 @@ impl Cache {
 /// [`crate::Lease`].
 #[derive(Debug)]
 pub struct Lease {
-    cache: Cache,
+    // Released before the handle goes, which may be the last one and close the cache.
     inner: crate::Lease,
+    cache: Cache,
 }
 
 impl Lease {

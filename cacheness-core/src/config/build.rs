@@ -32,6 +32,12 @@ pub(crate) struct Part<F: ?Sized> {
     pub(crate) options: ConfigOptions,
 }
 
+impl<F: ?Sized> Clone for Part<F> {
+    fn clone(&self) -> Self {
+        Self { factory: self.factory.clone(), options: self.options.clone() }
+    }
+}
+
 /// What a cache is opened with.
 pub(crate) type Parts = (Part<dyn MetadataFactory>, Part<dyn BlobFactory>);
 
@@ -50,12 +56,37 @@ impl CacheBuilder {
     /// # Errors
     /// [`ErrorKind::NotRegistered`] for a name that is unknown, [`ErrorKind::ConfigInvalid`] for all else.
     pub fn check(&self) -> Result<()> {
-        self.parts().map(drop)
+        self.parts()?;
+        self.fallback_parts().map(drop)
     }
 
     pub(crate) fn parts(&self) -> Result<Parts> {
         self.check_limits()?;
-        Ok((self.metadata_part()?, self.blob_part()?))
+        self.check_local_tier()?;
+        let folder = self.folder.is_some();
+        let metadata = self.metadata_part(&self.metadata, folder, ["metadata", "metadata.backend"])?;
+        Ok((metadata, self.blob_part(&self.blobs, folder, ["blobs", "blobs.backend"])?))
+    }
+
+    /// The parts of the fallback, where there is one.
+    pub(crate) fn fallback_parts(&self) -> Result<Option<Parts>> {
+        let Some(fallback) = &self.fallback else { return Ok(None) };
+        let has = |chosen: &Chosen| chosen.backend.is_some();
+        if fallback.folder.is_none() && !(has(&fallback.metadata) && has(&fallback.blobs)) {
+            let message = "`fallback` needs `fallback.folder`, a folder of its own, or both `fallback.metadata.backend` and \
+                           `fallback.blobs.backend`";
+            return Err(invalid(&ConfigOrigin::Program, message));
+        }
+        if self.folder.is_some() && fallback.folder_in(self.folder.as_deref()) == self.folder {
+            let message = "`fallback.folder` is the cache's own `folder`; a fallback needs one of its own";
+            return Err(invalid(&ConfigOrigin::Program, message));
+        }
+        let folder = fallback.folder.is_some();
+        let metadata = ["fallback.metadata", "fallback.metadata.backend"];
+        let metadata = self.metadata_part(&fallback.metadata, folder, metadata)?;
+        let blobs = ["fallback.blobs", "fallback.blobs.backend"];
+        let blobs = self.blob_part(&fallback.blobs, folder, blobs)?;
+        Ok(Some((metadata, blobs)))
     }
 
     fn check_limits(&self) -> Result<()> {
@@ -74,25 +105,46 @@ impl CacheBuilder {
         Ok(())
     }
 
-    fn metadata_part(&self) -> Result<Part<dyn MetadataFactory>> {
-        let (name, origin) = self.metadata.resolve(self.folder.is_some(), "sqlite");
+    fn check_local_tier(&self) -> Result<()> {
+        match &self.local_tier {
+            Some(tier) if tier.folder.is_none() => {
+                let message = "`local_tier` needs `local_tier.folder`, a folder of this machine for the copies; give one, \
+                               or leave the table out";
+                Err(invalid(&ConfigOrigin::Program, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn metadata_part(
+        &self,
+        chosen: &Chosen,
+        folder: bool,
+        [table, option]: [&'static str; 2],
+    ) -> Result<Part<dyn MetadataFactory>> {
+        let (name, origin) = chosen.resolve(folder, "sqlite");
         let factory = self.registry.metadata_backend(&name);
-        let factory = factory.map_err(|error| located(error, &origin, "metadata.backend"))?.clone();
+        let factory = factory.map_err(|error| located(error, &origin, option))?.clone();
         let owner = format!("the metadata backend `{name}`");
         let options =
-            self.part_options(&owner, "metadata", &self.metadata.options, (factory.options(), &origin))?;
-        factory.check(&options).map_err(|error| located(error, &origin, "metadata"))?;
+            self.part_options(&owner, table, folder, &chosen.options, (factory.options(), &origin))?;
+        factory.check(&options).map_err(|error| located(error, &origin, table))?;
         Ok(Part { factory, options })
     }
 
-    fn blob_part(&self) -> Result<Part<dyn BlobFactory>> {
-        let (name, origin) = self.blobs.resolve(self.folder.is_some(), "filesystem");
+    fn blob_part(
+        &self,
+        chosen: &Chosen,
+        folder: bool,
+        [table, option]: [&'static str; 2],
+    ) -> Result<Part<dyn BlobFactory>> {
+        let (name, origin) = chosen.resolve(folder, "filesystem");
         let factory = self.registry.blob_backend(&name);
-        let factory = factory.map_err(|error| located(error, &origin, "blobs.backend"))?.clone();
+        let factory = factory.map_err(|error| located(error, &origin, option))?.clone();
         let owner = format!("the blob backend `{name}`");
         let options =
-            self.part_options(&owner, "blobs", &self.blobs.options, (factory.options(), &origin))?;
-        factory.check(&options).map_err(|error| located(error, &origin, "blobs"))?;
+            self.part_options(&owner, table, folder, &chosen.options, (factory.options(), &origin))?;
+        factory.check(&options).map_err(|error| located(error, &origin, table))?;
         Ok(Part { factory, options })
     }
 
@@ -100,16 +152,17 @@ impl CacheBuilder {
         &self,
         owner: &str,
         table: &str,
+        folder: bool,
         given: &ConfigOptions,
         (specs, origin): (&[OptionSpec], &ConfigOrigin),
     ) -> Result<ConfigOptions> {
         let options = given.checked(owner, table, specs, self.unknown_options)?;
         options.complete(owner, table, specs, origin)?;
-        let homeless =
-            |spec: &&OptionSpec| spec.in_folder && self.folder.is_none() && options.get(spec.name).is_none();
+        let homeless = |spec: &&OptionSpec| spec.in_folder && !folder && options.get(spec.name).is_none();
         if let Some(spec) = specs.iter().find(homeless) {
             let message = format!(
-                "{owner} keeps files, and neither `folder` nor `{table}.{}` says where; give one of them",
+                "{owner} keeps files, and neither `{}` nor `{table}.{}` says where; give one of them",
+                if table.starts_with("fallback") { "fallback.folder" } else { "folder" },
                 spec.name
             );
             return Err(invalid(origin, message));

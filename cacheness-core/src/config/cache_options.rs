@@ -183,6 +183,54 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("blobs.backend", OptionKind::Text, None, "Where blobs live.")
         .otherwise("`filesystem` in a folder, otherwise `memory`")
         .example("filesystem"),
+    OptionSpec::new(
+        "local_tier.folder",
+        OptionKind::Path,
+        None,
+        "A folder of this machine that keeps blobs of another machine once they have been read.",
+    )
+    .otherwise("without one, they are fetched for every read")
+    .example("/var/cache/blobs"),
+    OptionSpec::new(
+        "local_tier.max_bytes",
+        OptionKind::ANY_SIZE,
+        None,
+        "The most bytes that are kept there; what was not used for the longest time goes first.",
+    )
+    .otherwise("10 GiB")
+    .example("50 GiB"),
+    OptionSpec::new(
+        "local_tier.write_through",
+        OptionKind::Bool,
+        None,
+        "Whether what is put is kept there, too.",
+    )
+    .otherwise("only what is read is kept")
+    .example("true"),
+    OptionSpec::new(
+        "fallback.folder",
+        OptionKind::Path,
+        None,
+        "A folder of its own in which reads and writes go on while the backends cannot be reached.",
+    )
+    .otherwise("without a fallback, they fail")
+    .example("./spare"),
+    OptionSpec::new(
+        "fallback.metadata.backend",
+        OptionKind::Text,
+        None,
+        "Where entries live meanwhile; its options stand beside this one.",
+    )
+    .otherwise("`sqlite` in `fallback.folder`")
+    .example("sqlite"),
+    OptionSpec::new(
+        "fallback.blobs.backend",
+        OptionKind::Text,
+        None,
+        "Where blobs live meanwhile; its options stand beside this one.",
+    )
+    .otherwise("`filesystem` in `fallback.folder`")
+    .example("filesystem"),
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
@@ -305,8 +353,21 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         "remote.in_flight" => i64::from(settings.remote.in_flight).into(),
         "remote.breaker_failures" => i64::from(settings.remote.breaker_failures).into(),
         "remote.breaker_pause" => settings.remote.breaker_pause.into(),
-        "metadata.backend" => chosen(builder, &builder.metadata, "sqlite"),
-        "blobs.backend" => chosen(builder, &builder.blobs, "filesystem"),
+        "local_tier.folder" => {
+            let folder = builder.local_tier.as_ref()?.folder.as_deref()?;
+            let folder = builder.folder.as_deref().map_or(folder.into(), |cache| cache.join(folder));
+            std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()
+        }
+        "local_tier.max_bytes" => format_size(builder.local_tier.as_ref()?.max_bytes?).into(),
+        "local_tier.write_through" => builder.local_tier.as_ref()?.write_through?.into(),
+        "fallback.folder" => {
+            let folder = builder.fallback.as_ref()?.folder_in(builder.folder.as_deref())?;
+            std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()
+        }
+        "fallback.metadata.backend" => chosen(&builder.fallback.as_ref()?.metadata, true, "sqlite"),
+        "fallback.blobs.backend" => chosen(&builder.fallback.as_ref()?.blobs, true, "filesystem"),
+        "metadata.backend" => chosen(&builder.metadata, builder.folder.is_some(), "sqlite"),
+        "blobs.backend" => chosen(&builder.blobs, builder.folder.is_some(), "filesystem"),
         _ => return None,
     };
     Some(value)
@@ -340,7 +401,7 @@ fn bytes_value(most: Option<u64>) -> ConfigValue {
     most.map_or_else(|| UNLIMITED.to_owned(), format_size).into()
 }
 
-fn chosen(builder: &CacheBuilder, chosen: &Chosen, in_folder: &str) -> ConfigValue {
-    let (name, origin) = chosen.resolve(builder.folder.is_some(), in_folder);
+fn chosen(chosen: &Chosen, folder: bool, in_folder: &str) -> ConfigValue {
+    let (name, origin) = chosen.resolve(folder, in_folder);
     ConfigValue { origin, ..name.into() }
 }

@@ -208,13 +208,13 @@ fn unknown_option(owner: &str, path: &str, name: &str, origin: &ConfigOrigin, sp
 /// True for what looks like `backend` in a backend's table. It is none of the options of a backend, so that those who
 /// misspell it would only read which options another backend takes.
 fn is_backend(name: &str, path: &str) -> bool {
-    (path.starts_with("metadata.") || path.starts_with("blobs."))
+    ["metadata.", "blobs."].iter().any(|table| path.trim_start_matches("fallback.").starts_with(table))
         && (["driver", "kind", "name", "type"].contains(&name) || !nearest(name, &["backend"]).is_empty())
 }
 
-/// True where a dotted path ends with the name.
+/// True where a dotted path is the name in some table, and not in a table of a table.
 fn is_last(name: &str, path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, last)| last == name)
+    path.split_once('.').is_some_and(|(_, last)| last == name)
 }
 
 /// The dotted path of a name in a table.

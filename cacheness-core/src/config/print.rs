@@ -28,6 +28,7 @@ impl CacheBuilder {
     /// As [`check`](Self::check).
     pub fn to_toml(&self) -> Result<String> {
         let (metadata, blobs) = self.parts()?;
+        let second = self.fallback_parts()?;
         if let Some(folder) = &self.folder
             && folder.to_str().is_none()
         {
@@ -37,15 +38,36 @@ impl CacheBuilder {
         let mut toml = String::new();
         let mut table = "";
         for spec in CACHE_OPTIONS {
-            let (in_table, name) = spec.name.split_once('.').unwrap_or(("", spec.name));
+            let (in_table, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
+            if self.fallback.is_none() && in_table.starts_with("fallback.") {
+                continue;
+            }
             if in_table != table {
                 table = in_table;
                 toml.push_str(&format!("\n[{table}]\n"));
             }
             line(&mut toml, name, spec, get(self, spec.name).as_ref());
             match spec.name {
-                "metadata.backend" => self.print(&mut toml, metadata.factory.options(), &metadata.options),
-                "blobs.backend" => self.print(&mut toml, blobs.factory.options(), &blobs.options),
+                "metadata.backend" => self.print(
+                    &mut toml,
+                    metadata.factory.options(),
+                    &metadata.options,
+                    self.folder.as_deref(),
+                ),
+                "blobs.backend" => {
+                    self.print(&mut toml, blobs.factory.options(), &blobs.options, self.folder.as_deref())
+                }
+                name if name.starts_with("fallback.") && table != "fallback" => {
+                    if let (Some(fallback), Some((metadata, blobs))) = (&self.fallback, &second) {
+                        let (specs, options) = if table == "fallback.metadata" {
+                            (metadata.factory.options(), &metadata.options)
+                        } else {
+                            (blobs.factory.options(), &blobs.options)
+                        };
+                        let folder = fallback.folder_in(self.folder.as_deref());
+                        self.print(&mut toml, specs, options, folder.as_deref());
+                    }
+                }
                 _ => {}
             }
         }
@@ -60,12 +82,18 @@ impl CacheBuilder {
     }
 
     /// Adds the options of a backend. Paths become absolute, because the text may be put into a file anywhere.
-    fn print(&self, toml: &mut String, specs: &[OptionSpec], options: &ConfigOptions) {
+    fn print(
+        &self,
+        toml: &mut String,
+        specs: &[OptionSpec],
+        options: &ConfigOptions,
+        folder: Option<&std::path::Path>,
+    ) {
         for spec in specs {
             let secret = spec.secret || options.get(spec.name).is_some_and(|value| value.secret);
             let path = options.path(spec.name).filter(|_| spec.kind == OptionKind::Path && !secret);
             let absolute = path.and_then(|path| {
-                let path = self.folder.as_deref().map_or(path.clone(), |folder| folder.join(path));
+                let path = folder.map_or(path.clone(), |folder| folder.join(path));
                 std::path::absolute(path).ok()?.to_str().map(ConfigValue::from)
             });
             line(toml, spec.name, spec, absolute.as_ref().or(options.get(spec.name)));

@@ -15,6 +15,12 @@ const COLLECTION_INTERVAL: Duration = Duration::from_secs(10);
 /// How many blobs are deleted at once.
 pub(super) const COLLECTION_BATCH: usize = 64;
 
+/// How many blobs are deleted at once in the background: as many as S3 deletes by one request.
+pub(super) const BACKGROUND_BATCH: usize = 1_000;
+
+/// How many such batches go before counters are written down again.
+const BACKGROUND_BATCHES: usize = 10;
+
 /// What the engine knows of the garbage of its cache.
 pub(super) struct Garbage {
     /// True where it is deleted as soon as it is made, because it lies in this process's memory: kept for a while, it
@@ -25,8 +31,6 @@ pub(super) struct Garbage {
     at_once: bool,
     /// True where deleting takes requests to a server, which no put is to wait for.
     in_background: bool,
-    /// Set by a put that leaves it to the background.
-    asked: AtomicBool,
     /// True once a value was put that does not lie with its entry. Before that there is no garbage to look for.
     possible: AtomicBool,
     /// When the next put looks for garbage that is due.
@@ -39,7 +43,6 @@ impl Garbage {
         Self {
             at_once: in_memory && blobs.local && !blobs.persistent && !blobs.shared,
             in_background,
-            asked: AtomicBool::new(false),
             possible: AtomicBool::new(false),
             next_collection: AtomicI64::new(0),
         }
@@ -78,34 +81,45 @@ impl Engine {
             return self.collect_fresh_garbage().await;
         }
         if self.garbage.in_background {
-            self.garbage.asked.store(true, Ordering::Relaxed);
             return self.flusher.mark();
         }
-        self.collect_when_it_is_time(now).await;
+        self.collect_when_it_is_time(now, COLLECTION_BATCH).await;
     }
 
-    /// As [`collect_some_garbage`](Self::collect_some_garbage), for the thread that nobody waits for.
+    /// As [`collect_some_garbage`](Self::collect_some_garbage), for the thread that nobody waits for: whoever uses a cache
+    /// on servers helps to keep it clean, also by reading alone.
     pub(super) async fn collect_in_background(&self) {
-        if self.garbage.asked.swap(false, Ordering::Relaxed) {
-            self.collect_when_it_is_time(self.env.now()).await;
+        if !self.garbage.in_background {
+            return;
+        }
+        let mut left = BACKGROUND_BATCHES;
+        while left > 0 && self.collect_when_it_is_time(self.env.now(), BACKGROUND_BATCH).await {
+            left -= 1;
         }
     }
 
-    async fn collect_when_it_is_time(&self, now: Timestamp) {
+    /// Collects where it is time to, and says whether there is more.
+    async fn collect_when_it_is_time(&self, now: Timestamp, limit: usize) -> bool {
         let next_collection = &self.garbage.next_collection;
         let due = next_collection.load(Ordering::Relaxed);
         let next = (now + COLLECTION_INTERVAL).as_nanos();
         let mine = due <= now.as_nanos()
             && next_collection.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if !mine {
-            return;
+            return false;
         }
-        match self.collect_garbage(COLLECTION_BATCH).await {
+        match self.collect_garbage(limit).await {
             // Where puts make garbage faster than it would go otherwise, the next one goes on.
-            Ok(true) => next_collection.store(now.as_nanos(), Ordering::Relaxed),
-            Ok(false) => {}
+            Ok(true) => {
+                next_collection.store(now.as_nanos(), Ordering::Relaxed);
+                true
+            }
+            Ok(false) => false,
             // They are kept for the next time.
-            Err(error) => self.failed(None, None, "delete_garbage", &error),
+            Err(error) => {
+                self.failed(None, None, "delete_garbage", &error);
+                false
+            }
         }
     }
 

@@ -19,7 +19,6 @@ use crate::metadata::{Change, Condition};
 use crate::metric::Started;
 use crate::names::BlobId;
 use crate::options::ReadOptions;
-use crate::resilience::expecting;
 use crate::stage::{Checksums, decompress};
 use crate::value::{BoxedValue, TypeTarget};
 
@@ -114,6 +113,7 @@ impl Engine {
         options: &ReadOptions,
     ) -> Result<Lookup<(Entry, BoxedValue, u64)>> {
         let mut next = looked_up?;
+        let mut distrusted = false;
         loop {
             let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
             if let Some(reason) = self.invalid(&entry) {
@@ -139,6 +139,11 @@ impl Engine {
                 Ok(Some((value, taken))) => Ok(Ok((entry, value, taken))),
                 Ok(None) => {
                     next = self.next_after_missing(tenant, key, &entry).await?;
+                    continue;
+                }
+                Err(error) if Self::may_be_the_copy(&error) && !distrusted && self.discard_copy(&entry) => {
+                    distrusted = true;
+                    next = Some(entry);
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupted => {
@@ -209,19 +214,21 @@ impl Engine {
         };
         let by_ranges = |(handler, options): (&dyn CacheHandler, &ReadOptions)| {
             handler.preferred_access() == Access::Range
-                && (options.is_partial() || entry.stored_size > FETCH_WHOLE)
+                && (options.is_partial() || entry.stored_size > FETCH_WHOLE && self.tier.is_none())
         };
-        let key = self.blob_key(blob);
-        if !self.blobs.capabilities().local
+        let found = if !self.blobs.capabilities().local
             && entry.format.access >= Access::Range
             && reading.is_some_and(by_ranges)
         {
-            // Whether the blob is there, the first read of it will tell.
-            return Ok(Some(Stored::Remote(blob)));
-        }
-        let got = self.blobs.get(&key);
-        let got = if self.is_remote() { expecting(entry.stored_size, got).await } else { got.await };
-        let Some(found) = got? else { return Ok(None) };
+            match self.open_copy(entry) {
+                Some(copy) => copy,
+                // Whether the blob is there, the first read of it will tell.
+                None => return Ok(Some(Stored::Remote(blob))),
+            }
+        } else {
+            let Some(found) = self.get_blob(entry, blob).await? else { return Ok(None) };
+            found
+        };
         let (len, stored) = match found {
             Blob::Bytes(bytes) => (bytes.len() as u64, Stored::Local(bytes)),
             Blob::File(file, len) => (len, Stored::File(file, len)),

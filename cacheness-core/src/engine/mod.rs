@@ -2,6 +2,7 @@
 //! this one engine.
 
 mod batch;
+mod copies;
 mod counting;
 mod degraded;
 mod file_checks;
@@ -32,6 +33,7 @@ use crate::blob::BlobBackend;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
+use crate::local_tier::Copies;
 use crate::metadata::{AccessBatch, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::registry::Registry;
@@ -50,6 +52,7 @@ pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;
 
+use copies::Tier;
 use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
@@ -82,6 +85,8 @@ pub(crate) struct Stores {
     pub(crate) blob_name: String,
     /// What watches over those of them that are remote.
     pub(crate) guards: Vec<Arc<Guard>>,
+    /// Copies of the blobs on this machine, and whether puts are written through to them.
+    pub(crate) local_tier: Option<(Copies, bool)>,
 }
 
 pub(crate) struct Engine {
@@ -92,6 +97,8 @@ pub(crate) struct Engine {
     metadata_name: String,
     blobs: Arc<dyn BlobBackend>,
     blob_name: String,
+    /// Where blobs of another machine are kept on this one.
+    tier: Option<Tier>,
     cache_id: CacheId,
     needs_runtime: bool,
     /// What watches over the backends that are remote; none where all are in this process or on its disks.
@@ -111,6 +118,8 @@ pub(crate) struct Engine {
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
     garbage: Garbage,
+    /// Read by each lease that is being released and that nobody waits for.
+    releasing: Arc<tokio::sync::RwLock<()>>,
     /// Writes that could not be made yet.
     queue: WriteQueue,
     /// Writes that were given up, by the policy or after they had been queued.
@@ -161,7 +170,7 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs, blob_name, guards }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
@@ -192,6 +201,7 @@ impl Engine {
             metadata_name,
             blobs,
             blob_name,
+            tier: local_tier.map(|(copies, write_through)| Tier::new(copies, write_through)),
             needs_runtime,
             guards,
             folder,
@@ -203,6 +213,7 @@ impl Engine {
             flushing: tokio::sync::Mutex::new(()),
             next_full_flush: AtomicI64::new(0),
             garbage,
+            releasing: Arc::default(),
             writes_dropped: AtomicU64::new(0),
             writes_lost: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -250,6 +261,11 @@ impl Engine {
 
     pub(crate) fn metadata(&self) -> &dyn MetadataBackend {
         self.metadata.as_ref()
+    }
+
+    /// Held while a lease is released; closing waits for it. `None` where the cache is being closed.
+    pub(crate) fn releasing(&self) -> Option<tokio::sync::OwnedRwLockReadGuard<()>> {
+        self.releasing.clone().try_read_owned().ok()
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -372,6 +388,8 @@ impl Engine {
         let flushed = if is_gone(&queued) { Ok(()) } else { self.flush(true).await };
         let gone = is_gone(&queued) || is_gone(&flushed);
         let collected = if gone { Ok(()) } else { self.delete_on_close().await };
+        // Leases that were dropped are free when this returns.
+        drop(self.releasing.write().await);
         let metadata = self.metadata.close().await;
         let blobs = self.blobs.close().await;
         *finished = true;

@@ -329,8 +329,7 @@ impl Engine {
         let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
-        self.blobs
-            .put(&self.blob_key(blob), source)
+        self.put_blob(&self.blob_key(blob), source)
             .await
             .map_err(|error| error.with_context("key", entry.key.as_str()))?;
         Ok(entry)

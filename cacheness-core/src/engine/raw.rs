@@ -62,6 +62,7 @@ impl Engine {
 
     async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Lookup<RawEntry>> {
         let mut next = self.look_up(&tenant.namespace, key).await?;
+        let mut distrusted = false;
         loop {
             let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
             if let Some(reason) = self.invalid(&entry) {
@@ -82,6 +83,11 @@ impl Engine {
                 // Only a handler that reads by ranges is given such a blob.
                 Stored::Remote(_) => Err(Error::new(ErrorKind::Unexpected, "a remote blob was not fetched")),
             };
+            if bytes.as_ref().is_err_and(Self::may_be_the_copy) && !distrusted && self.discard_copy(&entry) {
+                distrusted = true;
+                next = Some(entry);
+                continue;
+            }
             let bytes = self.repairing(&entry, bytes).await?;
             return Ok(Ok(RawEntry { entry, bytes }));
         }

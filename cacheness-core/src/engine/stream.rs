@@ -15,6 +15,7 @@ use super::get::Stored;
 use super::observe::{Lookup, PutSpan};
 use super::put::{Begun, Encoded, Prepared};
 use super::{Engine, Owner};
+use crate::blob::Blob;
 use crate::entry::{Entry, Format};
 use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,6 +57,8 @@ pub struct ValueReader {
 enum Chunks {
     Bytes(Bytes),
     File(Arc<Mutex<std::fs::File>>),
+    /// A copy of this blob in the local tier.
+    Copy(Arc<Mutex<std::fs::File>>, BlobKey),
     Remote(BlobKey),
 }
 
@@ -226,7 +229,11 @@ impl Engine {
 
     async fn open_chunks(&self, entry: &Entry) -> Result<Option<Chunks>> {
         if let Some(blob) = entry.blob_id().filter(|_| !self.blobs.capabilities().local) {
-            return Ok(Some(Chunks::Remote(self.blob_key(blob))));
+            let key = self.blob_key(blob);
+            return Ok(Some(match self.open_copy(entry) {
+                Some(Blob::File(file, _)) => Chunks::Copy(Arc::new(Mutex::new(file)), key),
+                _ => Chunks::Remote(key),
+            }));
         }
         Ok(self.open_stored(entry, None).await?.map(|stored| match stored {
             Stored::Local(bytes) | Stored::Mapped(bytes, _) => Chunks::Bytes(bytes),
@@ -421,6 +428,23 @@ async fn fetch_chunk(engine: &Engine, chunks: &Chunks, entry: &Entry, index: u64
         Chunks::File(file) => {
             let file = file.clone();
             engine.env.unblock(move || read_file(&file, start, end - start.min(end))).await?
+        }
+        Chunks::Copy(file, key) => {
+            let (copy, checksums) = (file.clone(), entry.checksums.clone());
+            let read = engine.env.unblock(move || {
+                let chunk = read_file(&copy, start, end - start.min(end))?;
+                checksums.verify_chunk(index, &chunk).map(|()| chunk)
+            });
+            match read.await {
+                Ok(chunk) => return Ok(Some(chunk)),
+                Err(_) => {
+                    engine.discard_copy(entry);
+                    match engine.blobs.get_range(key, start..end).await? {
+                        Some(chunk) => chunk,
+                        None => return Ok(None),
+                    }
+                }
+            }
         }
         Chunks::Remote(key) => match engine.blobs.get_range(key, start..end).await? {
             Some(chunk) => chunk,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::garbage::BACKGROUND_BATCH;
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{BlobId, Timestamp};
 
@@ -26,6 +27,7 @@ impl Engine {
     /// Deletes the orphans that are older than `min_age`, or only counts them.
     pub(crate) async fn sweep(&self, min_age: Duration, dry_run: bool) -> Result<SweepReport> {
         self.check_open()?;
+        while !dry_run && self.collect_garbage(BACKGROUND_BATCH).await? {}
         let latest = self.env.now() - min_age;
         let mut report = SweepReport::default();
         let (mut after, mut more) = (None, true);

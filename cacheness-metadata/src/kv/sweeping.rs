@@ -41,10 +41,16 @@ pub(super) async fn unnamed(store: &dyn KvStore, blobs: &[BlobId]) -> Result<Vec
 impl Transaction<'_> {
     /// Notes that these blobs are about to be deleted, and forgets those of long ago.
     pub(super) async fn condemn(&mut self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
-        for (key, until) in self.scan(layout::all(layout::CONDEMNED), ROWS).await? {
-            let until = until.as_ref().try_into().map(i64::from_be_bytes);
-            if until.is_ok_and(|until| until <= now.as_nanos()) {
-                self.unset(key);
+        let mut range = layout::all(layout::CONDEMNED);
+        loop {
+            let rows = self.scan(range.clone(), ROWS).await?;
+            let Some((last, _)) = rows.last() else { break };
+            range.start = layout::after(last);
+            for (key, until) in rows {
+                let until = until.as_ref().try_into().map(i64::from_be_bytes);
+                if until.is_ok_and(|until| until <= now.as_nanos()) {
+                    self.unset(key);
+                }
             }
         }
         let until = (now + CONDEMNED_FOR).as_nanos().to_be_bytes();

@@ -128,6 +128,16 @@ impl MetadataBackend for PostgresMetadata {
         .await
     }
 
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        let blobs = blobs.to_vec();
+        self.call(|store| async move { store.unnamed(blobs).await }).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.call(|store| async move { store.condemn(blobs, now).await }).await
+    }
+
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         let (namespace, change) = (namespace.cloned(), change.clone());
         self.call(|store| async move { store.change_limits(namespace, &change).await }).await

@@ -28,6 +28,8 @@ pub(super) enum Asked {
     Crowded,
     /// The policy evicts nothing.
     Refused,
+    /// A blob was swept away.
+    Condemned,
 }
 
 impl Failure {
@@ -58,6 +60,7 @@ impl From<tokio_postgres::Error> for Failure {
             "CN003" => Some(Asked::Unprepared),
             "CN004" => Some(Asked::Crowded),
             "CN005" => Some(Asked::Refused),
+            "CN007" => Some(Asked::Condemned),
             _ => None,
         };
         if let Some(asked) = asked {

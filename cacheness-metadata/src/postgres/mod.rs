@@ -5,6 +5,7 @@
 //! all calls, which do not wait for each other's answers (`pool.rs`).
 
 mod backend;
+mod batch;
 mod changes;
 mod config;
 mod connection;
@@ -19,7 +20,9 @@ mod rules;
 mod schema;
 mod statements;
 mod store;
+mod sweeping;
 mod tls;
+mod url;
 mod uses;
 
 pub use config::PostgresMetadataFactory;

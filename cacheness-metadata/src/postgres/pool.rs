@@ -174,7 +174,11 @@ impl Pool {
         if let Some(connection) = slot.usable() {
             return Ok(connection);
         }
-        let connection = Arc::new(self.make(at == 0).await?);
+        let connection = match self.make(at == 0).await {
+            Ok(connection) => Arc::new(connection),
+            // A server that takes no more connections may still serve those that there are.
+            Err(failure) => return self.slots.iter().find_map(Slot::usable).ok_or(failure),
+        };
         if !self.is_closed() {
             slot.set(Some(connection.clone()));
         }

@@ -33,10 +33,13 @@ pub(super) enum Sql {
     Release,
     Poll,
     Notify,
+    BlobsOfEntries,
+    BlobsOfGarbage,
+    Condemn,
 }
 
 /// All of them, in the order of the enum.
-const STATEMENTS: [(Sql, &str); 27] = [
+const STATEMENTS: [(Sql, &str); 30] = [
     (Sql::Ping, "SELECT 1"),
     (
         Sql::Get,
@@ -123,6 +126,16 @@ const STATEMENTS: [(Sql, &str); 27] = [
     (Sql::Release, "DELETE FROM ~leases WHERE hash = $1 AND holder = $2 RETURNING until > clock_timestamp()"),
     (Sql::Poll, "SELECT * FROM ~poll_v1($1, $2, $3, $4)"),
     (Sql::Notify, "SELECT pg_notify($1, '')"),
+    (
+        Sql::BlobsOfEntries,
+        "SELECT generation, hash, blob_id FROM ~entries WHERE (generation, hash) > ($1, $2) \
+         ORDER BY generation, hash LIMIT $3",
+    ),
+    (
+        Sql::BlobsOfGarbage,
+        "SELECT g.blob_id FROM unnest($1::bytea[]) x(blob) JOIN ~garbage g ON g.blob_id = x.blob",
+    ),
+    (Sql::Condemn, "SELECT ~condemn_v1($1, $2, $3, $4)"),
 ];
 
 impl Sql {
@@ -149,6 +162,9 @@ impl Sql {
                 | Self::Renew
                 | Self::Poll
                 | Self::Notify
+                | Self::BlobsOfEntries
+                | Self::BlobsOfGarbage
+                | Self::Condemn
         )
     }
 }

@@ -16,6 +16,10 @@ use super::server::Settings;
 use super::store::Store;
 use super::writing::{ENTRIES_PER_STEP, Op};
 
+/// The longest value that may lie with its entry, where the cache's `inline_limit` says so: scripts copy it, and nobody
+/// else is served meanwhile.
+const INLINE_LIMIT: u64 = 1 << 20;
+
 /// Entries in Redis.
 pub(super) struct RedisMetadata {
     store: Arc<Store>,
@@ -45,7 +49,10 @@ impl RedisMetadata {
 #[async_trait]
 impl MetadataBackend for RedisMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        MetadataCapabilities::persistent().with_shared().with_queries(QuerySupport::all())
+        MetadataCapabilities::persistent()
+            .with_shared()
+            .with_inline_limit(INLINE_LIMIT)
+            .with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -151,6 +158,16 @@ impl MetadataBackend for RedisMetadata {
             Ok(())
         })
         .await
+    }
+
+    async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
+        let blobs = blobs.to_vec();
+        self.on_io(|store| async move { store.unnamed(&blobs).await }).await
+    }
+
+    async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.on_io(|store| async move { store.condemn(&blobs, now).await }).await
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {

@@ -126,10 +126,8 @@ impl Reader {
     }
 
     async fn step(&mut self) -> Result<Vec<Changed>> {
-        if self.link.is_none() {
-            if self.connect().await? {
-                return Ok(vec![Changed::Missed]);
-            }
+        if self.link.is_none() && self.connect().await? {
+            return Ok(vec![Changed::Missed]);
         }
         let Some(link) = &self.link else { return Ok(Vec::new()) };
         let mut command = redis::cmd("XREAD");

@@ -2,7 +2,7 @@
 
 use cacheness_core::{Limits, LimitsChange, Namespace, Result};
 
-use super::failure::{gone, unexpected};
+use super::failure::gone;
 use super::layout::{self, Stored};
 use super::rules::Rules;
 use super::scripts;
@@ -67,19 +67,11 @@ impl Store {
 
     /// The limits of a namespace.
     pub(super) async fn limits_of(&self, namespace: &Namespace) -> Result<Limits> {
-        let mut command = redis::cmd("HMGET");
-        command
-            .arg(self.server.key(&format!("s:{}", namespace.as_str())))
-            .arg("max_entries")
-            .arg("max_bytes");
-        let mut reply = super::reply::Reply::new(self.server.send(command).await?)?;
-        let mut limit = || -> Result<Option<u64>> {
-            let text = reply.optional()?;
-            let number = text.map(|text| std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()));
-            number.map(|number| number.ok_or_else(unexpected)).transpose()
-        };
+        let mut args = self.args();
+        args.extend(args![namespace.as_str()]);
         let mut limits = Limits::unbounded();
-        (limits.max_entries, limits.max_bytes) = (limit()?, limit()?);
+        let Some(mut reply) = self.read(&scripts::NAMES, &args).await? else { return Ok(limits) };
+        (limits.max_entries, limits.max_bytes) = (reply.maybe()?, reply.maybe()?);
         Ok(limits)
     }
 

@@ -14,6 +14,7 @@ mod rules;
 mod scripts;
 mod server;
 mod store;
+mod sweeping;
 mod writing;
 
 pub use config::RedisMetadataFactory;

@@ -3,17 +3,15 @@
 
 use std::ops::RangeBounds;
 
-use cacheness_core::{
-    BlobId, Counters, Cursor, Entry, EntryFilter, ListQuery, Namespace, Page, Result, Stats, Timestamp,
-};
-use redis::Value;
-
 use super::failure::{damaged, unexpected};
 use super::layout::{self, Stored, read_blob, read_ordered};
 use super::reply::Reply;
 use super::scripts;
 use super::server::args;
 use super::store::Store;
+use cacheness_core::{
+    BlobId, Counters, Cursor, Entry, EntryFilter, ListQuery, Namespace, Page, Result, Stats, Timestamp,
+};
 
 /// How many rows and namespaces one page looks at where most of them are left out.
 const ROWS_PER_PAGE: usize = 4 * ListQuery::MAX_PAGE;
@@ -152,16 +150,14 @@ impl Store {
     }
 
     pub(super) async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(self.server.key("n")).arg(0).arg(-1);
-        let Value::Array(names) = self.server.send(command).await? else { return Err(unexpected()) };
-        let names = names.into_iter().map(|name| match name {
-            Value::BulkString(name) => {
-                String::from_utf8(name).ok().and_then(|name| Namespace::new(name).ok())
-            }
-            _ => None,
-        });
-        names.map(|name| name.ok_or_else(|| damaged("a namespace has an impossible name"))).collect()
+        let Some(mut reply) = self.read(&scripts::NAMES, &self.args()).await? else { return Ok(Vec::new()) };
+        let mut names = reply.list()?;
+        let mut namespaces = Vec::with_capacity(names.left());
+        while names.left() > 0 {
+            let name = String::from_utf8(names.bytes()?).ok().and_then(|name| Namespace::new(name).ok());
+            namespaces.push(name.ok_or_else(|| damaged("a namespace has an impossible name"))?);
+        }
+        Ok(namespaces)
     }
 
     pub(super) async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {

@@ -34,6 +34,8 @@ scripts! {
     LIST = "scripts/common.lua", "scripts/list.lua";
     STATS = "scripts/common.lua", "scripts/stats.lua";
     DUE = "scripts/common.lua", "scripts/due.lua";
+    NAMES = "scripts/common.lua", "scripts/names.lua";
+    NAMED = "scripts/common.lua", "scripts/named.lua";
     WRITE = "scripts/common.lua", "scripts/changes.lua", "scripts/evict.lua", "scripts/write.lua";
     LIMITS = "scripts/common.lua", "scripts/changes.lua", "scripts/limits.lua";
     RANK = "scripts/common.lua", "scripts/changes.lua", "scripts/rank.lua";

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use cacheness_core::__private::condemned;
 use cacheness_core::{
-    BlobId, Change, Condition, Counters, Entry, EntryAccess, Error, ErrorKind, Evicted, EvictionReason,
-    Expiry, GARBAGE_DELAY, Key, Limits, Namespace, Outcome, Purged, Ranking, Result, Timestamp, Version,
+    BlobId, CONDEMNED_FOR, Change, Condition, Counters, Entry, EntryAccess, Error, ErrorKind, Evicted,
+    EvictionReason, Expiry, GARBAGE_DELAY, Key, Limits, Namespace, Outcome, Purged, Ranking, Result,
+    Timestamp, Version,
 };
 
 use super::failure::unexpected;
@@ -33,6 +35,7 @@ pub(super) enum Op {
     Clear { namespace: Namespace, now: Timestamp, drop: bool },
     Purge { now: Timestamp, limit: usize },
     Forget(Vec<BlobId>),
+    Condemn { blobs: Vec<BlobId>, now: Timestamp },
 }
 
 /// What became of it.
@@ -255,7 +258,7 @@ impl Call<'_> {
     /// The script's arguments, and the header of each entry that is put.
     fn args(&self, rules: &Rules, refuses: bool, ranking: Option<&Ranking>) -> Result<(Args, Vec<String>)> {
         let flag = |set: bool| if set { "1" } else { "0" };
-        let may_fail = refuses || (self.ops.len() > 1 && rules.are_limiting());
+        let may_fail = refuses || self.ops.len() > 1;
         let mut args = self.store.args();
         args.extend(args![
             rules.version.to_string(),
@@ -370,6 +373,11 @@ fn push(
             let blobs: String = blobs.iter().map(BlobId::to_string).collect();
             args.extend(args!["forget", "", "", "", "", "", blobs, "", ""]);
         }
+        Op::Condemn { blobs, now } => {
+            let blobs: String = blobs.iter().map(BlobId::to_string).collect();
+            let until = time(*now + CONDEMNED_FOR);
+            args.extend(args!["condemn", "", "", "", time(*now), until, blobs, "", ""]);
+        }
     }
     Ok(())
 }
@@ -425,7 +433,7 @@ fn read_outcome(op: &Op, reply: &mut Reply, done: &mut Done) -> Result<()> {
             let removed = reply.number()?;
             done.cleared = made.then_some(removed);
         }
-        Op::Count(..) | Op::Reset(_) | Op::Forget(_) | Op::Purge { .. } => {}
+        Op::Count(..) | Op::Reset(_) | Op::Forget(_) | Op::Condemn { .. } | Op::Purge { .. } => {}
     }
     Ok(())
 }
@@ -499,8 +507,11 @@ fn read_candidates(list: &mut Reply) -> Result<Vec<Candidate>> {
     Ok(candidates)
 }
 
-/// The error for a call that is over the limits.
+/// The error for a call that is over the limits, or names a blob that was swept away.
 fn refusal(status: &str, about: &mut Reply) -> Result<Error> {
+    if status == "CONDEMNED" {
+        return Ok(condemned());
+    }
     let name = about.text()?;
     let error = match status {
         "FITS" | "REFUSED" => {

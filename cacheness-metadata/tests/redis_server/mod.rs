@@ -48,6 +48,20 @@ impl OwnServer {
         }
     }
 
+    /// Starts a server that speaks TLS alone.
+    pub(crate) fn start_with_tls(certificate: &str, key: &str, authority: &str) -> Self {
+        Self::start(&[
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+            "--tls-ca-cert-file",
+            authority,
+            "--tls-auth-clients",
+            "no",
+        ])
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -121,7 +135,21 @@ impl Drop for OwnServer {
 
 fn spawn(folder: &std::path::Path, port: u16, args: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+    let ports = (port.to_string(), "0".to_owned());
+    let is_encrypted = args.first().is_some_and(|arg| arg.starts_with("--tls"));
+    let (tls, plain) = if is_encrypted { ports } else { (ports.1, ports.0) };
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--tls-port",
+        &tls,
+        "--port",
+        &plain,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
     command.arg("--dir").arg(folder).args(args).stdout(Stdio::null()).stderr(Stdio::null());
     command
         .spawn()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::settings::{set, set_of_namespace};
+use super::settings::{fallback as fallback_of, set, set_of_namespace};
 use super::tree::{Node, Table};
 use super::{Config, Variables};
 use crate::builder::CacheBuilder;
@@ -18,7 +18,7 @@ use crate::names::Namespace;
 use crate::registry::Registry;
 
 /// What stands in a configuration beside single options.
-const TABLES: [&str; 5] = ["limits", "remote", "metadata", "blobs", "namespaces"];
+const TABLES: [&str; 7] = ["limits", "remote", "metadata", "blobs", "local_tier", "fallback", "namespaces"];
 
 impl CacheBuilder {
     /// Starts with what a configuration file says, and the variables of this process laid over it, for the parts that
@@ -79,13 +79,27 @@ impl CacheBuilder {
         let remote = table(&mut root, "remote", "timeout = \"5s\"")?;
         let metadata = table(&mut root, "metadata", "backend = \"sqlite\"")?;
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
+        let local_tier = table(&mut root, "local_tier", "folder = \"/var/cache/blobs\"")?;
+        let mut fallback = table(&mut root, "fallback", "folder = \"./spare\"")?;
+        let second_metadata =
+            table_at(&mut fallback, "metadata", "fallback.metadata", "backend = \"sqlite\"")?;
+        let second_blobs = table_at(&mut fallback, "blobs", "fallback.blobs", "backend = \"filesystem\"")?;
         let namespaces = table(&mut root, "namespaces", "NAME.ttl = \"1h\"")?;
         refuse_unknown_tables(&mut root, unknown)?;
         self.take(&values(root), "")?;
         self.take(&values(limits), "limits")?;
         self.take(&values(remote), "remote")?;
+        self.take(&values(local_tier), "local_tier")?;
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;
+        self.take(&values(fallback), "fallback")?;
+        let before = self.fallback.clone().unwrap_or_default();
+        let metadata = self.part(second_metadata, "fallback.metadata", &before.metadata.options)?;
+        let blobs = self.part(second_blobs, "fallback.blobs", &before.blobs.options)?;
+        if metadata.names().chain(blobs.names()).next().is_some() {
+            let fallback = fallback_of(&mut self);
+            (fallback.metadata.options, fallback.blobs.options) = (metadata, blobs);
+        }
         for (name, node) in namespaces.0 {
             self.namespace(&name, node, unknown)?;
         }
@@ -140,7 +154,7 @@ impl CacheBuilder {
 /// The cache's own options in a table, by their names there.
 fn specs_of(table: &str) -> Vec<OptionSpec> {
     let in_table = |spec: &OptionSpec| {
-        let (at, name) = spec.name.split_once('.').unwrap_or(("", spec.name));
+        let (at, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
         (at == table).then_some(OptionSpec { name, ..*spec })
     };
     CACHE_OPTIONS.iter().filter_map(in_table).collect()
@@ -148,10 +162,15 @@ fn specs_of(table: &str) -> Vec<OptionSpec> {
 
 /// Takes a table out of the root; an empty one where there is none.
 fn table(root: &mut Table, name: &str, example: &str) -> Result<Table> {
-    match root.0.remove(name) {
+    table_at(root, name, name, example)
+}
+
+/// Takes the table of this name and path out of the one above.
+fn table_at(above: &mut Table, name: &str, path: &str, example: &str) -> Result<Table> {
+    match above.0.remove(name) {
         None => Ok(Table::default()),
         Some(Node::Table(table, _)) => Ok(table),
-        Some(Node::Value(value)) => Err(not_a_table(name, example, value.origin())),
+        Some(Node::Value(value)) => Err(not_a_table(path, example, value.origin())),
     }
 }
 

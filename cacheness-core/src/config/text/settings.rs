@@ -8,6 +8,8 @@ use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
 use crate::engine::{OnReadError, OnWriteError};
 use crate::error::Result;
+use crate::fallback::Fallback;
+use crate::local_tier::LocalTier;
 use crate::names::Namespace;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
@@ -75,10 +77,28 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         "remote.breaker_pause" => set_time(&mut settings.remote.breaker_pause, value),
         "metadata.backend" => builder.metadata.backend = Some((word.to_owned(), value.origin().clone())),
         "blobs.backend" => builder.blobs.backend = Some((word.to_owned(), value.origin().clone())),
+        "fallback.folder" => fallback(builder).folder = value.as_path(),
+        "fallback.metadata.backend" => {
+            fallback(builder).metadata.backend = Some((word.to_owned(), value.origin().clone()));
+        }
+        "fallback.blobs.backend" => {
+            fallback(builder).blobs.backend = Some((word.to_owned(), value.origin().clone()));
+        }
+        "local_tier.folder" => tier(builder).folder = value.as_path(),
+        "local_tier.max_bytes" => tier(builder).max_bytes = value.as_size(),
+        "local_tier.write_through" => tier(builder).write_through = value.as_bool(),
         // A test holds to that every option of the list is one of these.
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
+}
+
+pub(super) fn fallback(builder: &mut CacheBuilder) -> &mut Fallback {
+    builder.fallback.get_or_insert_default()
+}
+
+fn tier(builder: &mut CacheBuilder) -> &mut LocalTier {
+    builder.local_tier.get_or_insert_with(LocalTier::nowhere)
 }
 
 /// Sets what the option of this name governs for one namespace. The value has been checked.

@@ -43,7 +43,8 @@ $cacheness$;
 -- of the keys by their hashes, rows of entries, totals. Evictions wait for no lock.
 --
 -- CN001: a value does not fit by itself. CN002: what the call puts is over a limit by itself. CN003: see `victims`. CN004:
--- more must be evicted than one transaction evicts. CN005: the policy evicts nothing. CN006: two keys have one hash.
+-- more must be evicted than one transaction evicts. CN005: the policy evicts nothing. CN006: two keys have one hash. CN007: a blob was
+-- swept away.
 CREATE OR REPLACE FUNCTION ~apply_v1(
     a_lock integer, a_epoch integer, a_known boolean, a_refuses boolean, a_way smallint, a_most integer,
     c_names bytea[], c_ns integer[], c_op smallint[], c_key bytea[], c_hash bytea[], c_if smallint[], c_if_version bigint[],
@@ -96,7 +97,7 @@ BEGIN
     END IF;
     feed := s.feed_until > clock_timestamp();
     PERFORM pg_advisory_xact_lock(a_lock, x.stripe)
-    FROM (SELECT DISTINCT 1 + get_byte(h, 0) AS stripe FROM unnest(c_hash) h ORDER BY 1) x;
+    FROM (SELECT DISTINCT 1 + (get_byte(h, 0) & 127) AS stripe FROM unnest(c_hash) h ORDER BY 1) x;
     -- A record has no fields before it is first assigned.
     SELECT NULL::bigint AS version, NULL::bigint AS size, NULL::bytea AS blob_id, NULL::bigint AS expires_at, NULL::bytea AS key
     INTO old;
@@ -200,6 +201,9 @@ BEGIN
                         '%s %s %s %s', at - 1, COALESCE(max_entries[at], -1), COALESCE(max_bytes[at], -1), c.size);
                 END IF;
             END LOOP;
+            IF c.blob IS NOT NULL AND EXISTS (SELECT FROM ~condemned x WHERE x.blob_id = c.blob) THEN
+                RAISE EXCEPTION USING ERRCODE = 'CN007', MESSAGE = 'the blob was swept away';
+            END IF;
             IF g IS NULL THEN
                 INSERT INTO ~namespaces AS n (name, generation) VALUES (c_names[c.ns], nextval('~generations'))
                 ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING n.generation INTO g;

@@ -259,3 +259,14 @@ BEGIN
     END IF;
 END
 $cacheness$;
+
+-- Notes that blobs are about to be deleted, and forgets those of long ago. It waits for all puts that do not know of it.
+CREATE OR REPLACE FUNCTION ~condemn_v1(a_lock integer, a_now bigint, a_until bigint, a_blobs bytea[]) RETURNS void
+LANGUAGE plpgsql AS $cacheness$
+BEGIN
+    PERFORM pg_advisory_xact_lock(a_lock, 0);
+    DELETE FROM ~condemned x WHERE x.until < a_now;
+    INSERT INTO ~condemned (blob_id, until) SELECT DISTINCT b, a_until FROM unnest(a_blobs) b
+    ON CONFLICT (blob_id) DO UPDATE SET until = excluded.until;
+END
+$cacheness$;

@@ -81,6 +81,10 @@ CREATE INDEX ~~limited_by_rank ON ~entries (generation, rank_epoch, priority, ra
 CREATE TABLE ~garbage (blob_id bytea PRIMARY KEY, not_before bigint NOT NULL, size bigint NOT NULL);
 CREATE INDEX ~~garbage_by_time ON ~garbage (not_before);
 
+-- Blobs that were swept away, which no entry may come to name.
+CREATE TABLE ~condemned (blob_id bytea PRIMARY KEY, until bigint NOT NULL);
+CREATE INDEX ~~condemned_by_time ON ~condemned (until);
+
 -- Generations that were cleared and are still to be taken back; their blobs may be deleted after `not_before`.
 CREATE TABLE ~cleared (generation bigint PRIMARY KEY, not_before bigint NOT NULL);
 

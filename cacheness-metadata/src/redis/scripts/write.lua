@@ -74,6 +74,8 @@ local function put(name, key, condition, now, due, header, tail, rank_form)
       return nil, { 'FITS', { scope.name or '', scope.max_entries or '', scope.max_bytes or '', decimal(size) } }
     end
   end
+  local blob = sub(header, 132, 163)
+  if blob ~= NO_BLOB and call('HEXISTS', P .. 'y', blob) == 1 then return nil, { 'CONDEMNED' } end
   row = row or tenant_or_new(name)
   id = id or row.generation .. sha(key)
   local mine = own[id]
@@ -95,7 +97,7 @@ local function put(name, key, condition, now, due, header, tail, rank_form)
   if old then
     unindex(row.generation, id, old)
     count_out(row, old)
-    if old.blob ~= sub(header, 132, 163) then discard(old, due) end
+    if old.blob ~= blob then discard(old, due) end
   else
     zadd(P .. 'k:' .. row.generation, 0, key)
   end
@@ -254,6 +256,20 @@ local function forget(blobs)
   return { '1' }
 end
 
+-- Notes that blobs are about to be deleted, and forgets some of those of long ago.
+local function condemn(blobs, now, until_then)
+  for _, member in ipairs(expired_members(P .. 'w', now, 0, 1000)) do
+    call('ZREM', P .. 'w', member)
+    if call('HGET', P .. 'y', sub(member, 17)) == sub(member, 1, 16) then call('HDEL', P .. 'y', sub(member, 17)) end
+  end
+  for at = 1, #blobs, 32 do
+    local blob = sub(blobs, at, at + 31)
+    call('HSET', P .. 'y', blob, until_then)
+    call('ZADD', P .. 'w', 0, until_then .. blob)
+  end
+  return { '1' }
+end
+
 local function change(at)
   local kind, name, key, condition, now, due = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local a, b, c = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
@@ -265,6 +281,7 @@ local function change(at)
   if kind == 'reset' then return reset(name) end
   if kind == 'clear' then return clear(name, due, a == 'drop') end
   if kind == 'purge' then return purge(now, due, tonumber(a)) end
+  if kind == 'condemn' then return condemn(a, now, due) end
   return forget(a)
 end
 

@@ -1,0 +1,119 @@
+//! Opening both pairs: the first may be down, the second may not.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use super::blobs::FallbackBlobs;
+use super::driver::Signal;
+use super::metadata::FallbackMetadata;
+use super::pair::Pair;
+use super::{Fallback, Shared};
+use crate::access::AccessLog;
+use crate::blob::BlobBackend;
+use crate::config::Parts;
+use crate::error::Result;
+use crate::eviction::LimitsChange;
+use crate::metadata::MetadataBackend;
+use crate::names::LeaseHolder;
+use crate::registry::{OpenContext, OpenMode};
+use crate::resilience::{Guard, RemoteCalls, open_blobs, open_metadata};
+
+/// What the first pair is opened with, when the cache is opened or later.
+pub(super) struct Opener {
+    parts: Parts,
+    context: OpenContext,
+    calls: RemoteCalls,
+    /// Held while somebody tries; what watches over the pair that was opened.
+    trying: tokio::sync::Mutex<Guards>,
+}
+
+impl Opener {
+    pub(super) fn needs_runtime(&self) -> bool {
+        self.parts.0.factory.needs_runtime() || self.parts.1.factory.needs_runtime()
+    }
+
+    async fn open(&self) -> Result<(Pair, Guards)> {
+        let (metadata, blobs) = &self.parts;
+        pair((metadata.clone(), blobs.clone()), &self.context, self.calls).await
+    }
+}
+
+/// What watches over stores that are remote.
+type Guards = Vec<Arc<Guard>>;
+
+async fn pair((metadata, blobs): Parts, context: &OpenContext, calls: RemoteCalls) -> Result<(Pair, Guards)> {
+    let (metadata, guard) = open_metadata(metadata, context, calls).await?;
+    match open_blobs(blobs, context, calls).await {
+        Ok((blobs, other)) => Ok((Pair::new(metadata, blobs), guard.into_iter().chain(other).collect())),
+        Err(error) => {
+            // It is opened anew with the other.
+            let _ = metadata.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Opens both pairs as one pair of backends.
+pub(crate) async fn open(
+    fallback: &Fallback,
+    first: Parts,
+    second: Parts,
+    context: OpenContext,
+    calls: RemoteCalls,
+) -> Result<(Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>, Guards)> {
+    let mut spare = context.clone();
+    spare.folder = fallback.folder_in(context.folder.as_deref());
+    // It is no cache that anybody expects to be there.
+    spare.mode = OpenMode::Create;
+    // The uses in the cache's log are of versions that the second store does not know.
+    spare.accesses = Arc::new(AccessLog::new(Duration::from_secs(60)));
+    if let Some(folder) = &spare.folder {
+        crate::registry::prepare_folder(folder, OpenMode::Create)?;
+    }
+    let (second, _) = pair(second, &spare, calls).await?;
+    // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.
+    let unlimited = LimitsChange { max_entries: Some(None), max_bytes: Some(None), ..LimitsChange::new() };
+    second.metadata.change_limits(None, &unlimited).await?;
+    let shared = Arc::new(Shared {
+        first: OnceLock::new(),
+        second,
+        env: context.env.clone(),
+        opener: Opener { parts: first, context, calls, trying: tokio::sync::Mutex::new(Vec::new()) },
+        fresh: Mutex::new(HashSet::new()),
+        limits: Mutex::default(),
+        bringing: tokio::sync::Mutex::new(()),
+        holder: LeaseHolder::random(),
+        down: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        signal: Signal::default(),
+    });
+    match shared.open_first().await {
+        Ok(_) => {}
+        Err(error) if error.is_temporary() => shared.note_down(&error),
+        Err(error) => return Err(error),
+    }
+    Shared::start_driver(&shared)?;
+    // Where it is opened later, the cache asks the fallback itself how the first pair fares.
+    let guards = shared.opener.trying.lock().await.clone();
+    Ok((Arc::new(FallbackMetadata(shared.clone())), Arc::new(FallbackBlobs(shared)), guards))
+}
+
+impl Shared {
+    /// Opens the first pair, unless that was done.
+    pub(super) async fn open_first(&self) -> Result<&Pair> {
+        let mut trying = self.opener.trying.lock().await;
+        if let Some(first) = self.first.get() {
+            return Ok(first);
+        }
+        let (opened, guards) = self.opener.open().await?;
+        if self.closed.load(Ordering::Acquire) {
+            opened.metadata.close().await?;
+            opened.blobs.close().await?;
+            return Err(Self::closed_error());
+        }
+        *trying = guards;
+        Ok(self.first.get_or_init(|| opened))
+    }
+}

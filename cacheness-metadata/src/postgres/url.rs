@@ -1,0 +1,97 @@
+//! Urls of servers, and what of them options replace.
+
+use tokio_postgres::Config;
+
+/// Takes `sslmode` and `sslrootcert` out of a url, or of the form `host=… user=…`: the client knows some of their words
+/// only.
+pub(super) fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
+    let mut words = [None, None];
+    let mut keep = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let word = match name.trim() {
+            "sslmode" => &mut words[0],
+            "sslrootcert" => &mut words[1],
+            _ => return true,
+        };
+        *word = Some(unescaped(value.trim()));
+        false
+    };
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let rest = if is_url {
+        match url.split_once('?') {
+            None => url.to_owned(),
+            Some((before, query)) => {
+                let kept: Vec<&str> = query.split('&').filter(|part| keep(part)).collect();
+                if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) }
+            }
+        }
+    } else {
+        url.split_whitespace().filter(|part| keep(part)).collect::<Vec<_>>().join(" ")
+    };
+    (rest, words)
+}
+
+/// The same server settings but for the hosts, which the client can only add to.
+pub(super) fn with_host(from: &Config, host: &str) -> Config {
+    let mut config = copied(from);
+    config.host(host);
+    from.get_ports().iter().take(1).for_each(|port| _ = config.port(*port));
+    config
+}
+
+/// The same server settings but for the ports.
+pub(super) fn with_port(from: &Config, port: u16) -> Config {
+    let mut config = copied(from);
+    for host in from.get_hosts() {
+        match host {
+            tokio_postgres::config::Host::Tcp(name) => config.host(name),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => config.host_path(path),
+        };
+    }
+    from.get_hostaddrs().iter().for_each(|address| _ = config.hostaddr(*address));
+    config.port(port);
+    config
+}
+
+/// Settings without hosts and ports.
+fn copied(from: &Config) -> Config {
+    let mut config = Config::new();
+    if let Some(user) = from.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = from.get_password() {
+        config.password(password);
+    }
+    if let Some(database) = from.get_dbname() {
+        config.dbname(database);
+    }
+    if let Some(options) = from.get_options() {
+        config.options(options);
+    }
+    config
+        .target_session_attrs(from.get_target_session_attrs())
+        .channel_binding(from.get_channel_binding())
+        .load_balance_hosts(from.get_load_balance_hosts());
+    config
+}
+
+/// A text of a url with its `%` escapes undone.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match (first, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,167 @@
+//! Opening: many at once, nothing that may be created, users who may not, and servers that are not there.
+
+use std::time::Duration;
+
+use cacheness_core::{
+    CacheId, ConfigOptions, Env, ErrorKind, Limits, MetadataFactory, OpenContext, OpenMode, Registry,
+};
+use cacheness_metadata::postgres::PostgresMetadataFactory;
+
+use super::server::{OwnServer, at, client, fresh, open, schema, store, subject, url};
+
+async fn error_of(options: ConfigOptions) -> cacheness_core::Error {
+    match open(&options).await {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn twenty_that_open_at_once_have_one_cache() {
+    let options = fresh().with("connections", 1);
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            let options = options.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { store(&options).await.cache_id() })
+            })
+        })
+        .collect();
+    let ids: Vec<CacheId> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_created_is_not() {
+    let options = fresh();
+    let context = OpenContext::new(Env::new()).with_mode(OpenMode::Existing);
+    let Err(error) = PostgresMetadataFactory::new().open(&options, &context).await else {
+        panic!("it was opened")
+    };
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let there = "SELECT count(*) FROM pg_namespace WHERE nspname = $1";
+    let schema = options.text("schema").unwrap().to_owned();
+    let count: i64 = client(&url()).await.query_one(there, &[&schema]).await.unwrap().get(0);
+    assert_eq!(count, 0, "nothing was made");
+    let id = store(&options).await.cache_id();
+    let existing = PostgresMetadataFactory::postgresql().open(&options, &context).await.unwrap();
+    assert_eq!(existing.cache_id(), id);
+}
+
+#[tokio::test]
+async fn prefixes_keep_caches_in_one_schema_apart() {
+    let (schema, subject) = (schema(), subject(&fresh()));
+    let options = |prefix: &str| {
+        ConfigOptions::new().with("url", url()).with("schema", schema.as_str()).with("table_prefix", prefix)
+    };
+    let (one, other) = (store(&options("one_")).await, store(&options("An-other")).await);
+    assert_ne!(one.cache_id(), other.cache_id());
+    one.put(subject.entry("default", "k")).await;
+    assert!(one.has("default", "k").await && !other.has("default", "k").await);
+    assert_eq!(store(&options("An-other")).await.cache_id(), other.cache_id());
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let options = fresh();
+    store(&options).await;
+    let schema = options.text("schema").unwrap().to_owned();
+    let client = client(&url()).await;
+    client.execute(&format!("UPDATE \"{schema}\".state SET format = 99"), &[]).await.unwrap();
+    let error = error_of(options).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("newer version"), "{error}");
+}
+
+#[tokio::test]
+async fn functions_that_are_missing_are_made() {
+    let options = fresh();
+    let id = store(&options).await.cache_id();
+    let schema = options.text("schema").unwrap().to_owned();
+    let client = client(&url()).await;
+    client
+        .batch_execute(&format!("DROP FUNCTION \"{schema}\".poll_v1; DROP FUNCTION \"{schema}\".clear_v1"))
+        .await
+        .unwrap();
+    assert_eq!(store(&options).await.cache_id(), id, "as after a release that did not have them");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_an_error_that_says_what_to_do() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("postgres://u@{}/d", silent.local_addr().unwrap());
+    let missing = format!("{}_is_not_there", url());
+    for (options, kind, said) in [
+        (at(&missing), ErrorKind::NotFound, "createdb"),
+        (at("postgres://u:hunter2@127.0.0.1:1/d"), ErrorKind::Unavailable, "`host`"),
+        (at("postgres://u:hunter2@name.invalid/d"), ErrorKind::Unavailable, "`host`"),
+        (at(&silent).with("connect_timeout", "200ms"), ErrorKind::Timeout, "`connect_timeout`"),
+        (fresh().with("tls", "require"), ErrorKind::Unavailable, "`tls`"),
+        (fresh().with("tls", "verify-full").with("tls_ca", "/not/there"), ErrorKind::NotFound, "`tls_ca`"),
+    ] {
+        let error = error_of(options).await;
+        let text = format!("{error} {error:?}");
+        assert_eq!(error.kind(), kind, "{text}");
+        assert!(text.contains(said) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+// shows: row 54
+#[tokio::test]
+async fn users_need_what_the_page_says_and_no_more() {
+    let server = OwnServer::start();
+    let admin = client(&server.url).await;
+    let setup = "CREATE ROLE plain LOGIN PASSWORD 'hunter2'; REVOKE ALL ON SCHEMA public FROM PUBLIC";
+    admin.batch_execute(setup).await.unwrap();
+    server.let_in("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+    let options = at(&server.url);
+    let as_plain = |password: &str| options.clone().with("user", "plain").with("password", password);
+    // The server reads the file a moment after it is told to.
+    Env::new().sleep(Duration::from_millis(200)).await;
+
+    for (password, said) in [("hunter3", "`password`"), ("", "`password`")] {
+        let error = error_of(as_plain(password)).await;
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(said) && !text.contains("hunter"), "{text}");
+    }
+    let error = error_of(as_plain("hunter2")).await;
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert!(error.to_string().contains("docs/backends/postgres.md"), "{error}");
+
+    // Somebody who may makes the tables; the statements are those of the page.
+    store(&options).await;
+    let page = fs_err::read_to_string(format!("{}/../docs/backends/postgres.md", env!("CARGO_MANIFEST_DIR")))
+        .unwrap();
+    let begin = page.find("```sql\n-- For the user").expect("the page has the grants") + "```sql\n".len();
+    let grants = page[begin..].split("```").next().unwrap();
+    let schema = options.text("schema").unwrap();
+    admin.batch_execute(&grants.replace("cacheness", schema).replace("cache_user", "plain")).await.unwrap();
+    let subject = subject(&as_plain("hunter2"));
+    let plain = subject.open().await;
+    plain.limit(Limits::unbounded().max_entries(3), subject.now()).await;
+    for i in 0..5 {
+        plain.put(subject.entry("default", &format!("{i}"))).await;
+    }
+    assert_eq!(plain.total().await.entries, 3);
+    plain.clear_all("default").await;
+    plain.purge_all(subject.now()).await;
+    let name = cacheness_core::Namespace::default();
+    let leases = plain.leases().unwrap();
+    let holder = cacheness_core::LeaseHolder::random();
+    leases.acquire(&name, "work", holder, Duration::from_secs(9)).await.unwrap().unwrap();
+    cacheness_core::MetadataBackend::changes(&*plain).unwrap().subscribe().await.unwrap();
+    plain.drop_namespace(&name).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_password_is_shown_by_a_registry_or_its_errors() {
+    let registry = Registry::empty().with_metadata_backend(PostgresMetadataFactory::new()).unwrap();
+    let factory = registry.metadata_backend("postgres").unwrap();
+    let secret: Vec<&str> =
+        factory.options().iter().filter(|spec| spec.secret).map(|spec| spec.name).collect();
+    assert_eq!(secret, ["url", "password"]);
+    let options = ConfigOptions::new().with("password", "hunter2");
+    assert!(!format!("{options:?}").contains("hunter2"));
+}
