@@ -22,6 +22,10 @@ fn parts(registry: Registry) -> Result<Registry> {
         registry.with_metadata_backend(cacheness_metadata::postgres::PostgresMetadataFactory::postgresql())?;
     #[cfg(feature = "redis")]
     let registry = registry.with_metadata_backend(cacheness_metadata::redis::RedisMetadataFactory)?;
+    #[cfg(feature = "s3")]
+    let registry = registry.with_blob_backend(cacheness_blob::s3::S3BlobFactory::new())?;
+    #[cfg(feature = "object-store")]
+    let registry = registry.with_blob_backend(cacheness_blob::object_store::ObjectStoreBlobFactory::new())?;
     let registry =
         registry.with_eviction_policy(Lru)?.with_eviction_policy(Lfu)?.with_eviction_policy(Fifo)?;
     let registry =
