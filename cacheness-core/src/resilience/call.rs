@@ -1,6 +1,6 @@
 //! A call to a remote backend: how long it may take, and whether it may be made again.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// A call that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Call {
 enum Repeat {
     /// Whenever it failed: it changes nothing, or twice is the same as once.
     Always,
-    /// Where the backend itself has given up on it. Twice is the same as once, but not where a first attempt that is
+    /// Where the backend itself has given up on it, and not because it took too long. Twice is the same as once, but not where a first attempt that is
     /// still under way is carried out late, after what others have done since.
     AfterFailure,
     /// Where it certainly changed nothing: twice is not the same as once, or the answer to the second would be wrong.
@@ -61,7 +61,10 @@ impl Call {
     pub(super) fn may_be_repeated(self, error: &Error, gave_up: bool) -> bool {
         match self.repeat {
             Repeat::Always => true,
-            Repeat::AfterFailure => !gave_up,
+            // A backend that stopped waiting by a clock of its own has sent the call, and cannot take it back.
+            Repeat::AfterFailure => {
+                !gave_up && !(error.kind() == ErrorKind::Timeout && error.is_outcome_unknown())
+            }
             Repeat::IfUnchanged => !gave_up && !error.is_outcome_unknown(),
         }
     }

@@ -88,16 +88,18 @@ impl Guard {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Makes a call: on the cache's own runtime, to its end, also where nobody waits for it any more. It ends within the
-    /// deadline.
+    /// Makes a call: on the cache's own runtime, an attempt to its end also where nobody waits for it any more. It ends
+    /// within the deadline.
     pub(super) async fn call<T, A, F>(self: &Arc<Self>, call: Call, attempt: A) -> Result<T>
     where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let guard = self.clone();
-        let made = self.env.on_io(async move { guard.attempts(call, attempt).await }).await;
+        let (guard, waits) = (self.clone(), Waits::default());
+        let nobody_waits = waits.0.clone();
+        let made = self.env.on_io(async move { guard.attempts(call, attempt, &nobody_waits).await }).await;
+        drop(waits);
         made.map_err(|error| error.with_context("backend", self.name.as_str()))
     }
 
@@ -115,7 +117,7 @@ impl Guard {
         closed.await.map_err(|error| error.with_context("backend", self.name.as_str()))
     }
 
-    async fn attempts<T, A, F>(&self, call: Call, mut attempt: A) -> Result<T>
+    async fn attempts<T, A, F>(&self, call: Call, mut attempt: A, nobody_waits: &AtomicBool) -> Result<T>
     where
         A: FnMut() -> F,
         F: Future<Output = Result<T>>,
@@ -124,12 +126,17 @@ impl Guard {
         let deadline = self.env.now() + limit;
         // Not more than all of it, where the clock is set back.
         let left = || deadline.since(self.env.now()).min(limit);
+        // Whoever gave up on a change may have made another since, which this one must not follow.
+        let is_abandoned = || call.is_a_change() && nobody_waits.load(Ordering::Acquire);
         let mut last: Option<Error> = None;
         let mut unknown = false;
         for made in 1.. {
             let Some(permit) = self.within(left(), self.permits.acquire()).await else {
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
             };
+            if is_abandoned() {
+                return Err(last.unwrap_or_else(|| self.no_turn(limit)));
+            }
             let admitted = match self.admit() {
                 Ok(admitted) => admitted,
                 Err(refused) => return Err(last.unwrap_or(refused)),
@@ -140,7 +147,7 @@ impl Guard {
                 && let Err(error) = self.pinged(timeout).await
             {
                 admitted.failed(error);
-                return Err(self.refusal());
+                return Err(last.unwrap_or_else(|| self.refusal()));
             }
             let (error, gave_up) = match self.within(timeout, attempt()).await {
                 Some(Ok(value)) => {
@@ -164,6 +171,7 @@ impl Guard {
             let last_one = admitted.is_probe
                 || made >= self.calls.attempts
                 || self.closing.load(Ordering::Acquire)
+                || is_abandoned()
                 || pause >= left()
                 || !call.may_be_repeated(&error, gave_up);
             if last_one {
@@ -336,6 +344,16 @@ impl Guard {
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("role", &self.role).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Somebody who waits for a call, until it is dropped.
+#[derive(Default)]
+struct Waits(Arc<AtomicBool>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
