@@ -325,7 +325,7 @@ if problem and undo then
   return { problem[1], '0', stored.age or '8000000000000000', {}, {}, problem[2] or {}, {} }
 end
 local next_ones = {}
-if not problem and victims_of_limits > 0 then next_ones = next_victims(nil, least(32, 4 + 2 * victims_of_limits)) end
+if not problem and victims_of_limits > 0 then next_ones = next_victims(nil, least(32, 4 + 2 * victims_of_limits), 0) end
 commit()
 if problem then return { problem[1], '1', head.age, evicted, used, problem[2] or {}, {} } end
 return { 'OK', '1', head.age, {}, used, next_ones, outcomes }
