@@ -46,14 +46,18 @@ BEGIN
         CASE WHEN pg_snapshot_xmax(up_to) < pg_snapshot_xmax(seen) THEN 1 ELSE 0 END::bigint, NULL::bytea,
         convert_to(up_to::text, 'UTF8'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
     IF a_seen IS NOT NULL THEN
-        RETURN QUERY SELECT c.kind, c.id, c.namespace, c.key, c.version FROM ~changes c
-        WHERE c.xid >= pg_snapshot_xmin(seen) AND c.xid < pg_snapshot_xmax(up_to) AND c.id > a_last
-            AND NOT pg_visible_in_snapshot(c.xid, seen) AND pg_visible_in_snapshot(c.xid, up_to)
-        ORDER BY c.id LIMIT a_limit;
+        -- Not visible is what began since, or was under way: not all since `xmin`, which one long transaction anywhere on
+        -- the server holds back.
+        RETURN QUERY SELECT x.kind, x.id, x.namespace, x.key, x.version FROM (
+            SELECT c.* FROM ~changes c WHERE c.xid >= pg_snapshot_xmax(seen) AND c.xid < pg_snapshot_xmax(up_to)
+            UNION ALL
+            SELECT c.* FROM ~changes c WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(seen)))
+        ) x WHERE x.id > a_last AND pg_visible_in_snapshot(x.xid, up_to) ORDER BY x.id LIMIT a_limit;
     END IF;
-    IF EXISTS (SELECT FROM ~changes c WHERE c.at < clock_timestamp() - interval '21 minutes') THEN
+    -- Not `clock_timestamp()`, by which no index can be used.
+    IF EXISTS (SELECT FROM ~changes c WHERE c.at < now() - interval '21 minutes') THEN
         DELETE FROM ~changes c WHERE c.id IN (
-            SELECT x.id FROM ~changes x WHERE x.at < clock_timestamp() - interval '20 minutes'
+            SELECT x.id FROM ~changes x WHERE x.at < now() - interval '20 minutes'
             ORDER BY x.at LIMIT 10000 FOR UPDATE SKIP LOCKED
         );
     END IF;

@@ -116,11 +116,12 @@ local function evict_expired(row, entries, bytes, now, due)
   end
 end
 
--- Those that go next, for the caller to see whether it used them.
-local function next_victims(row, count)
+-- Those that go next, for the caller to see whether it used them. The first `skip` are entries of this call; without
+-- passing over them nothing would be found where many of them rank lowest, and the caller would ask for ever.
+local function next_victims(row, count, skip)
   local list, found = ranks(), {}
   if row then list = list .. ':' .. row.generation end
-  for _, member in ipairs(call('ZRANGE', list, 0, count - 1)) do
+  for _, member in ipairs(call('ZRANGE', list, skip, skip + count - 1)) do
     local id = sub(member, 31)
     local name = call('HGET', P .. 'g', sub(id, 1, 12))
     local e = name and read(id)
@@ -148,7 +149,7 @@ local function evict_ranked(row, entries, bytes, due)
         local e, name = candidate(list, 0, member, id, function(e) return place(e, id) == member end)
         if e then
           if not vetted[sub(member, 17)] then
-            return { 'LOOK', next_victims(row, least(500, 32 + 4 * #evicted)) }
+            return { 'LOOK', next_victims(row, least(500, 32 + 4 * #evicted), skip) }
           end
           evict_one(name, id, e, 'limit', due)
           evictions_left = evictions_left - 1

@@ -63,6 +63,22 @@ local function make_room(row, entries, bytes, own_more, size, now, due)
   return nil
 end
 
+-- Takes a blob away from the entries of cleared namespaces that have this key: a put that is repeated after its namespace
+-- was cleared names the blob of its first attempt, which would be listed as garbage when that entry is taken back.
+local function keep_from_reclaiming(key, blob)
+  if blob == NO_BLOB or head.cleared <= 0 then return end
+  local hash = sha(key)
+  for _, member in ipairs(call('ZRANGE', P .. 'd', 0, -1)) do
+    local name = P .. 'e:' .. sub(member, 1, 12) .. hash
+    local e = parse(call('GETRANGE', name, 0, HEADER - 1))
+    if e and e.blob == blob then
+      overwrite(name, 131, NO_BLOB)
+      head.garbage = head.garbage - e.size
+      if head.garbage < 0 then head.garbage = 0 end
+    end
+  end
+end
+
 local function put(name, key, condition, now, due, header, tail, rank_form)
   local row = tenant(name)
   local old, id, other = find(row, key)
@@ -110,6 +126,7 @@ local function put(name, key, condition, now, due, header, tail, rank_form)
   set(P .. 'e:' .. id, header .. tail)
   index(row.generation, id, e)
   retrieve(e.blob)
+  keep_from_reclaiming(key, e.blob)
   row.entries, row.bytes = row.entries + 1, row.bytes + size
   if e.blob ~= NO_BLOB then row.blobs = row.blobs + size end
   head.entries, head.bytes = head.entries + 1, head.bytes + size
@@ -325,7 +342,7 @@ if problem and undo then
   return { problem[1], '0', stored.age or '8000000000000000', {}, {}, problem[2] or {}, {} }
 end
 local next_ones = {}
-if not problem and victims_of_limits > 0 then next_ones = next_victims(nil, least(32, 4 + 2 * victims_of_limits)) end
+if not problem and victims_of_limits > 0 then next_ones = next_victims(nil, least(32, 4 + 2 * victims_of_limits), 0) end
 commit()
 if problem then return { problem[1], '1', head.age, evicted, used, problem[2] or {}, {} } end
 return { 'OK', '1', head.age, {}, used, next_ones, outcomes }
