@@ -78,7 +78,7 @@ fn wrong_credentials_and_missing_places_are_errors_that_say_what_to_do_and_show_
     let (_, at) = url.split_once('@').unwrap();
     refused(
         "a missing database",
-        ("postgres", postgres(folder).with("url", url.replace("/postgres", "/nowhere"))),
+        ("postgres", postgres(folder).with("url", format!("{}/nowhere", url.rsplit_once('/').unwrap().0))),
         memory(),
         ErrorKind::NotFound,
         &["nowhere"],
