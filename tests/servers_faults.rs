@@ -111,8 +111,12 @@ fn is_whole(cache: &Cache) {
         let key = entry.entry.key.as_str();
         assert!(eventually("a get", || get(cache, key)).is_some(), "{key} has an entry and no value");
     }
-    let swept = eventually("a sweep", || cache.sweep_dry_run(Duration::ZERO));
-    assert_eq!(swept.orphans, 0);
+    // A blob whose answer was lost may have come late, after the first sweep: then the next one finds it.
+    let begun = Instant::now();
+    while eventually("a sweep", || cache.sweep_dry_run(Duration::ZERO)).orphans > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "orphans stay");
+        eventually("a sweep", || cache.sweep(Duration::ZERO));
+    }
 }
 
 #[test]
@@ -312,6 +316,9 @@ fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable()
     sql(&format!("CREATE TABLESPACE small LOCATION '{path}'"));
     sql("ALTER ROLE postgres SET default_tablespace = 'small'");
 
+    // What another program of the database gives up when its administrator makes room.
+    sql("CREATE TABLE filler AS SELECT repeat('x', 1000) AS text FROM generate_series(1, 1500)");
+
     let rig = Rig::over("postgres", &postgres.url);
     let cache = rig.open();
     let value = vec![7_u8; 20_000];
@@ -329,10 +336,11 @@ fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable()
     for number in 0..stored {
         assert!(cache.get::<Vec<u8>, _>(format!("k{number}")).unwrap().is_some(), "k{number}");
     }
-    // Rows that are deleted leave room in their tables, once the server has cleaned them up.
+    // Entries can be removed from a full disk; their rows leave room once the server has cleaned up, for which it needs some.
     for number in 0..stored {
         cache.remove(format!("k{number}")).unwrap();
     }
+    sql("DROP TABLE filler");
     sql("VACUUM");
     eventually("a put", || cache.put("again", &value).map(drop));
     assert_eq!(cache.get::<Vec<u8>, _>("again").unwrap(), Some(value));

@@ -33,7 +33,8 @@ impl Postgres {
     }
 
     pub fn start_again(&self) {
-        self.control(&["start", "-w"]);
+        // With the port and the folders that it had; `start` would take those of its configuration.
+        self.control(&["restart", "-w"]);
     }
 
     fn control(&self, arguments: &[&str]) {
