@@ -31,6 +31,8 @@
 //! | `postgres` | no | metadata backend `postgres`, also named `postgresql`, for many machines |
 //! | `redis` | no | metadata backend `redis`, in Redis or Valkey, for many machines |
 //! | `filesystem` | yes | blob backend `filesystem` |
+//! | `s3` | no | blob backend `s3`, by Amazon's client |
+//! | `object-store` | no | blob backend `object_store`: Google Cloud Storage, Azure, S3, WebDAV |
 //! | `serde-formats` | yes | handlers `bytes`, `text` and `msgpack` |
 //! | `config` | yes | `Cache::from_config`: configuration files in TOML and JSON, and variables |
 //! | `arrow` | no | handlers `arrow_ipc` and `parquet` for `RecordBatch` and lists of them |
