@@ -18,8 +18,8 @@ pub(super) struct Call {
 enum Repeat {
     /// Whenever it failed: it changes nothing, or twice is the same as once.
     Always,
-    /// Where the backend itself has given up on it, and not because it took too long. Twice is the same as once, but not where a first attempt that is
-    /// still under way is carried out late, after what others have done since.
+    /// Where the backend itself has given up on it, and not because it took too long. Twice is the same as once, but not
+    /// where a first attempt that is still under way is carried out late, after what others have done since.
     AfterFailure,
     /// Where it certainly changed nothing: twice is not the same as once, or the answer to the second would be wrong.
     IfUnchanged,
@@ -63,7 +63,8 @@ impl Call {
             Repeat::Always => true,
             // A backend that stopped waiting by a clock of its own has sent the call, and cannot take it back.
             Repeat::AfterFailure => {
-                !gave_up && !(error.kind() == ErrorKind::Timeout && error.is_outcome_unknown())
+                let may_come_late = error.kind() == ErrorKind::Timeout && error.is_outcome_unknown();
+                !gave_up && !may_come_late
             }
             Repeat::IfUnchanged => !gave_up && !error.is_outcome_unknown(),
         }
