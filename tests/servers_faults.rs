@@ -324,7 +324,7 @@ fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable()
     let value = vec![7_u8; 20_000];
     let mut stored = 0;
     let error = loop {
-        let noise: Vec<u8> = (0..20_000_u64).map(|at| (at * at * (stored + 1) >> 7) as u8).collect();
+        let noise: Vec<u8> = (0..20_000_u64).map(|at| ((at * at * (stored + 1)) >> 7) as u8).collect();
         match bounded("a put", || cache.put(format!("k{stored}"), &noise)) {
             Ok(_) => stored += 1,
             Err(error) => break error,

@@ -1,6 +1,8 @@
 //! Many hosts as one cache: three worker processes over one PostgreSQL or Redis and one S3, which read what the others write,
 //! never hold one lease twice, and hear of every change.
 
+#![allow(clippy::print_stdout, reason = "processes of these tests talk to each other")]
+
 mod network;
 
 use std::collections::{BTreeMap, HashMap};
@@ -63,7 +65,7 @@ fn worker() {
                 let key = (random >> 8) % (KEYS / 3) * 3 + worker;
                 let serial = serials.entry(key).and_modify(|serial| *serial += 1).or_insert(1);
                 let begun = clock.now();
-                let options = PutOptions::new().inline(*serial % 4 != 0);
+                let options = PutOptions::new().inline(!serial.is_multiple_of(4));
                 cache.put_with(format!("k{key}"), &(*serial, vec![*serial as u8; 200]), options).unwrap();
                 say(format!("put {key} {serial} {begun} {}", clock.now()));
             }

@@ -43,9 +43,9 @@ fn each_call_takes_one_trip(metadata: &str, options: ConfigOptions, proxy: &Prox
     assert_eq!(count(&mut |_| assert!(cache.get::<usize, _>("k").unwrap().is_some())), 1, "a hit");
     assert_eq!(count(&mut |_| assert!(cache.get::<usize, _>("none").unwrap().is_none())), 1, "a miss");
     assert_eq!(count(&mut |_| drop(cache.get_many::<usize, _>(&keys).unwrap())), 1, "a batch of 100 gets");
-    assert_eq!(count(&mut |_| drop(cache.stats().unwrap())), 1, "statistics");
+    assert_eq!(count(&mut |_| assert!(cache.stats().unwrap().entries > 0)), 1, "statistics");
     assert_eq!(count(&mut |_| assert!(cache.contains("k").unwrap())), 1, "whether a key is there");
-    assert_eq!(count(&mut |_| drop(cache.remove("none").unwrap())), 1, "a removal");
+    assert_eq!(count(&mut |_| assert!(!cache.remove("none").unwrap())), 1, "a removal");
 
     let large = || PutOptions::new().inline(false);
     cache.put_with("blob", "text", large()).unwrap();
