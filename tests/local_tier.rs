@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use cacheness::blocking::Cache;
@@ -305,7 +304,7 @@ fn a_part_of_a_table_is_read_from_a_copy_and_fetches_none() {
     use cacheness::ReadOptions;
     let columns = (0..8).map(|c| {
         let column = Float64Array::from_iter_values((0..60_000).map(|row| f64::from(row * 31 + c)));
-        (format!("c{c}"), Arc::new(column) as arrow_array::ArrayRef)
+        (format!("c{c}"), std::sync::Arc::new(column) as arrow_array::ArrayRef)
     });
     let table = RecordBatch::try_from_iter(columns).unwrap();
     let remote = Remote::new();
