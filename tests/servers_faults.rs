@@ -302,7 +302,8 @@ fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable()
     // SAFETY: it only asks for a number.
     assert_eq!(unsafe { libc::geteuid() }, 0, "this test mounts a small disk, for which it must be root");
     let postgres = Postgres::start();
-    let disk = tempfile::tempdir().unwrap();
+    // Where the server's own user gets to, which `TMPDIR` need not be.
+    let disk = tempfile::tempdir_in("/tmp").unwrap();
     let path = disk.path().to_str().unwrap().to_owned();
     let run = |program: &str, arguments: &[&str]| {
         let status = std::process::Command::new(program).args(arguments).status().unwrap();
