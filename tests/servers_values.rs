@@ -59,7 +59,7 @@ fn peak_memory() -> u64 {
 
 #[test]
 fn a_value_of_any_size_goes_to_s3_and_back_in_parts_and_bounded_memory() {
-    const SIZE: u64 = 200 << 20;
+    const SIZE: u64 = 320 << 20;
     let folder = tempfile::tempdir().unwrap();
     let (cache, _proxy) = open(folder.path());
     cache.put("warm", "up").unwrap();
@@ -82,7 +82,7 @@ fn a_value_of_any_size_goes_to_s3_and_back_in_parts_and_bounded_memory() {
     }
     assert_eq!(read, SIZE);
     let grown = peak_memory() - before;
-    assert!(grown < 120 << 20, "{grown} bytes of memory were taken for a value of {SIZE}");
+    assert!(grown < 200 << 20, "{grown} bytes of memory were taken for a value of {SIZE}");
 }
 
 struct Repeat {
