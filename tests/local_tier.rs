@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cacheness::blocking::Cache;
-use cacheness::{CacheBuilder, Compression, Env, Error, ErrorKind, LocalTier, PutOptions, Registry};
+use cacheness::{
+    CacheBuilder, Compression, Env, Error, ErrorKind, LocalTier, PutOptions, Registry, RemoteCalls,
+};
 use cacheness_testkit::TestClock;
 use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 
@@ -243,7 +245,9 @@ fn what_was_not_used_for_the_longest_time_goes_first() {
     let clock = TestClock::new();
     let mut remote = Remote::new();
     remote.env = clock.env();
-    let cache = remote.open(remote.tier().max_bytes(350_000));
+    // Nobody turns the clock for the pauses between attempts.
+    let once = RemoteCalls::new().attempts(1);
+    let cache = remote.builder(remote.tier().max_bytes(350_000)).remote(once).open_blocking().unwrap();
     for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
         cache.put(key, &value(n as u8, 100_000)).unwrap();
         cache.get::<Vec<u8>, _>(key).unwrap().unwrap();
