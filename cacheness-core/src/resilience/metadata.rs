@@ -184,7 +184,9 @@ impl MetadataBackend for GuardedMetadata {
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
-        let call = Call::harmless("change_limits").of_units(RANKING_ANEW);
+        // Where nothing is given, they are only read.
+        let units = if change.is_empty() { 1 } else { RANKING_ANEW };
+        let call = Call::harmless("change_limits").of_units(units);
         self.call(call, (namespace.cloned(), change.clone()), |inner, given| async move {
             inner.change_limits(given.0.as_ref(), &given.1).await
         })
