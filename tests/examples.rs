@@ -1,7 +1,10 @@
 //! The examples run, and print what their pages say.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod running;
+
+use std::path::Path;
+
+use running::{example, output};
 
 // Examples that bring a part of their own, for the suites in their own tests.
 #[allow(dead_code, reason = "it is a program")]
@@ -13,24 +16,6 @@ mod custom_handler;
 #[allow(dead_code, reason = "it is a program")]
 #[path = "../examples/custom_metadata_backend.rs"]
 mod custom_metadata_backend;
-
-/// Examples are built beside the tests.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().expect("a test knows where it lies");
-    let folder: PathBuf = test.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("examples");
-    Command::new(folder.join(name).with_extension(std::env::consts::EXE_EXTENSION))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?} failed:\n{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
-}
 
 // shows: rows 1-7, 12, 18, 21
 #[test]

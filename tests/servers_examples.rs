@@ -1,29 +1,12 @@
 //! The examples that need servers run, and print what their pages say.
 
 mod network;
+mod running;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use network::server;
-
-/// Examples are built beside the tests.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().expect("a test knows where it lies");
-    let folder: PathBuf = test.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("examples");
-    Command::new(folder.join(name).with_extension(std::env::consts::EXE_EXTENSION))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?} failed:\n{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
-}
+use running::{example, output};
 
 // shows: row 103
 #[test]
