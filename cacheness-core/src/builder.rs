@@ -378,6 +378,7 @@ impl CacheBuilder {
             env: self.env.clone(),
             accesses: accesses.clone(),
             policies: self.registry.policies(),
+            call_timeout: None,
         };
         if let Some(folder) = &self.folder {
             crate::registry::prepare_folder(folder, self.mode)?;

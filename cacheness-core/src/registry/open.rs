@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::AccessLog;
 use crate::env::Env;
@@ -24,13 +25,18 @@ pub struct OpenContext {
     pub accesses: Arc<AccessLog>,
     /// The eviction policies that are known, for a metadata backend to find the one that the stored limits name.
     pub policies: EvictionPolicies,
+    /// For how long the cache waits for one call to this backend, counted from its beginning (`remote.timeout`); `None` where it
+    /// is not watched over, as a backend on this machine is not. Whoever called may have made other changes since, so a
+    /// change must not be carried out later than that: a backend over a network has its *server* see to it, because what was
+    /// sent cannot be taken back.
+    pub call_timeout: Option<Duration>,
 }
 
 impl OpenContext {
     /// A context without a folder, that creates what is missing and knows the built-in eviction policies; for opening a backend by itself, in tests.
     #[must_use]
     pub fn new(env: Env) -> Self {
-        let accesses = Arc::new(AccessLog::new(std::time::Duration::from_secs(60)));
+        let accesses = Arc::new(AccessLog::new(Duration::from_secs(60)));
         Self {
             folder: None,
             mode: OpenMode::Create,
@@ -38,6 +44,7 @@ impl OpenContext {
             env,
             accesses,
             policies: EvictionPolicies::builtin(),
+            call_timeout: None,
         }
     }
 
@@ -66,6 +73,13 @@ impl OpenContext {
     #[must_use]
     pub fn with_policies(mut self, registry: &super::Registry) -> Self {
         self.policies = registry.policies();
+        self
+    }
+
+    /// Sets for how long one call is waited for.
+    #[must_use]
+    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
         self
     }
 
