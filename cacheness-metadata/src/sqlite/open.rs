@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cacheness_core::{Durability, Error, ErrorKind, OpenContext, OpenMode, Result, prepare_folder};
+use cacheness_core::{Durability, Error, ErrorKind, OpenContext, OpenMode, Permissions, Result};
 use rusqlite::{Connection, OpenFlags};
 
 use super::config::Settings;
@@ -26,10 +26,13 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
         return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        prepare_folder(folder, context.mode)?;
+        context.prepare_folder(folder)?;
     }
     // Held until every connection is set up; what follows here is safe against other processes only under it.
-    let _lock = lock(&path.with_extension("lock"), context.mode)?;
+    let _lock = lock(&path.with_extension("lock"), context)?;
+    if context.mode == OpenMode::Create {
+        create_file(path, context.permissions)?;
+    }
 
     let writer = connect(path, settings, context).map_err(told)?;
     let cache = match schema::look(&writer).map_err(told)? {
@@ -82,8 +85,9 @@ pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store
 }
 
 /// Takes the lock under which an index is opened. The file is never replaced, so that all wait for the same one.
-fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
-    let mut options = fs_err::OpenOptions::new();
+fn lock(path: &Path, context: &OpenContext) -> Result<Option<fs_err::File>> {
+    let mode = context.mode;
+    let mut options = fs_err::OpenOptions::from_options(context.permissions.file_options());
     options.read(true).write(true).create(mode == OpenMode::Create);
     let file = match options.open(path) {
         Ok(file) => file,
@@ -97,6 +101,18 @@ fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
             .with_context("path", path.to_string_lossy())
     })?;
     Ok(Some(file))
+}
+
+/// Makes the database's file where it is missing, because SQLite has permissions of its own for it. The log gets the file's from
+/// SQLite. A file that is there is not opened: to close it would take SQLite's locks on it away.
+fn create_file(path: &Path, permissions: Permissions) -> Result<()> {
+    let mut options = fs_err::OpenOptions::from_options(permissions.file_options());
+    match options.write(true).create_new(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io(error, "the index cannot be created"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Connection> {
