@@ -64,6 +64,7 @@ backend = \"sqlite\"
 readers = 4
 busy_timeout = \"1m\"
 cache_size = \"16 MiB\"
+reserve = \"1 MiB\"
 
 [blobs]
 backend = \"filesystem\"
