@@ -33,7 +33,7 @@ fn length(at: usize) -> usize {
 
 fn reading(at: usize) -> Reading {
     let values = (0..length(at)).map(|i| (i * 31 + at) as f64 / 7.0).collect();
-    Reading { sensor: format!("sensor {at}"), values, note: (at % 2 == 0).then(|| "even".to_owned()) }
+    Reading { sensor: format!("sensor {at}"), values, note: at.is_multiple_of(2).then(|| "even".to_owned()) }
 }
 
 fn bytes(at: usize) -> Vec<u8> {
@@ -61,7 +61,7 @@ fn key(handler: &str, at: usize) -> String {
 }
 
 fn put(cache: &Cache, handler: &str, at: usize) {
-    let compression = if at % 5 == 0 { Compression::Lz4 } else { Compression::None };
+    let compression = if at.is_multiple_of(5) { Compression::Lz4 } else { Compression::None };
     let options = PutOptions::new().handler(handler).compression(compression).tag("all");
     let key = key(handler, at);
     match handler {

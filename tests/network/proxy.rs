@@ -44,14 +44,19 @@ struct Shared {
 impl Proxy {
     /// A proxy on a free port, for the server that a url names: `scheme://user:password@host:port/…`.
     pub fn of(url: &str) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, url)
+    }
+
+    /// As [`of`](Self::of), where others than this machine reach it.
+    pub fn at(address: Ipv4Addr, url: &str) -> Self {
         let after = url.split_once("://").map_or(url, |(_, rest)| rest);
         let host = after.split('/').next().unwrap();
         let port = host.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        Self::between(address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    pub fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    fn between(address: Ipv4Addr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
