@@ -83,8 +83,11 @@ impl Proxy {
 
     /// The url with the server's address replaced by the proxy's.
     pub fn url(&self, of: &str) -> String {
-        let port = |address: &SocketAddr| format!(":{}", address.port());
-        let replaced = of.replacen(&port(&self.shared.server), &port(&self.address), 1);
+        let server = &self.shared.server;
+        let named = [server.to_string(), format!("localhost:{}", server.port())];
+        let replaced = named
+            .iter()
+            .fold(of.to_owned(), |url, server| url.replacen(server, &self.address.to_string(), 1));
         assert_ne!(replaced, of, "the url names another server");
         replaced
     }
