@@ -55,6 +55,11 @@ impl Proxy {
         Self::between(address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
+    /// A proxy for the server at this address.
+    pub fn to(server: SocketAddr) -> Self {
+        Self::between(Ipv4Addr::LOCALHOST, server)
+    }
+
     fn between(address: Ipv4Addr, server: SocketAddr) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
