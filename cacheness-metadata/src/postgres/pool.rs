@@ -176,7 +176,8 @@ impl Pool {
             Sql::Apply | Sql::Evict => 0,
             _ => {
                 let calls = |slot: &Slot| slot.usable().map_or(1, |connection| connection.calls());
-                (0..self.slots.len()).min_by_key(|&at| calls(&self.slots[at])).unwrap_or(0)
+                // The first one last, where a put may take long.
+                (0..self.slots.len()).rev().min_by_key(|&at| calls(&self.slots[at])).unwrap_or(0)
             }
         };
         let Some(slot) = self.slots.get(at) else {
