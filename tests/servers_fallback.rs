@@ -139,6 +139,7 @@ fn work_goes_on(metadata: &'static str) {
     elsewhere.close().unwrap();
 }
 
+// shows: row U49
 #[test]
 fn work_goes_on_while_postgres_and_s3_are_gone() {
     work_goes_on("postgres");
