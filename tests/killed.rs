@@ -138,7 +138,8 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
 
         let opened = open(metadata, &path);
         for (key, known) in &mut known {
-            let found = opened.get::<Vec<u8>, _>(format!("k{key}")).unwrap().map(|value| marked::marks(&value).1);
+            let found =
+                opened.get::<Vec<u8>, _>(format!("k{key}")).unwrap().map(|value| marked::marks(&value).1);
             let agrees = |change: Option<(u64, bool)>| match change {
                 Some((at, true)) => found == Some(at),
                 Some((_, false)) | None => found.is_none(),
@@ -156,7 +157,11 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
         let values = page.entries.iter().filter(|entry| {
             opened.get::<Vec<u8>, _>(&entry.key).unwrap().is_some_and(|value| marked::marks(&value).0 == 1)
         });
-        assert_eq!(values.count(), page.entries.len(), "{metadata}, round {round}: an entry without its value");
+        assert_eq!(
+            values.count(),
+            page.entries.len(),
+            "{metadata}, round {round}: an entry without its value"
+        );
         assert_eq!(opened.stats().unwrap().counters.errors, 0, "{metadata}, round {round}");
         opened.close().unwrap();
     }
@@ -170,8 +175,11 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
     // Two days later nothing is left but what entries name.
     let clock = TestClock::new();
     clock.set(Env::new().now() + Duration::from_secs(2 * 24 * 60 * 60));
-    let cache =
-        CacheBuilder::new(Registry::builtin()).folder(&path).metadata(metadata).env(clock.env()).open_blocking();
+    let cache = CacheBuilder::new(Registry::builtin())
+        .folder(&path)
+        .metadata(metadata)
+        .env(clock.env())
+        .open_blocking();
     let cache = cache.unwrap();
     cache.purge().unwrap();
     cache.sweep(Duration::from_secs(24 * 60 * 60)).unwrap();

@@ -191,7 +191,8 @@ fn a_key_that_is_overwritten_is_always_there(puts: u64) {
         while writer.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < Duration::from_secs(240), "the writer does not end");
             let value: Option<Vec<u8>> = cache.get("key").unwrap();
-            let value = value.unwrap_or_else(|| panic!("{metadata}: get {gets} missed a key that was always there"));
+            let value =
+                value.unwrap_or_else(|| panic!("{metadata}: get {gets} missed a key that was always there"));
             let (_, serial) = marked::marks(&value);
             assert!(serial >= newest, "{metadata}: {serial} after {newest}");
             newest = serial;

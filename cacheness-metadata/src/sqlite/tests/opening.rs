@@ -108,5 +108,9 @@ async fn after_a_close_the_log_is_gone() {
         .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["index.lock", "index.reserve", "index.sqlite"], "the log has been written into the database");
+    assert_eq!(
+        names,
+        ["index.lock", "index.reserve", "index.sqlite"],
+        "the log has been written into the database"
+    );
 }
