@@ -33,7 +33,7 @@ impl Engine {
         };
         let mut values = Vec::with_capacity(keys.len());
         for (key, entry) in keys.iter().zip(entries) {
-            values.push(self.serve(tenant, key, Ok(entry), target, options).await?);
+            values.push(self.serve(tenant, key, entry, target, options).await?);
         }
         Ok(values)
     }

@@ -83,17 +83,22 @@ impl Engine {
         self.check_open()?;
         Key::check(key)?;
         let entry = self.look_up(&tenant.namespace, key).await;
-        Ok(self.count_failure(tenant, Some(key), "get_entry", entry)?.map(|entry| self.inspect(entry)))
+        Ok(self.or_none(tenant, key, "get_entry", entry)?.map(|entry| self.inspect(entry)))
     }
 
     /// Adds what is known only here: pending uses and the state of source files.
-    pub(super) fn inspect(&self, mut entry: Entry) -> EntryInfo {
+    pub(super) fn inspect(&self, entry: Entry) -> EntryInfo {
+        let entry = self.with_pending_uses(entry);
+        let now = self.env.now();
+        EntryInfo { state: self.file_checks.state(&entry, now), age: now.since(entry.created_at), entry }
+    }
+
+    pub(super) fn with_pending_uses(&self, mut entry: Entry) -> Entry {
         if let Some(pending) = self.accesses.pending(&entry.namespace, entry.key.as_str(), entry.version) {
             entry.hits = entry.hits.saturating_add(pending.hits);
             entry.accessed_at = entry.accessed_at.max(pending.accessed_at);
         }
-        let now = self.env.now();
-        EntryInfo { state: self.file_checks.state(&entry, now), age: now.since(entry.created_at), entry }
+        entry
     }
 
     pub(crate) async fn contains(&self, tenant: &Tenant, key: &str) -> Result<bool> {
@@ -148,7 +153,7 @@ impl Engine {
         Key::check(key)?;
         loop {
             let found = self.look_up(&tenant.namespace, key).await;
-            let found = match self.count_failure(tenant, Some(key), "touch", found) {
+            let found = match self.or_none(tenant, key, "touch", found) {
                 Ok(found) => found,
                 Err(error) => return self.settle_touch(tenant, key, error),
             };
@@ -163,18 +168,12 @@ impl Engine {
             if self.has_queued_writes() && self.queue.change(&tenant.namespace, key, prolong) {
                 return Ok(true);
             }
-            let change = Change::Touch {
-                namespace: tenant.namespace.clone(),
-                key: key.to_owned(),
-                condition: Condition::Version(entry.version),
-                expiry,
-                now,
-            };
-            let applied = self.metadata.apply(vec![change]).await;
+            let applied = self.metadata.apply(vec![self.touch_of(entry, expiry, now)?]).await;
             let outcomes = match self.count_failure(tenant, Some(key), "touch", applied) {
                 Ok(outcomes) => outcomes,
                 Err(error) => return self.settle_touch(tenant, key, error),
             };
+            outcomes.iter().for_each(|outcome| self.evicted(&outcome.evicted));
             // Another write came in between: its entry is the one to touch.
             if outcomes.iter().any(|outcome| outcome.applied) {
                 return Ok(true);
@@ -209,7 +208,7 @@ impl Engine {
         let mut query = ListQuery::new();
         let mut removed = 0;
         loop {
-            let page = self.metadata.list_entries(&query).await?;
+            let page = self.list_page(&query).await?;
             let now = self.env.now();
             let stale = page.entries.iter().filter(|entry| {
                 !entry.validity.sources.is_empty() && self.file_checks.state(entry, now) != EntryState::Valid

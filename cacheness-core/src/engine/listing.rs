@@ -273,7 +273,7 @@ impl Engine {
         let mut query = self.query(tenant, options).await?;
         let mut count = 0;
         loop {
-            let page = self.metadata.list_entries(&query).await;
+            let page = self.list_page(&query).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             let matching = page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid));
             count += matching.count() as u64;
@@ -322,10 +322,10 @@ impl Engine {
     /// which are few and which the backend cannot tell, are gathered from all over by one.
     async fn read_page(&self, query: &ListQuery, valid: Option<bool>) -> Result<Page> {
         if valid != Some(false) || query.is_in_key_order() {
-            return self.metadata.list_entries(query).await;
+            return self.list_page(query).await;
         }
         let by_key = |query: ListQuery| async move {
-            let mut page = self.metadata.list_entries(&query).await?;
+            let mut page = self.list_page(&query).await?;
             page.entries.retain(|entry| self.is_as_valid_as(entry, valid));
             Ok(page)
         };

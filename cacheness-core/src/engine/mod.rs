@@ -19,6 +19,7 @@ mod reader;
 mod stored;
 mod stream;
 mod sweep;
+mod trust;
 mod write_queue;
 mod writer;
 
@@ -36,6 +37,7 @@ use crate::events::{Delivery, Listeners};
 use crate::local_tier::Copies;
 use crate::metadata::{AccessBatch, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
+use crate::protection::Protection;
 use crate::registry::Registry;
 use crate::resilience::{Guard, RemoteCalls};
 use crate::stage::Compression;
@@ -87,6 +89,8 @@ pub(crate) struct Stores {
     pub(crate) guards: Vec<Arc<Guard>>,
     /// Copies of the blobs on this machine, and whether puts are written through to them.
     pub(crate) local_tier: Option<(Copies, bool)>,
+    /// What is done to entries so that nobody else can write them.
+    pub(crate) protection: Option<Protection>,
 }
 
 pub(crate) struct Engine {
@@ -99,6 +103,8 @@ pub(crate) struct Engine {
     blob_name: String,
     /// Where blobs of another machine are kept on this one.
     tier: Option<Tier>,
+    /// Where entries are signed or encrypted.
+    protection: Option<Protection>,
     cache_id: CacheId,
     needs_runtime: bool,
     /// What watches over the backends that are remote; none where all are in this process or on its disks.
@@ -170,7 +176,7 @@ impl Engine {
         registry: Registry,
         env: Env,
         settings: Settings,
-        Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier }: Stores,
+        Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier, protection }: Stores,
         accesses: Arc<AccessLog>,
         listeners: Listeners,
         folder: Option<PathBuf>,
@@ -202,6 +208,7 @@ impl Engine {
             blobs,
             blob_name,
             tier: local_tier.map(|(copies, write_through)| Tier::new(copies, write_through)),
+            protection,
             needs_runtime,
             guards,
             folder,

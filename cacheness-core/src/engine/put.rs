@@ -150,7 +150,7 @@ impl Engine {
     }
 
     pub(super) fn writer(&self, compression: Compression) -> ValueWriter<'_> {
-        ValueWriter::new(self.blobs.staging_dir(), compression)
+        ValueWriter::new(self.blobs.staging_dir(), compression, self.checksum_kind())
     }
 
     /// Makes the entry of a value that has been written.
@@ -321,6 +321,7 @@ impl Engine {
                 if inline != Some(false) && bytes.len() as u64 <= wanted =>
             {
                 entry.location = Location::Inline(Bytes::from(bytes));
+                self.protect(&mut entry)?;
                 return Ok(entry);
             }
             payload => payload,
@@ -328,6 +329,7 @@ impl Engine {
         self.garbage.is_possible();
         let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
+        self.protect(&mut entry)?;
         let source = payload.into_source(entry.stored_size, &trailer::encode(&entry, self.cache_id))?;
         self.put_blob(&self.blob_key(blob), source)
             .await
@@ -348,7 +350,7 @@ impl Engine {
     pub(crate) async fn put_raw(&self, tenant: &Tenant, raw: RawEntry) -> Result<Stored> {
         let key = raw.entry.key.clone();
         let observed = PutSpan::begin(tenant, key.as_str());
-        let encoded = raw.into_encoded(tenant);
+        let encoded = raw.into_encoded(tenant, self.checksum_kind());
         let prepared = self.prepared(tenant, key.as_str(), "put_raw", encoded, observed)?;
         self.store(tenant, prepared).await
     }

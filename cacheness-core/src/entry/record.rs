@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::handler::{Access, FormatMeta, TypeClass};
 use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
-use crate::stage::{Checksums, Stage};
+use crate::stage::{ChecksumKind, Checksums, Stage};
 use crate::validity::{FileSource, Validity};
 
 #[derive(Clone, PartialEq, Message)]
@@ -70,7 +70,11 @@ struct Record {
     description: Option<String>,
     #[prost(string, tag = "26")]
     custom: String,
-    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of, 31 encryption, 32 signature.
+    #[prost(bytes = "bytes", tag = "32")]
+    signature: Bytes,
+    #[prost(uint32, tag = "33")]
+    checksum_kind: u32,
+    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of, 31 encryption.
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -167,15 +171,30 @@ impl Entry {
     }
 }
 
+/// What a record is for.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// For the index, which knows the cache, the namespace and the key.
+    Stored,
+    /// For the end of a blob of this cache.
+    Trailer(CacheId),
+    /// To be signed: all that a reader relies on. What changes without a new write is left out.
+    #[cfg_attr(not(feature = "signing"), allow(dead_code, reason = "nothing is signed"))]
+    Signed(CacheId),
+}
+
 /// Encodes an entry as a [`Record`] of it would be, without making one: puts do this, and need no copies of its parts.
-pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
+pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
     let mut record = Encoder(Vec::with_capacity(128 + entry.format.meta.as_bytes().len()));
-    if let Some(cache) = trailer_of {
+    if let Form::Trailer(cache) | Form::Signed(cache) = form {
         record.bytes(1, cache.as_bytes());
         record.text(2, entry.namespace.as_str());
         record.text(3, entry.key.as_str());
     }
-    record.number(4, entry.version.0);
+    let signed = matches!(form, Form::Signed(_));
+    if !signed {
+        record.number(4, entry.version.0);
+    }
     let Format { handler, class, type_tag, type_version, type_name, meta, stages, access } = &entry.format;
     record.text(5, handler);
     record.number(6, u64::from(class.code()));
@@ -190,8 +209,10 @@ pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
     record.bytes(15, entry.checksums.as_stored());
     record.bytes(16, entry.blob_id().as_ref().map_or(&[], |id| id.as_bytes()));
     record.time(17, entry.created_at);
-    record.time(18, entry.accessed_at);
-    record.number(19, entry.hits);
+    if !signed {
+        record.time(18, entry.accessed_at);
+        record.number(19, entry.hits);
+    }
     record.optional_time(20, entry.validity.expires_at);
     let nanos = |ttl: Duration| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
     record.optional_number(21, entry.validity.ttl.map(nanos));
@@ -207,6 +228,10 @@ pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
         // A map of JSON values always serialises: its keys are strings and its numbers finite.
         record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
     }
+    if !signed {
+        record.bytes(32, &entry.signature);
+    }
+    record.number(33, u64::from(entry.checksums.kind().code()));
     record.0
 }
 
@@ -280,6 +305,9 @@ impl Record {
             Stage::from_code(code)
                 .ok_or_else(|| damaged(format_args!("stage {code} is not known to this version")))
         });
+        let checksum_kind = ChecksumKind::from_code(self.checksum_kind).ok_or_else(|| {
+            damaged(format_args!("checksums of kind {} are not known to this version", self.checksum_kind))
+        })?;
         let custom = if self.custom.is_empty() {
             serde_json::Map::new()
         } else {
@@ -301,7 +329,7 @@ impl Record {
             },
             size: self.size,
             stored_size: self.stored_size,
-            checksums: Checksums::from_stored(self.checksums),
+            checksums: Checksums::from_stored_of(checksum_kind, self.checksums),
             location,
             created_at: Timestamp::from_nanos(self.created_at),
             accessed_at: Timestamp::from_nanos(self.accessed_at),
@@ -319,6 +347,7 @@ impl Record {
             },
             description: self.description,
             custom,
+            signature: self.signature,
         })
     }
 }
@@ -389,7 +418,8 @@ mod tests {
         let mut entry = Entry::new(namespace, key, format, blob, Timestamp::from_nanos(-7));
         entry.version = Version(u64::MAX);
         (entry.size, entry.stored_size, entry.hits) = (300, 200, 1 << 40);
-        entry.checksums = Checksums::of(b"payload");
+        entry.checksums = Checksums::of_kind(ChecksumKind::Blake3, b"payload");
+        entry.signature = Bytes::from_static(b"signature");
         entry.validity.expires_at = Some(Timestamp::from_nanos(0));
         entry.validity.ttl = Some(Duration::ZERO);
         let modified = Timestamp::from_nanos(5);
@@ -416,7 +446,7 @@ mod tests {
         );
         bare.priority = 0.0;
         for entry in [full, bare] {
-            let bytes = encode(&entry, Some(cache));
+            let bytes = encode(&entry, Form::Trailer(cache));
             assert_eq!(Record::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
             assert_eq!(Entry::from_trailer(&bytes).unwrap(), (cache, entry));
         }
