@@ -104,9 +104,7 @@ impl Clock {
     }
 
     fn now(&self) -> u64 {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the pointer is to a timespec that lives during the call.
-        assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) }, 0);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
     }
 }
