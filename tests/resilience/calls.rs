@@ -312,6 +312,28 @@ async fn counts_that_were_being_written_down_for_a_call_that_was_dropped_are_the
     assert_eq!(cache.get_entry("k").await.unwrap().unwrap().entry.hits, 1);
 }
 
+#[tokio::test]
+async fn a_put_that_nobody_waits_for_any_more_is_not_made_again_over_a_later_one() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.fail_next("apply", down());
+    let dropped = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.put("k", "given up").await })
+    };
+    // Until it waits for its second attempt.
+    while remote.metadata.calls_of("apply") == 0 || remote.clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    dropped.abort();
+    let _ = dropped.await;
+    cache.put("k", "later").await.unwrap();
+    remote.clock.advance(100 * SECOND);
+    tokio::task::spawn_blocking(|| std::thread::sleep(100 * MILLI)).await.unwrap();
+    assert_eq!(cache.get::<String, _>("k").await.unwrap().as_deref(), Some("later"));
+    assert_eq!(remote.metadata.calls_of("apply"), 2);
+}
+
 /// A clock that fails the cache's upkeep once.
 struct Panicking(std::sync::atomic::AtomicBool);
 

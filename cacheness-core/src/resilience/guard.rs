@@ -171,7 +171,7 @@ impl Guard {
                 admitted
             };
             let timeout = one.min(left());
-            if timeout < LEAST.min(one) {
+            if timeout < LEAST.min(one / 2).min(limit / 2) {
                 // It would be sent, and nobody would wait to hear what became of it.
                 admitted.undecided();
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
