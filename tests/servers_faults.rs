@@ -265,8 +265,13 @@ fn a_put_that_arrives_late_does_not_take_the_place_of_a_later_one() {
             rig.entries.hold();
             let error = put(&cache, "k", &format!("{turn}: given up")).unwrap_err();
             assert!(is_down(&error), "{metadata}: {error}");
-            let last = format!("{turn}: last");
-            eventually("a put", || put(&cache, "k", &last));
+            // Each try is another value: those over other connections that are held come late, too.
+            let (mut tries, mut last) = (0, String::new());
+            eventually("a put", || {
+                tries += 1;
+                last = format!("{turn}: {tries}");
+                put(&cache, "k", &last)
+            });
             rig.entries.release();
             std::thread::sleep(Duration::from_secs(1));
             assert_eq!(
