@@ -171,7 +171,14 @@ impl Guard {
                 admitted
             };
             let timeout = one.min(left());
-            if timeout < LEAST.min(one / 2).min(limit / 2) {
+            // A backend has its server refuse a change that comes later than the time of a call: with less left than that,
+            // this one could still be made when nobody waits for it any more.
+            let needed = if call.is_a_change() {
+                self.calls.told_to_backends()
+            } else {
+                LEAST.min(one / 2).min(limit / 2)
+            };
+            if timeout < needed {
                 // It would be sent, and nobody would wait to hear what became of it.
                 admitted.undecided();
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));

@@ -52,6 +52,12 @@ impl RemoteCalls {
         }
     }
 
+    /// How long backends are told that one call may take: never all of the deadline, so that there is a first attempt that has
+    /// this long also when it had to wait a little for its turn.
+    pub(crate) fn told_to_backends(&self) -> Duration {
+        self.timeout.min(self.deadline / 2)
+    }
+
     /// Sets how long one attempt of a call may take.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
