@@ -159,9 +159,6 @@ impl Sql {
             Self::Apply
                 | Self::Limit
                 | Self::Clear
-                | Self::Reset
-                | Self::Acquire
-                | Self::Renew
                 | Self::Release
         )
     }
