@@ -432,6 +432,7 @@ fn a_configuration_names_several_keys() {
 
     let given = Cache::builder()
         .encryption(Encryption::new("a", EncryptionKey::given(Secret::new("hunter2".repeat(9)))));
-    let texts = format!("{given:?} {} {:?}", given.to_toml().unwrap(), given.open_blocking().unwrap());
+    let texts =
+        format!("{given:?} {} {:?}", given.to_toml().unwrap(), given.clone().open_blocking().unwrap());
     assert!(!texts.contains("hunter2"), "{texts}");
 }
