@@ -190,6 +190,57 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
     assert_eq!(staged, 0, "{metadata}: staged files");
 }
 
+/// What a process does that puts batches of ten until it is killed.
+#[test]
+fn writer_of_batches() {
+    let Ok(given) = std::env::var("TEST_BATCHES") else { return };
+    let (metadata, first) = given.split_once(' ').unwrap();
+    let cache = open(metadata, Path::new(&std::env::var_os("TEST_FOLDER").unwrap()));
+    writeln!(std::io::stdout(), "@ready").unwrap();
+    for serial in first.parse::<u64>().unwrap().. {
+        let values: Vec<(String, Vec<u8>)> = (0..10_u64)
+            .map(|at| (format!("k{at}"), marked::value(1, serial, if at % 3 == 0 { 40_000 } else { 100 })))
+            .collect();
+        cache.put_many(values.iter().map(|(key, value)| (key, value)), PutOptions::new()).unwrap();
+        writeln!(std::io::stdout(), "@put {serial}").unwrap();
+    }
+}
+
+// shows: row 85
+#[test]
+fn batches_are_all_or_nothing() {
+    for metadata in ["sqlite", "json"] {
+        let folder = TempDir::new().unwrap();
+        let mut first = 0;
+        for round in 0..12_u64 {
+            let mut writer = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "writer_of_batches", "--nocapture", "--quiet"])
+                .env("TEST_BATCHES", format!("{metadata} {first}"))
+                .env("TEST_FOLDER", folder.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap().contains("@put")), "the writer did not come up");
+            std::thread::sleep(Duration::from_micros(round * 6_131 % 20_000));
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+            let confirmed =
+                lines.map_while(Result::ok).filter_map(|line| line.split_once("@put ")?.1.parse().ok());
+            first = confirmed.max().unwrap_or(first);
+            let cache = open(metadata, folder.path());
+            let found: Vec<u64> = (0..10)
+                .map(|at| marked::marks(&cache.get::<Vec<u8>, _>(format!("k{at}")).unwrap().unwrap()).1)
+                .collect();
+            assert!(
+                found.iter().all(|&serial| serial == found[0] && serial >= first),
+                "{metadata}: {found:?}, {first}"
+            );
+            first = found[0] + 1;
+        }
+    }
+}
+
 #[test]
 fn a_writer_killed_at_any_moment_loses_nothing_on_sqlite() {
     a_killed_writer_loses_nothing_that_it_confirmed("sqlite", 30);

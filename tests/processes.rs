@@ -1,9 +1,10 @@
 //! Many processes on one folder: nothing fails, nothing is lost, the counts are exact, and a reader always finds a value that is there.
+#![allow(clippy::print_stdout, reason = "processes of these tests talk to each other")]
 
 mod marked;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -174,7 +175,7 @@ fn overwrite(cache: &Cache, puts: u64) {
         let value = marked::value(0, serial, 200_000);
         cache.put_with("key", &value, PutOptions::new().inline(false)).unwrap();
         if serial == 0 {
-            writeln!(std::io::stdout(), "@begun").unwrap();
+            println!("@begun");
         }
         std::thread::sleep(Duration::from_millis(20));
     }

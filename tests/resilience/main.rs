@@ -4,6 +4,7 @@ mod breaker;
 mod calls;
 mod ending;
 mod health;
+mod modes;
 mod opening;
 mod queue;
 mod writes;
