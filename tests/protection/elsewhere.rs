@@ -1,8 +1,11 @@
 //! Protected entries in the write queue, in the local tier, on a remote store and in a fallback.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use cacheness::blocking::Cache;
 use cacheness::*;
 use cacheness_testkit::TestClock;
@@ -17,26 +20,28 @@ struct Remote {
     registry: Registry,
     entries: Chaos,
     blobs: Chaos,
-    clock: std::sync::Arc<TestClock>,
+    down: Arc<AtomicBool>,
+    clock: Arc<TestClock>,
     folder: tempfile::TempDir,
 }
 
 impl Remote {
     fn new() -> Self {
-        let (entries, blobs) = (Chaos::new(), Chaos::new());
+        let (entries, blobs, down) = (Chaos::new(), Chaos::new(), Arc::new(AtomicBool::new(false)));
         let builtin = Registry::builtin();
         let inner = (
             builtin.metadata_backend("sqlite").unwrap().clone(),
             builtin.blob_backend("filesystem").unwrap().clone(),
         );
         let registry = builtin
-            .with_metadata_backend(
-                ChaosMetadataFactory::wrap_shared(inner.0, entries.clone()).named("remote"),
-            )
+            .with_metadata_backend(Server {
+                entries: ChaosMetadataFactory::wrap_shared(inner.0, entries.clone()),
+                down: down.clone(),
+            })
             .unwrap()
             .with_blob_backend(ChaosBlobFactory::wrap_shared(inner.1, blobs.clone()).named("remote"))
             .unwrap();
-        Self { registry, entries, blobs, clock: TestClock::new(), folder: tempfile::tempdir().unwrap() }
+        Self { registry, entries, blobs, down, clock: TestClock::new(), folder: tempfile::tempdir().unwrap() }
     }
 
     fn builder(&self) -> CacheBuilder {
@@ -52,9 +57,42 @@ impl Remote {
 
     fn down(&self, down: bool) {
         let error = down.then(|| Error::new(ErrorKind::Unavailable, "the server is down"));
+        self.down.store(down, Ordering::SeqCst);
         self.clock.advance(Duration::from_secs(1));
         self.entries.fail_all(error.clone());
         self.blobs.fail_all(error);
+    }
+}
+
+/// Entries that cannot be opened while the server is down.
+struct Server {
+    entries: ChaosMetadataFactory,
+    down: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl MetadataFactory for Server {
+    fn name(&self) -> &str {
+        "remote"
+    }
+
+    fn description(&self) -> &str {
+        self.entries.description()
+    }
+
+    fn options(&self) -> &[OptionSpec] {
+        self.entries.options()
+    }
+
+    async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "the server is down"));
+        }
+        self.entries.open(options, context).await
+    }
+
+    fn needs_runtime(&self) -> bool {
+        false
     }
 }
 
