@@ -40,6 +40,7 @@
 //! | `bincode` | no | handler `bincode` |
 //! | `postcard` | no | handler `postcard` |
 //! | `metrics` | no | counters and times through the facade `metrics` |
+//! | `encryption` | no | encrypted entries and values, the table `encryption` of configurations |
 //! | `signing` | no | signed entries, the table `signing` of configurations |
 //! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!

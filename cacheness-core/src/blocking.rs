@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::builder::{CacheBuilder, default_folder};
-use crate::engine::{EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, Stored, SweepReport};
+use crate::engine::{
+    EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, RotateReport, Stored, SweepReport,
+};
 use crate::entry::Entry;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -529,6 +531,14 @@ impl Cache {
     /// As [`sweep`](Self::sweep).
     pub fn sweep_dry_run(&self, min_age: Duration) -> Result<SweepReport> {
         self.inner.engine.block_on(self.inner.sweep_dry_run(min_age))
+    }
+
+    /// Encrypts what has an older key anew; see [`crate::Cache::rotate_keys`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where the cache does not encrypt; the error of a backend.
+    pub fn rotate_keys(&self) -> Result<RotateReport> {
+        self.inner.engine.block_on(self.inner.rotate_keys())
     }
 
     /// How many events the listeners were too slow for since the cache was opened; 0 where there is no listener.

@@ -11,6 +11,7 @@ use crate::access::AccessLog;
 use crate::blob::BlobCapabilities;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
+use crate::encryption::Encryption;
 use crate::engine::{Engine, OnReadError, OnWriteError, Owner, Settings, Stores};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,10 +21,10 @@ use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::permissions::{Permissions, prepare_folder};
-use crate::protection::Protection;
+use crate::protection::{Keys, Protection};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
-use crate::signing::{Signer, Signing};
+use crate::signing::Signing;
 use crate::stage::Compression;
 
 /// Composes a cache of backends by name.
@@ -53,6 +54,7 @@ pub struct CacheBuilder {
     pub(crate) local_tier: Option<LocalTier>,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) signing: Option<Signing>,
+    pub(crate) encryption: Option<Encryption>,
     pub(crate) durability: Durability,
     /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
     pub(crate) limits: LimitsChange,
@@ -75,7 +77,7 @@ const DEFAULT_MAX_BYTES: u64 = 10 << 30;
 const DEFAULT_WRITE_QUEUE: u64 = 64 << 20;
 
 const UNKNOWN_CACHE: &str = "the backends have never answered on this machine, so it is not known which cache entries are to \
-                             be signed for; open the cache once while they answer";
+                             be signed or encrypted for; open the cache once while they answer";
 
 impl CacheBuilder {
     /// Starts with metadata and blobs in memory and no limit, and the handlers and backends of this registry.
@@ -90,6 +92,7 @@ impl CacheBuilder {
             local_tier: None,
             fallback: None,
             signing: None,
+            encryption: None,
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
@@ -210,6 +213,16 @@ impl CacheBuilder {
     #[must_use]
     pub fn signing(mut self, signing: Signing) -> Self {
         self.signing = Some(signing);
+        self
+    }
+
+    /// Encrypts every value and what is private in its entry, and serves only what was encrypted so. The guide's page on
+    /// security says what stays readable, and which queries that makes impossible.
+    ///
+    /// It needs the feature `encryption`. By default nothing is encrypted.
+    #[must_use]
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = Some(encryption);
         self
     }
 
@@ -424,7 +437,8 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             context.prepare_folder(folder)?;
         }
-        let signer = self.signer()?;
+        let folder = self.folder.as_deref();
+        let keys = Keys::read(self.signing.as_ref(), self.encryption.as_ref(), folder)?;
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let calls = self.settings.remote;
@@ -432,9 +446,9 @@ impl CacheBuilder {
         let (metadata, blobs, guards) = match (&self.fallback, second) {
             (Some(fallback), Some(second)) => {
                 let first = (metadata, blobs);
-                let signs = signer.is_some();
-                let opened = crate::fallback::open(fallback, first, second, context, calls, signs).await?;
-                if signs && opened.first_id.is_none() {
+                let protects = keys.is_some();
+                let opened = crate::fallback::open(fallback, first, second, context, calls, protects).await?;
+                if protects && opened.first_id.is_none() {
                     return Err(Error::new(ErrorKind::Unavailable, UNKNOWN_CACHE));
                 }
                 first_id = opened.first_id;
@@ -462,16 +476,9 @@ impl CacheBuilder {
             }
         };
         let id = first_id.unwrap_or_else(|| metadata.cache_id());
-        let protection = signer.map(|signer| Protection::new(id, signer));
+        let protection = keys.map(|keys| Protection::new(id, keys));
         let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier, protection };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
-    }
-
-    /// Reads the key, where entries are signed.
-    fn signer(&self) -> Result<Option<Signer>> {
-        let Some(signing) = &self.signing else { return Ok(None) };
-        let key = signing.source()?.read("signing", signing.create_key, self.folder.as_deref())?;
-        Signer::new(signing.algorithm, &key).map(Some)
     }
 
     async fn open_local_tier(

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Corrupted,
     /// The signature of an entry is missing or is not that of what it says: somebody else wrote, changed or moved it.
     Untrusted,
+    /// An entry is encrypted with a key that this cache was not given.
+    UnknownKey,
     /// A condition on an operation did not hold.
     Conflict,
     /// A value or key is larger than a limit allows.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::Decode => "cannot decode",
             Self::Corrupted => "corrupted",
             Self::Untrusted => "untrusted",
+            Self::UnknownKey => "unknown key",
             Self::Conflict => "conflict",
             Self::LimitExceeded => "limit exceeded",
             Self::StorageFull => "storage full",
@@ -102,6 +105,7 @@ impl ErrorKind {
             Self::Decode => "decode",
             Self::Corrupted => "corrupted",
             Self::Untrusted => "untrusted",
+            Self::UnknownKey => "unknown_key",
             Self::Conflict => "conflict",
             Self::LimitExceeded => "limit_exceeded",
             Self::StorageFull => "storage_full",

@@ -10,6 +10,7 @@ mod builder;
 mod cache;
 mod checksums;
 mod config;
+mod encryption;
 mod engine;
 mod entry;
 mod env;
@@ -46,14 +47,15 @@ pub use blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource, Staged
 pub use builder::CacheBuilder;
 pub use cache::Cache;
 pub use config::{
-    CACHE_OPTIONS, ConfigOptions, ConfigOrigin, ConfigValue, NAMESPACE_OPTIONS, OptionKind, OptionSpec,
-    Secret, UnknownOptions,
+    CACHE_OPTIONS, ConfigOptions, ConfigOrigin, ConfigValue, ENCRYPTION_KEY_OPTIONS, NAMESPACE_OPTIONS,
+    OptionKind, OptionSpec, Secret, UnknownOptions,
 };
 #[cfg(feature = "config")]
 pub use config::{Config, Variables};
+pub use encryption::{Encryption, EncryptionKey};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
-    StoredState, SweepReport, ValueReader,
+    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry,
+    RotateReport, Stored, StoredState, SweepReport, ValueReader,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};

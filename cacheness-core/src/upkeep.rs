@@ -1,9 +1,9 @@
-//! Upkeep that an application asks for, on the async face: sweeping.
+//! Upkeep that an application asks for, on the async face: sweeping and rotating keys.
 
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::engine::{SweepReport, observed};
+use crate::engine::{RotateReport, SweepReport, observed};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -32,6 +32,19 @@ impl Cache {
     /// [`Unsupported`](ErrorKind::Unsupported) where the metadata backend cannot tell which blobs are named.
     pub async fn sweep(&self, min_age: Duration) -> Result<SweepReport> {
         observed!("sweep", {}, |_| "swept", self.engine.sweep(min_age, false))
+    }
+
+    /// Encrypts what has an older key anew with the one that is written now, in all namespaces, so that the older one can
+    /// be left out of the [`Encryption`](crate::Encryption) afterwards.
+    ///
+    /// The cache stays in use meanwhile. The call takes as much memory as a put does, and room on disk for what it replaces
+    /// until that is deleted as other garbage is. It can be given up at any time and made again: what has the key already
+    /// is only looked at. Entries keep their values, tags, hits and expiry, and get new versions.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where the cache does not encrypt; the error of a backend.
+    pub async fn rotate_keys(&self) -> Result<RotateReport> {
+        observed!("rotate_keys", {}, |_| "rotated", self.engine.rotate_keys())
     }
 
     /// Counts what [`sweep`](Self::sweep) would delete, and deletes nothing.

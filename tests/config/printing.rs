@@ -75,6 +75,18 @@ backend = \"filesystem\"
 # max_bytes: 10 GiB
 # write_through: only what is read is kept
 
+[signing]
+# key_file: without a key, entries are not signed
+# key_env: not set
+# create_key: a key file that is not there is an error
+# algorithm: `hmac-sha256`
+
+[encryption]
+# write_key: the only one that there is
+# encrypt_tags: tags stay readable
+# hash_keys: keys stay readable
+# hash_key: must be given with `hash_keys`
+
 [fallback]
 # folder: without a fallback, they fail
 ";
@@ -115,6 +127,12 @@ fn what_a_variable_filled_in_is_printed_as_the_variable() {
 #[test]
 fn every_option_of_the_cache_reaches_its_setting() {
     for spec in CACHE_OPTIONS {
+        let is_off = |name: &str, on: bool| spec.name.starts_with(name) && !on;
+        if is_off("signing.", cfg!(feature = "signing"))
+            || is_off("encryption.", cfg!(feature = "encryption"))
+        {
+            continue;
+        }
         let value = match spec.name {
             "mode" => "existing",
             "durability" => "power",
@@ -138,6 +156,10 @@ fn every_option_of_the_cache_reaches_its_setting() {
         let (table, name) = spec.name.rsplit_once('.').unwrap_or(("", spec.name));
         let before = match spec.name {
             "compression_level" => "compression = 'zstd'\n",
+            "signing.create_key" | "signing.algorithm" => "key_file = '/tmp/key'\n",
+            "encryption.encrypt_tags" => "write_key = '2026'\n",
+            "encryption.hash_keys" => "write_key = '2026'\nhash_key = 'names'\n",
+            "encryption.hash_key" => "write_key = '2026'\nhash_keys = true\n",
             "local_tier.max_bytes" | "local_tier.write_through" => "folder = '/tmp/somewhere'\n",
             _ => "",
         };
@@ -145,7 +167,11 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "fallback.metadata.backend" | "fallback.blobs.backend" => "fallback.folder = '/tmp/somewhere'\n",
             _ => "",
         };
-        let after = if value == "server" { "connection_url = 'x'\n" } else { "" };
+        let after = match value {
+            "server" => "connection_url = 'x'\n",
+            _ if table == "encryption" => "[encryption.keys]\n2026.key_env = 'A'\nnames.key_env = 'B'\n",
+            _ => "",
+        };
         let table = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let text = format!("{above}{table}{before}{name} = '{value}'\n{after}");
         let config = Config::from_toml(&text, &Variables::none()).unwrap();
@@ -163,7 +189,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
 fn every_default_and_example_is_a_value_that_its_option_takes() {
     let registry = registry();
     let backends = [registry.list_metadata_backends(), registry.list_blob_backends()].concat();
-    let own = CACHE_OPTIONS.iter().chain(NAMESPACE_OPTIONS);
+    let own = CACHE_OPTIONS.iter().chain(NAMESPACE_OPTIONS).chain(ENCRYPTION_KEY_OPTIONS);
     for spec in own.chain(backends.iter().flat_map(|part| &part.options)) {
         for text in [spec.default, spec.example].into_iter().flatten() {
             let takes = spec.kind.holds(&spec.value(text)) || spec.word == Some(text);

@@ -68,6 +68,8 @@ fn generated() -> String {
     text.push_str(&table(CACHE_OPTIONS));
     text.push_str("\n## One namespace: `[namespaces.NAME]`\n\n");
     text.push_str(&table(NAMESPACE_OPTIONS));
+    text.push_str("\n## One key: `[encryption.keys.NAME]`\n\n");
+    text.push_str(&table(ENCRYPTION_KEY_OPTIONS));
     text.push_str(&backends("Metadata backends", "metadata", &registry.list_metadata_backends()));
     text.push_str(&backends("Blob backends", "blobs", &registry.list_blob_backends()));
     text

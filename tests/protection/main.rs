@@ -1,5 +1,7 @@
 //! Caches that sign or encrypt their entries, and somebody with access to all that is stored, but without the key.
 
+mod elsewhere;
+mod encryption;
 mod keys;
 mod signing;
 mod store;

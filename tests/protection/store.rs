@@ -12,20 +12,20 @@ use cacheness::*;
 use cacheness_testkit::TestClock;
 
 /// Rows, sorted.
-pub type Rows = BTreeMap<Bytes, Bytes>;
+pub(crate) type Rows = BTreeMap<Bytes, Bytes>;
 
 /// Where the cache lies.
 #[derive(Clone)]
-pub struct Store {
-    pub rows: Arc<Mutex<Rows>>,
+pub(crate) struct Store {
+    pub(crate) rows: Arc<Mutex<Rows>>,
     opened: Arc<Mutex<Option<Arc<dyn MetadataBackend>>>>,
-    pub folder: Arc<tempfile::TempDir>,
-    pub clock: Arc<TestClock>,
-    pub heard: Arc<Mutex<Vec<Event>>>,
+    pub(crate) folder: Arc<tempfile::TempDir>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) heard: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Store {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             rows: Arc::default(),
             opened: Arc::default(),
@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// A cache over the store, with blobs in files.
-    pub fn builder(&self) -> CacheBuilder {
+    pub(crate) fn builder(&self) -> CacheBuilder {
         let heard = self.heard.clone();
         CacheBuilder::new(Registry::builtin().with_metadata_backend(self.clone()).unwrap())
             .folder(self.folder.path())
@@ -56,20 +56,20 @@ impl Store {
     }
 
     /// What is stored under a key, as anybody reads it.
-    pub fn entry(&self, namespace: &str, key: &str) -> Option<Entry> {
+    pub(crate) fn entry(&self, namespace: &str, key: &str) -> Option<Entry> {
         let namespace = Namespace::new(namespace).unwrap();
         Self::run(self.metadata().get_entry(&namespace, key)).unwrap()
     }
 
     /// Stores an entry past the cache.
-    pub fn forge(&self, entry: Entry) {
+    pub(crate) fn forge(&self, entry: Entry) {
         let now = entry.created_at;
         let change = Change::Put { entry: Box::new(entry), condition: Condition::Always, now };
         Self::run(self.metadata().apply(vec![change])).unwrap();
     }
 
     /// Touches an entry past the cache.
-    pub fn touch(&self, key: &str, expires_at: Option<Timestamp>) {
+    pub(crate) fn touch(&self, key: &str, expires_at: Option<Timestamp>) {
         let change = Change::Touch {
             namespace: Namespace::default(),
             key: key.to_owned(),
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// The files of all blobs.
-    pub fn blobs(&self) -> Vec<PathBuf> {
+    pub(crate) fn blobs(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().join("blobs")];
         while let Some(folder) = folders.pop() {
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Everything that is stored, in rows and files.
-    pub fn everything(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn everything(&self) -> Vec<Vec<u8>> {
         let mut all: Vec<Vec<u8>> =
             self.rows.lock().unwrap().iter().map(|(key, row)| [&key[..], &row[..]].concat()).collect();
         all.extend(self.blobs().iter().map(|path| fs_err::read(path).unwrap()));
@@ -108,7 +108,7 @@ impl Store {
 }
 
 /// True where `text` stands in any of these.
-pub fn shows(everything: &[Vec<u8>], text: &str) -> bool {
+pub(crate) fn shows(everything: &[Vec<u8>], text: &str) -> bool {
     everything.iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 

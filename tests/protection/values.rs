@@ -22,7 +22,7 @@ fn user() -> User {
 }
 
 /// Text over three chunks of checksums, in which a marker stands.
-pub fn long_text() -> String {
+pub(crate) fn long_text() -> String {
     (0..30_000).map(|n| format!("line {n} of the marker\n")).collect()
 }
 
@@ -39,11 +39,11 @@ fn table() -> RecordBatch {
 }
 
 /// A value, and how it is put and read.
-pub struct Value {
-    pub key: &'static str,
-    pub put: fn(&Cache, &str),
+pub(crate) struct Value {
+    pub(crate) key: &'static str,
+    pub(crate) put: fn(&Cache, &str),
     /// Whether what is read is what was put; `None` for a miss.
-    pub read: fn(&Cache, &str) -> Result<Option<bool>>,
+    pub(crate) read: fn(&Cache, &str) -> Result<Option<bool>>,
 }
 
 fn options(handler: &str) -> PutOptions {
@@ -68,7 +68,7 @@ fn a_table(cache: &Cache, key: &str) -> Result<Option<bool>> {
 }
 
 /// Values of every kind.
-pub const VALUES: &[Value] = &[
+pub(crate) const VALUES: &[Value] = &[
     Value {
         key: "inline",
         put: |cache, key| drop(cache.put_with(key, "the marker", options("text")).unwrap()),

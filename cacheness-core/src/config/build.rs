@@ -63,6 +63,7 @@ impl CacheBuilder {
     pub(crate) fn parts(&self) -> Result<Parts> {
         self.check_limits()?;
         self.check_local_tier()?;
+        self.encryption.as_ref().map_or(Ok(()), |encryption| encryption.sources().map(drop))?;
         self.signing.as_ref().map_or(Ok(()), |signing| signing.source().map(drop))?;
         let folder = self.folder.is_some();
         let metadata = self.metadata_part(&self.metadata, folder, ["metadata", "metadata.backend"])?;

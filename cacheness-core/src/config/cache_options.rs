@@ -1,5 +1,6 @@
 //! The options of the cache itself, and what a builder says of each.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::build::Chosen;
@@ -7,6 +8,7 @@ use super::spec::{OptionKind, OptionSpec};
 use super::units::format_size;
 use super::value::ConfigValue;
 use crate::builder::CacheBuilder;
+use crate::encryption::EncryptionKey;
 use crate::engine::{OnReadError, OnWriteError};
 use crate::error::{Error, Result};
 use crate::names::Namespace;
@@ -254,6 +256,40 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     .otherwise("`hmac-sha256`")
     .example("blake3"),
     OptionSpec::new(
+        "encryption.write_key",
+        OptionKind::Text,
+        None,
+        "The name of the key under `encryption.keys` that is written; the others are for what was written before.",
+    )
+    .otherwise("the only one that there is")
+    .example("2026"),
+    OptionSpec::new(
+        "encryption.encrypt_tags",
+        OptionKind::Bool,
+        None,
+        "Whether tags are encrypted, too; then nobody can ask for entries by their tags.",
+    )
+    .otherwise("tags stay readable")
+    .example("true"),
+    OptionSpec::new(
+        "encryption.hash_keys",
+        OptionKind::Bool,
+        None,
+        "Whether the keys of entries are stored only as hashes; then listings show the hashes, and nobody can ask for entries \
+         by what their keys begin with or look like.",
+    )
+    .otherwise("keys stay readable")
+    .example("true"),
+    OptionSpec::new(
+        "encryption.hash_key",
+        OptionKind::Text,
+        None,
+        "The name of the key under `encryption.keys` that makes the hashes; it stays the same for as long as the cache \
+         lives.",
+    )
+    .otherwise("must be given with `hash_keys`")
+    .example("names"),
+    OptionSpec::new(
         "fallback.folder",
         OptionKind::Path,
         None,
@@ -277,6 +313,32 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     )
     .otherwise("`filesystem` in `fallback.folder`")
     .example("filesystem"),
+];
+
+/// The options of one key, in the table `encryption.keys.NAME`.
+pub const ENCRYPTION_KEY_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "key_file",
+        OptionKind::Path,
+        None,
+        "The file of the key, 32 bytes at least; others may not read it.",
+    )
+    .example("/etc/app/2026.key"),
+    OptionSpec::new(
+        "key_env",
+        OptionKind::Text,
+        None,
+        "The variable of the environment that holds the key, in place of a file.",
+    )
+    .example("CACHE_KEY_2026"),
+    OptionSpec::new(
+        "create_key",
+        OptionKind::Bool,
+        None,
+        "Whether a key file that is not there is made; one that is there is never replaced.",
+    )
+    .otherwise("a key file that is not there is an error")
+    .example("true"),
 ];
 
 /// The options of one namespace, in the table `namespaces.NAME`.
@@ -414,11 +476,7 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         "signing.key_file" => match builder.signing.as_ref()? {
             // Where a program gives the key, this is where a reader looks for it.
             Signing { key: Some(key), .. } => key.clone().into(),
-            signing => {
-                let file = signing.key_file.as_deref()?;
-                let file = builder.folder.as_deref().map_or(file.into(), |cache| cache.join(file));
-                std::path::absolute(&file).unwrap_or(file).to_str()?.into()
-            }
+            signing => absolute(builder, signing.key_file.as_deref()?)?,
         },
         "signing.key_env" => builder.signing.as_ref()?.key_env.clone()?.into(),
         "signing.create_key" => builder.signing.as_ref()?.create_key.into(),
@@ -426,6 +484,10 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
             SigningAlgorithm::HmacSha256 => "hmac-sha256".into(),
             SigningAlgorithm::Blake3 => "blake3".into(),
         },
+        "encryption.write_key" => builder.encryption.as_ref()?.write_key.clone()?.into(),
+        "encryption.encrypt_tags" => builder.encryption.as_ref()?.encrypt_tags.into(),
+        "encryption.hash_keys" => builder.encryption.as_ref()?.hash_keys.into(),
+        "encryption.hash_key" => builder.encryption.as_ref()?.hash_key.clone()?.into(),
         "fallback.folder" => {
             let folder = builder.fallback.as_ref()?.folder_in(builder.folder.as_deref())?;
             std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()
@@ -452,6 +514,26 @@ pub(super) fn get_of_namespace(
         "max_bytes" => limits()?.max_bytes.map(bytes_value),
         _ => None,
     }
+}
+
+/// A setting of a key as a value of the configuration; `None` for one that it has not.
+pub(super) fn get_of_key(builder: &CacheBuilder, key: &EncryptionKey, name: &str) -> Option<ConfigValue> {
+    match name {
+        // Where a program gives the key, this is where a reader looks for it.
+        "key_file" => match &key.given {
+            Some(given) => Some(given.clone().into()),
+            None => absolute(builder, key.file.as_deref()?),
+        },
+        "key_env" => key.env.clone().map(Into::into),
+        "create_key" => Some(key.create_key.into()),
+        _ => None,
+    }
+}
+
+/// A path that counts from the cache's folder.
+fn absolute(builder: &CacheBuilder, path: &Path) -> Option<ConfigValue> {
+    let path = builder.folder.as_deref().map_or(path.into(), |cache| cache.join(path));
+    Some(std::path::absolute(&path).unwrap_or(path).to_str()?.into())
 }
 
 fn ttl_value(ttl: Option<Duration>) -> ConfigValue {

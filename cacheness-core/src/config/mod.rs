@@ -14,7 +14,7 @@ mod text;
 mod units;
 mod value;
 
-pub use cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions};
+pub use cache_options::{CACHE_OPTIONS, ENCRYPTION_KEY_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions};
 pub use options::ConfigOptions;
 pub use secret::Secret;
 pub use spec::{OptionKind, OptionSpec};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, get, get_of_namespace};
+use super::cache_options::{
+    CACHE_OPTIONS, ENCRYPTION_KEY_OPTIONS, NAMESPACE_OPTIONS, get, get_of_key, get_of_namespace,
+};
 use super::options::ConfigOptions;
 use super::spec::{OptionKind, OptionSpec};
 use super::value::{ConfigOrigin, ConfigValue, Scalar, quoted};
@@ -69,6 +71,12 @@ impl CacheBuilder {
                     }
                 }
                 _ => {}
+            }
+        }
+        for (name, key) in self.encryption.iter().flat_map(|encryption| &encryption.keys) {
+            toml.push_str(&format!("\n[encryption.keys.{}]\n", quoted(name)));
+            for spec in ENCRYPTION_KEY_OPTIONS {
+                line(&mut toml, spec.name, spec, get_of_key(self, key, spec.name).as_ref());
             }
         }
         let namespaces = self.settings.namespace_ttls.keys().chain(self.namespace_limits.keys());

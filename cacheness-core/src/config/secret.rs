@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A password or another text that never prints: `Debug` and `Display` give `(hidden)`.
+use zeroize::Zeroize;
+
+/// A password or another text that never prints: `Debug` and `Display` give `(hidden)`. Its memory is
+/// overwritten when it is dropped.
 ///
 /// ```
 /// use cacheness_core::Secret;
@@ -25,6 +28,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

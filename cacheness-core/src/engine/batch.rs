@@ -1,12 +1,12 @@
 //! Several keys in one call: one lookup, one transaction.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Engine;
 use super::counting::Tenant;
 use crate::error::Result;
 use crate::events::MissReason;
-use crate::key::Key;
 use crate::options::ReadOptions;
 use crate::value::{BoxedValue, TypeTarget};
 
@@ -20,7 +20,8 @@ impl Engine {
         options: &ReadOptions,
     ) -> Result<Vec<Option<BoxedValue>>> {
         self.check_open()?;
-        keys.iter().try_for_each(|key| Key::check(key))?;
+        let keys = self.stored_keys(tenant, keys)?;
+        let keys: &[&str] = &keys.iter().map(|key| &**key).collect::<Vec<_>>();
         let entries = match self.look_up_all(&tenant.namespace, keys).await {
             Ok(entries) => entries,
             Err(error) => {
@@ -46,13 +47,17 @@ impl Engine {
         Ok(values)
     }
 
+    fn stored_keys<'a>(&self, tenant: &Tenant, keys: &[&'a str]) -> Result<Vec<Cow<'a, str>>> {
+        keys.iter().map(|key| self.stored_key(tenant, key)).collect()
+    }
+
     /// Removes several keys in one transaction, and returns how many entries there were.
     pub(crate) async fn remove_many(&self, tenant: &Tenant, keys: &[&str]) -> Result<u64> {
         self.check_open()?;
-        keys.iter().try_for_each(|key| Key::check(key))?;
+        let keys = self.stored_keys(tenant, keys)?;
         if keys.is_empty() {
             return Ok(0);
         }
-        self.remove_keys(tenant, keys.iter().copied()).await
+        self.remove_keys(tenant, keys.iter().map(|key| &**key)).await
     }
 }

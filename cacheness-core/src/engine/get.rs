@@ -7,14 +7,13 @@ use bytes::Bytes;
 use super::counting::Tenant;
 use super::observe::Lookup;
 use super::put::call;
-use super::reader::{LocalReader, RemoteReader};
+use super::reader::{LocalReader, RemoteReader, SealedReader};
 use super::{Engine, EntryState};
 use crate::blob::Blob;
 use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::MissReason;
 use crate::handler::{Access, BlobReader, CacheHandler};
-use crate::key::Key;
 use crate::metadata::{Change, Condition};
 use crate::metric::Started;
 use crate::names::BlobId;
@@ -58,7 +57,7 @@ impl Engine {
         options: &ReadOptions,
     ) -> Result<Option<BoxedValue>> {
         self.check_open()?;
-        Key::check(key).map_err(|error| error.with_operation("get"))?;
+        let key = &*self.stored_key(tenant, key).map_err(|error| error.with_operation("get"))?;
         let started = Started::now();
         let looked_up = self.look_up(&tenant.namespace, key).await;
         let served = self.serve(tenant, key, looked_up, target, options).await;
@@ -97,7 +96,7 @@ impl Engine {
         options: &ReadOptions,
     ) -> Result<Option<BoxedValue>> {
         self.check_open()?;
-        Key::check(key).map_err(|error| error.with_operation("peek"))?;
+        let key = &*self.stored_key(tenant, key).map_err(|error| error.with_operation("peek"))?;
         let looked_up = self.look_up(&tenant.namespace, key).await;
         let found = self.find(tenant, key, looked_up, target, options).await;
         Ok(self.settle(tenant, key, found)?.ok().map(|(_, value, _)| value))
@@ -298,6 +297,7 @@ impl Engine {
                 key: self.blob_key(blob),
                 len: entry.stored_size,
                 checksums: entry.checksums.clone(),
+                cipher: entry.cipher.clone(),
                 chunks: Default::default(),
                 taken: 0,
                 missing: false,
@@ -305,6 +305,24 @@ impl Engine {
             let value = call(handler, || handler.get(&mut reader, meta, &target, options));
             // Only the reader knows that the blob is gone; an error of that kind may mean something else.
             return if reader.missing { Ok(None) } else { Ok(Some((value?, reader.taken))) };
+        }
+        if let Some(cipher) = &entry.cipher {
+            let payload = match stored {
+                Stored::File(file, len) => read_whole(&file, len)?,
+                Stored::Local(bytes) | Stored::Mapped(bytes, _) => bytes,
+                Stored::Remote(_) => Bytes::new(),
+            };
+            let mut sealed = SealedReader::new(payload, entry.checksums.clone(), cipher.clone())?;
+            let mut plain;
+            let reader: &mut dyn BlobReader = match self.decompressed(entry, &mut sealed)? {
+                None => &mut sealed,
+                Some(bytes) => {
+                    plain = LocalReader::trusted(bytes);
+                    &mut plain
+                }
+            };
+            let value = call(handler, || handler.get(reader, meta, &target, options))?;
+            return Ok(Some((value, sealed.taken)));
         }
         let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
         let mut reader = match stored {
@@ -325,13 +343,8 @@ impl Engine {
                 return Err(Error::new(ErrorKind::Unexpected, "a remote blob is no local one"));
             }
         };
-        if let [stage] = entry.format.stages[..] {
-            reader = LocalReader::trusted(decompress(stage, &reader.bytes()?, entry.size)?);
-        } else if !entry.format.stages.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "a newer version stored the value in several stages",
-            ));
+        if let Some(bytes) = self.decompressed(entry, &mut reader)? {
+            reader = LocalReader::trusted(bytes);
         }
         let value = call(handler, || handler.get(&mut reader, meta, &target, options))?;
         if let Some(blob) = mapped
@@ -342,6 +355,18 @@ impl Engine {
         // A compressed value is read as a whole, whatever is taken of it then.
         let taken = if entry.format.stages.is_empty() { reader.taken } else { entry.stored_size };
         Ok(Some((value, taken)))
+    }
+
+    /// The bytes that the handler wrote, where they are stored in another form.
+    fn decompressed(&self, entry: &Entry, stored: &mut dyn BlobReader) -> Result<Option<Bytes>> {
+        match entry.format.stages[..] {
+            [] => Ok(None),
+            [stage] => decompress(stage, &stored.bytes()?, entry.size).map(Some),
+            _ => {
+                let message = "a newer version stored the value in several stages";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
     }
 
     /// The entry that now stands where `entry` was, if it is another; removes `entry` if it still stands there

@@ -13,7 +13,6 @@ use super::queued::Turn;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::events::ExpireReason;
-use crate::key::Key;
 use crate::metadata::{Change, Condition, Expiry, ListQuery};
 use crate::metric;
 use crate::names::{Namespace, Timestamp};
@@ -83,7 +82,7 @@ pub struct PurgeReport {
 impl Engine {
     pub(crate) async fn entry(&self, tenant: &Tenant, key: &str) -> Result<Option<EntryInfo>> {
         self.check_open()?;
-        Key::check(key)?;
+        let key = &*self.stored_key(tenant, key)?;
         let entry = self.look_up(&tenant.namespace, key).await;
         Ok(self.or_none(tenant, key, "get_entry", entry)?.map(|entry| self.inspect(entry)))
     }
@@ -109,7 +108,7 @@ impl Engine {
 
     pub(crate) async fn remove(&self, tenant: &Tenant, key: &str) -> Result<bool> {
         self.check_open()?;
-        Key::check(key)?;
+        let key = &*self.stored_key(tenant, key)?;
         Ok(self.remove_keys(tenant, std::iter::once(key)).await? > 0)
     }
 
@@ -162,7 +161,7 @@ impl Engine {
         expiry: impl Fn(&Entry, Timestamp) -> Expiry,
     ) -> Result<bool> {
         self.check_open()?;
-        Key::check(key)?;
+        let key = &*self.stored_key(tenant, key)?;
         loop {
             let found = self.look_up(&tenant.namespace, key).await;
             let found = match self.or_none(tenant, key, "touch", found) {

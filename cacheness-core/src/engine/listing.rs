@@ -363,6 +363,7 @@ impl Engine {
     async fn query(&self, tenant: &Tenant, options: ListOptions) -> Result<ListQuery> {
         self.check_open()?;
         let query = options.into_query(tenant, self.env.now())?;
+        self.check_readable(&query)?;
         self.metadata.capabilities().queries.check(&query, &self.metadata_name)?;
         if matches!(query.order, ListOrder::Accessed | ListOrder::Hits) {
             // The backend sorts by what it has stored.

@@ -287,6 +287,8 @@ impl Engine {
             // Damage is a miss that has been repaired.
             ErrorKind::Corrupted => (MissReason::Corrupt, OnReadError::Miss),
             ErrorKind::Untrusted => (MissReason::Untrusted, OnReadError::Miss),
+            // It is right, but not for this process, so it stays.
+            ErrorKind::UnknownKey => (MissReason::UnknownKey, self.settings.on_read_error),
             ErrorKind::Io
             | ErrorKind::Unavailable
             | ErrorKind::Timeout

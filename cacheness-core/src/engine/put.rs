@@ -89,7 +89,7 @@ impl Engine {
         value: &ValueRef<'_>,
         options: PutOptions,
     ) -> Result<Encoded> {
-        let begun = self.begin(key, options)?;
+        let begun = self.begin(tenant, key, options)?;
         let options = &begun.options;
         let handler = match &options.handler {
             Some(name) => {
@@ -109,7 +109,7 @@ impl Engine {
             })?,
         };
         let compression = options.compression.unwrap_or(self.settings.compression);
-        let mut writer = self.writer(if handler.compresses() { Compression::None } else { compression });
+        let mut writer = self.writer(if handler.compresses() { Compression::None } else { compression })?;
         let asked = options.compression.is_some() || compression != Compression::None;
         let context = HandlerContext { compression: asked.then_some(compression) };
         let meta = call(handler, || handler.put(value, &mut writer, &context))?;
@@ -138,9 +138,9 @@ impl Engine {
 
     /// Checks what a put was given, and captures its source files before the value is looked at: a file that changes
     /// meanwhile makes the entry invalid.
-    pub(super) fn begin(&self, key: &str, mut options: PutOptions) -> Result<Begun> {
+    pub(super) fn begin(&self, tenant: &Tenant, key: &str, mut options: PutOptions) -> Result<Begun> {
         self.check_open()?;
-        let key = Key::new(key)?;
+        let key = Key::new(&*self.stored_key(tenant, key)?)?;
         options.check()?;
         let sources = std::mem::take(&mut options.sources).into_iter().map(|source| match source {
             Source::Captured(source) => Ok(source),
@@ -150,8 +150,9 @@ impl Engine {
         Ok(Begun { key, options, sources })
     }
 
-    pub(super) fn writer(&self, compression: Compression) -> ValueWriter<'_> {
-        ValueWriter::new(self.blobs.staging_dir(), compression, self.checksum_kind())
+    pub(super) fn writer(&self, compression: Compression) -> Result<ValueWriter<'_>> {
+        let sealer = self.sealer()?;
+        Ok(ValueWriter::new(self.blobs.staging_dir(), compression, self.checksum_kind(), sealer))
     }
 
     /// Makes the entry of a value that has been written.
@@ -170,6 +171,10 @@ impl Engine {
         if !format.stages.is_empty() {
             format.access = Access::Whole;
         }
+        if written.cipher.is_some() {
+            // A map would show what is encrypted.
+            format.access = format.access.min(Access::Range);
+        }
         let mut tags = options.tags;
         tags.sort_unstable();
         tags.dedup();
@@ -179,6 +184,7 @@ impl Engine {
         entry.size = written.size;
         entry.stored_size = written.stored_size;
         entry.checksums = std::mem::take(&mut written.checksums);
+        entry.cipher = written.cipher.take();
         entry.validity.start_ttl(self.ttl(tenant, options.ttl), now);
         entry.validity.sources = sources;
         entry.tags = tags;
@@ -309,7 +315,7 @@ impl Engine {
     }
 
     /// Writes the value to where it will lie, and says so in its entry.
-    async fn write_blob(&self, value: Encoded) -> Result<Box<Entry>> {
+    pub(super) async fn write_blob(&self, value: Encoded) -> Result<Box<Entry>> {
         let Encoded { mut entry, written, inline } = value;
         let most = self.metadata.capabilities().inline_limit;
         let wanted = match inline {
@@ -339,7 +345,7 @@ impl Engine {
     }
 
     /// Deletes blobs that no entry will name. What cannot be deleted now is an orphan that a sweep finds.
-    async fn discard(&self, blobs: &[BlobId]) {
+    pub(super) async fn discard(&self, blobs: &[BlobId]) {
         if !blobs.is_empty()
             && let Err(error) = self.delete_blobs(blobs).await
         {
@@ -351,7 +357,7 @@ impl Engine {
     pub(crate) async fn put_raw(&self, tenant: &Tenant, raw: RawEntry) -> Result<Stored> {
         let key = raw.entry.key.clone();
         let observed = PutSpan::begin(tenant, key.as_str());
-        let encoded = raw.into_encoded(tenant, self.checksum_kind());
+        let encoded = raw.into_encoded(self, tenant);
         let prepared = self.prepared(tenant, key.as_str(), "put_raw", encoded, observed)?;
         self.store(tenant, prepared).await
     }

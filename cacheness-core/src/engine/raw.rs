@@ -9,14 +9,14 @@ use super::counting::Tenant;
 use super::get::{Stored, read_whole};
 use super::observe::Lookup;
 use super::put::Encoded;
-use super::writer::{Payload, Written};
+use super::writer::{Payload, Written, seal};
 use crate::entry::{Entry, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::MissReason;
 use crate::handler::{Access, FormatMeta};
 use crate::key::Key;
 use crate::options::PutOptions;
-use crate::stage::{ChecksumKind, Checksums};
+use crate::stage::Checksums;
 
 /// An entry and its stored bytes, as they are: compressed if they were compressed, in the format of their handler.
 ///
@@ -32,7 +32,7 @@ pub struct RawEntry {
 impl RawEntry {
     /// Checks that the bytes are the entry's and that a put could have made it, and prepares to store them under
     /// the tenant's namespace.
-    pub(super) fn into_encoded(self, tenant: &Tenant, kind: ChecksumKind) -> Result<Encoded> {
+    pub(super) fn into_encoded(self, engine: &Engine, tenant: &Tenant) -> Result<Encoded> {
         let Self { mut entry, bytes } = self;
         check_options(&mut entry)?;
         entry.namespace = tenant.namespace.clone();
@@ -40,15 +40,24 @@ impl RawEntry {
         entry.location = Location::InlineOmitted;
         check_size(&entry, bytes.len() as u64)?;
         entry.checksums.verify(&bytes)?;
-        if entry.checksums.kind() != kind {
+        let (mut bytes, kind, sealer) = (Vec::from(bytes), engine.checksum_kind(), engine.sealer()?);
+        // What another cache did to it is no business of this one.
+        (entry.signature, entry.sealed) = (Bytes::new(), Bytes::new());
+        entry.cipher = seal(sealer, &mut bytes)?;
+        if entry.cipher.is_some() {
+            entry.format.access = entry.format.access.min(Access::Range);
+        }
+        if entry.cipher.is_some() || entry.checksums.kind() != kind {
             entry.checksums = Checksums::of_kind(kind, &bytes);
         }
+        entry.key = Key::new(&*engine.stored_key(tenant, entry.key.as_str())?)?;
         let written = Written {
             size: entry.size,
             stored_size: bytes.len() as u64,
             checksums: entry.checksums.clone(),
             stages: entry.format.stages.clone(),
-            payload: Payload::Memory(bytes.into()),
+            payload: Payload::Memory(bytes),
+            cipher: None,
         };
         entry.stored_size = written.stored_size;
         Ok(Encoded { entry: Box::new(entry), written, inline: None })
@@ -59,7 +68,7 @@ impl Engine {
     /// An entry with its stored bytes, verified and uninterpreted. It is no lookup: nothing is counted.
     pub(crate) async fn get_raw(self: &Arc<Self>, tenant: &Tenant, key: &str) -> Result<Option<RawEntry>> {
         self.check_open()?;
-        Key::check(key)?;
+        let key = &*self.stored_key(tenant, key)?;
         let read = self.read_raw(tenant, key).await;
         Ok(self.settle(tenant, key, read)?.ok())
     }
@@ -68,7 +77,7 @@ impl Engine {
         let mut next = self.look_up(&tenant.namespace, key).await?;
         let mut distrusted = false;
         loop {
-            let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
+            let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
             if let Some(reason) = self.invalid(&entry) {
                 return Ok(Err(reason));
             }
@@ -92,7 +101,11 @@ impl Engine {
                 next = Some(entry);
                 continue;
             }
-            let bytes = self.repairing(&entry, bytes).await?;
+            let mut bytes = self.repairing(&entry, bytes).await?;
+            if let Some(cipher) = entry.cipher.take() {
+                bytes = self.repairing(&entry, cipher.open_all(&bytes)).await?;
+                entry.checksums = Checksums::of(&bytes);
+            }
             return Ok(Ok(RawEntry { entry, bytes }));
         }
     }

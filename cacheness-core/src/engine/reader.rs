@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::try_join_all;
 
 use crate::blob::BlobBackend;
+use crate::encryption::ValueCipher;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::BlobReader;
@@ -98,6 +99,57 @@ impl BlobReader for LocalReader {
     }
 }
 
+/// Reads encrypted bytes that lie in memory or in a map, and decrypts the chunks that are asked for.
+pub(super) struct SealedReader {
+    payload: Bytes,
+    checksums: Checksums,
+    cipher: Arc<ValueCipher>,
+    /// Chunks that have been verified and decrypted, by number.
+    chunks: BTreeMap<u64, Bytes>,
+    /// How many bytes were decrypted.
+    pub(super) taken: u64,
+}
+
+impl SealedReader {
+    pub(super) fn new(payload: Bytes, checksums: Checksums, cipher: Arc<ValueCipher>) -> Result<Self> {
+        checksums.check_count(payload.len() as u64)?;
+        Ok(Self { payload, checksums, cipher, chunks: BTreeMap::new(), taken: 0 })
+    }
+}
+
+impl BlobReader for SealedReader {
+    fn len(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
+    /// All of it at once, without chunks that would be kept as well.
+    fn bytes(&mut self) -> Result<Bytes> {
+        self.checksums.verify(&self.payload)?;
+        self.taken += self.len();
+        self.cipher.open_all(&self.payload)
+    }
+
+    fn read_at(&mut self, range: Range<u64>) -> Result<Bytes> {
+        check_range(&range, self.len())?;
+        for index in chunks_of(&range) {
+            if self.chunks.contains_key(&index) {
+                continue;
+            }
+            // The range lies within the payload, so both casts are in bounds.
+            let start = (index * Checksums::CHUNK) as usize;
+            let chunk = &self.payload[start..self.payload.len().min(start + Checksums::CHUNK as usize)];
+            self.checksums.verify_chunk(index, chunk)?;
+            self.chunks.insert(index, self.cipher.open_chunk(index, chunk)?);
+            self.taken += chunk.len() as u64;
+        }
+        put_together(&self.chunks, &range)
+    }
+
+    fn prefetch(&mut self, _: &[Range<u64>]) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads a blob of a remote backend, chunk by chunk. It runs on a thread that may block.
 pub(super) struct RemoteReader {
     pub(super) env: Env,
@@ -105,7 +157,9 @@ pub(super) struct RemoteReader {
     pub(super) key: BlobKey,
     pub(super) len: u64,
     pub(super) checksums: Checksums,
-    /// Chunks that have been fetched and verified, by number.
+    /// What decrypts the chunks, where they are encrypted.
+    pub(super) cipher: Option<Arc<ValueCipher>>,
+    /// Chunks that have been fetched, verified and decrypted, by number.
     pub(super) chunks: BTreeMap<u64, Bytes>,
     /// How many bytes were fetched.
     pub(super) taken: u64,
@@ -149,7 +203,11 @@ impl RemoteReader {
             while !bytes.is_empty() {
                 let chunk = bytes.split_to(bytes.len().min(Checksums::CHUNK as usize));
                 self.checksums.verify_chunk(index, &chunk)?;
-                self.chunks.insert(index, chunk);
+                let plain = match &self.cipher {
+                    None => chunk,
+                    Some(cipher) => cipher.open_chunk(index, &chunk)?,
+                };
+                self.chunks.insert(index, plain);
                 index += 1;
             }
         }
@@ -169,18 +227,7 @@ impl BlobReader for RemoteReader {
     fn read_at(&mut self, range: Range<u64>) -> Result<Bytes> {
         check_range(&range, self.len)?;
         self.fetch(chunks_of(&range))?;
-        let mut out = BytesMut::new();
-        for index in chunks_of(&range) {
-            let chunk = self.chunks.get(&index).ok_or_else(missing)?;
-            let base = index * Checksums::CHUNK;
-            let start = range.start.saturating_sub(base) as usize;
-            let end = (range.end - base).min(chunk.len() as u64) as usize;
-            if (start, end) == (0, chunk.len()) && range.end - range.start == chunk.len() as u64 {
-                return Ok(chunk.clone());
-            }
-            out.extend_from_slice(&chunk[start..end]);
-        }
-        Ok(out.freeze())
+        put_together(&self.chunks, &range)
     }
 
     fn prefetch(&mut self, ranges: &[Range<u64>]) -> Result<()> {
@@ -190,6 +237,22 @@ impl BlobReader for RemoteReader {
         wanted.dedup();
         self.fetch(wanted.into_iter())
     }
+}
+
+/// The bytes of a range, all of whose chunks are there.
+fn put_together(chunks: &BTreeMap<u64, Bytes>, range: &Range<u64>) -> Result<Bytes> {
+    let mut out = BytesMut::new();
+    for index in chunks_of(range) {
+        let chunk = chunks.get(&index).ok_or_else(missing)?;
+        let base = index * Checksums::CHUNK;
+        let start = range.start.saturating_sub(base) as usize;
+        let end = (range.end - base).min(chunk.len() as u64) as usize;
+        if (start, end) == (0, chunk.len()) && range.end - range.start == chunk.len() as u64 {
+            return Ok(chunk.clone());
+        }
+        out.extend_from_slice(&chunk[start..end]);
+    }
+    Ok(out.freeze())
 }
 
 fn chunks_of(range: &Range<u64>) -> Range<u64> {

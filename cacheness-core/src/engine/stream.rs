@@ -21,7 +21,6 @@ use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::MissReason;
 use crate::handler::FormatMeta;
-use crate::key::Key;
 use crate::names::BlobKey;
 use crate::options::PutOptions;
 use crate::stage::Checksums;
@@ -54,7 +53,7 @@ pub struct ValueReader {
 
 /// Where the stored chunks of a value come from.
 #[derive(Clone)]
-enum Chunks {
+pub(super) enum Chunks {
     Bytes(Bytes),
     File(Arc<Mutex<std::fs::File>>),
     /// A copy of this blob in the local tier.
@@ -72,7 +71,7 @@ impl Engine {
         options: PutOptions,
     ) -> Result<Prepared> {
         let observed = PutSpan::begin(tenant, key);
-        let encoded = self.begin_stream(key, options).and_then(|(begun, format, mut writer)| {
+        let encoded = self.begin_stream(tenant, key, options).and_then(|(begun, format, mut writer)| {
             let mut piece = vec![0; PIECE];
             loop {
                 match foreign(|| from.read(&mut piece)) {
@@ -96,7 +95,7 @@ impl Engine {
         options: PutOptions,
     ) -> Result<Prepared> {
         let observed = PutSpan::begin(tenant, key);
-        let started = self.begin_stream(key, options);
+        let started = self.begin_stream(tenant, key, options);
         let encoding = async {
             let (begun, format, mut writer) = started?;
             let mut piece = vec![0; PIECE];
@@ -115,10 +114,11 @@ impl Engine {
 
     fn begin_stream(
         &self,
+        tenant: &Tenant,
         key: &str,
         options: PutOptions,
     ) -> Result<(Begun, Format, super::writer::ValueWriter<'_>)> {
-        let begun = self.begin(key, options)?;
+        let begun = self.begin(tenant, key, options)?;
         let options = &begun.options;
         if let Some(name) = options.handler.as_deref().filter(|&name| name != STREAM_HANDLER) {
             let message =
@@ -127,7 +127,7 @@ impl Engine {
         }
         let handler = self.registry.handler(STREAM_HANDLER)?;
         let format = Format::new(handler.as_ref(), FormatMeta::default(), "[u8]");
-        let writer = self.writer(options.compression.unwrap_or(self.settings.compression));
+        let writer = self.writer(options.compression.unwrap_or(self.settings.compression))?;
         Ok((begun, format, writer))
     }
 
@@ -138,7 +138,7 @@ impl Engine {
         key: &str,
     ) -> Result<Option<ValueReader>> {
         self.check_open()?;
-        Key::check(key)?;
+        let key = &*self.stored_key(tenant, key)?;
         let opened = self.open_reader(tenant, key).await;
         match self.settle(tenant, key, opened)? {
             Ok(reader) => {
@@ -227,7 +227,7 @@ impl Engine {
         }))
     }
 
-    async fn open_chunks(&self, entry: &Entry) -> Result<Option<Chunks>> {
+    pub(super) async fn open_chunks(&self, entry: &Entry) -> Result<Option<Chunks>> {
         if let Some(blob) = entry.blob_id().filter(|_| !self.blobs.capabilities().local) {
             let key = self.blob_key(blob);
             return Ok(Some(match self.open_copy(entry) {
@@ -240,6 +240,13 @@ impl Engine {
             Stored::File(file, ..) => Chunks::File(Arc::new(Mutex::new(file))),
             Stored::Remote(blob) => Chunks::Remote(self.blob_key(blob)),
         }))
+    }
+}
+
+impl Chunks {
+    /// One chunk, verified and decrypted. `None` where the backend is sure that the blob is not there.
+    pub(super) async fn fetch(&self, engine: &Engine, entry: &Entry, index: u64) -> Result<Option<Bytes>> {
+        fetch_chunk(engine, self, entry, index).await
     }
 }
 
@@ -436,7 +443,7 @@ async fn fetch_chunk(engine: &Engine, chunks: &Chunks, entry: &Entry, index: u64
                 checksums.verify_chunk(index, &chunk).map(|()| chunk)
             });
             match read.await {
-                Ok(chunk) => return Ok(Some(chunk)),
+                Ok(chunk) => return entry.opened(index, chunk).map(Some),
                 Err(_) => {
                     engine.discard_copy(entry);
                     match engine.blobs.get_range(key, start..end).await? {
@@ -452,7 +459,7 @@ async fn fetch_chunk(engine: &Engine, chunks: &Chunks, entry: &Entry, index: u64
         },
     };
     entry.checksums.verify_chunk(index, &chunk)?;
-    Ok(Some(chunk))
+    entry.opened(index, chunk).map(Some)
 }
 
 fn read_file(file: &Mutex<std::fs::File>, start: u64, len: u64) -> Result<Bytes> {

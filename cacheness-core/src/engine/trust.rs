@@ -1,18 +1,52 @@
 //! What a cache that protects its entries does around each of them: prepared before they are stored, checked when they
 //! are read, and taken out where they are not its own.
 
+use std::borrow::Cow;
+
 use super::Engine;
 use super::counting::Tenant;
+use crate::encryption::{PayloadSealer, not_asked};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Key;
 use crate::metadata::{Change, Condition, Expiry, ListQuery, Page};
 use crate::names::{Namespace, Timestamp};
+use crate::protection::check_plain;
 use crate::stage::ChecksumKind;
 
 impl Engine {
     /// The checksums that values get.
     pub(super) fn checksum_kind(&self) -> ChecksumKind {
         self.protection.as_ref().map_or_else(ChecksumKind::default, |protection| protection.checksum_kind())
+    }
+
+    /// What encrypts a value that is about to be written, where values are.
+    pub(super) fn sealer(&self) -> Result<Option<PayloadSealer>> {
+        let encryptor = self.protection.as_ref().and_then(|protection| protection.encryptor());
+        encryptor.map(|encryptor| encryptor.sealer()).transpose()
+    }
+
+    /// Checks a key, and makes of it what is stored in its place.
+    pub(super) fn stored_key<'a>(&self, tenant: &Tenant, key: &'a str) -> Result<Cow<'a, str>> {
+        Key::check(key)?;
+        let hasher = self.protection.as_ref().and_then(|protection| protection.hasher());
+        Ok(hasher.map_or(Cow::Borrowed(key), |hasher| Cow::Owned(hasher.hash(&tenant.namespace, key))))
+    }
+
+    /// Refuses a query that asks for what is encrypted.
+    pub(super) fn check_readable(&self, query: &ListQuery) -> Result<()> {
+        let Some(protection) = &self.protection else { return Ok(()) };
+        if protection.hasher().is_some() && (!query.prefix.is_empty() || query.filter.glob.is_some()) {
+            return Err(not_asked("what keys begin with or look like", "encryption.hash_keys"));
+        }
+        let Some(encryptor) = protection.encryptor() else { return Ok(()) };
+        if !query.filter.fields.is_empty() {
+            return Err(not_asked("custom fields", "encryption"));
+        }
+        if encryptor.encrypts_tags() && !query.filter.tags.is_empty() {
+            return Err(not_asked("tags", "encryption.encrypt_tags"));
+        }
+        Ok(())
     }
 
     /// Prepares an entry that says where its value lies; nothing in it may change after that.
@@ -27,7 +61,10 @@ impl Engine {
         key: &str,
         found: Option<Entry>,
     ) -> Result<Option<Entry>> {
-        let Some(protection) = &self.protection else { return Ok(found) };
+        let Some(protection) = &self.protection else {
+            found.as_ref().map_or(Ok(()), check_plain)?;
+            return Ok(found);
+        };
         let Some(mut entry) = found else { return Ok(None) };
         if entry.namespace != *namespace || entry.key.as_str() != key {
             return Err(Error::new(
@@ -66,8 +103,10 @@ impl Engine {
     fn refused(&self, tenant: &Tenant, key: &str, error: &Error) {
         let _ = self.count_error(tenant, Err::<(), _>(error.clone()));
         let (namespace, told) = (&tenant.namespace, error.without_key());
-        tracing::warn!(target: super::TARGET, %namespace, error = %told, "an entry is not trusted and is taken out");
-        self.corrupt(tenant, key, error);
+        tracing::warn!(target: super::TARGET, %namespace, error = %told, "an entry is not looked at");
+        if error.kind() != ErrorKind::UnknownKey {
+            self.corrupt(tenant, key, error);
+        }
     }
 
     /// One page of the backend, without the entries that are not trusted: these are counted, told and taken out.

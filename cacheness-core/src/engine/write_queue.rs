@@ -88,6 +88,7 @@ impl QueuedPut {
             stored_size: entry.stored_size,
             checksums: entry.checksums.clone(),
             stages: entry.format.stages.clone(),
+            cipher: entry.cipher.clone(),
         };
         Encoded { entry, written, inline: self.inline }
     }

@@ -3,10 +3,12 @@
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::blob::{BlobSource, StagedFile};
+use crate::encryption::{PayloadSealer, ValueCipher};
 use crate::error::{Error, Result};
 use crate::handler::BlobWriter;
 use crate::stage::{ChecksumKind, Checksums, ChunkHasher, Compression, Encoder, Stage, compress};
@@ -19,6 +21,8 @@ pub(crate) struct ValueWriter<'a> {
     staging: Option<&'a Path>,
     compression: Compression,
     checksums: ChecksumKind,
+    /// Where values are encrypted.
+    sealer: Option<PayloadSealer>,
     size: u64,
     state: State,
 }
@@ -41,6 +45,14 @@ struct HashedFile {
     file: BufWriter<tempfile::NamedTempFile>,
     hasher: ChunkHasher,
     len: u64,
+    sealing: Option<Sealing>,
+}
+
+/// Encrypts what goes to a file, chunk by chunk.
+struct Sealing {
+    sealer: PayloadSealer,
+    /// What has come of the chunk that is next. A whole one waits, because it may be the last.
+    chunk: Vec<u8>,
 }
 
 /// A value that has been written.
@@ -52,6 +64,8 @@ pub(crate) struct Written {
     pub(crate) stored_size: u64,
     pub(crate) checksums: Checksums,
     pub(crate) stages: Vec<Stage>,
+    /// What decrypts it, where it is encrypted.
+    pub(crate) cipher: Option<Arc<ValueCipher>>,
 }
 
 #[derive(Debug)]
@@ -77,23 +91,30 @@ impl Payload {
 }
 
 impl<'a> ValueWriter<'a> {
-    pub(crate) fn new(staging: Option<&'a Path>, compression: Compression, checksums: ChecksumKind) -> Self {
-        Self { staging, compression, checksums, size: 0, state: State::Memory(Vec::new()) }
+    pub(crate) fn new(
+        staging: Option<&'a Path>,
+        compression: Compression,
+        checksums: ChecksumKind,
+        sealer: Option<PayloadSealer>,
+    ) -> Self {
+        Self { staging, compression, checksums, sealer, size: 0, state: State::Memory(Vec::new()) }
     }
 
-    pub(crate) fn finish(self) -> Result<Written> {
+    pub(crate) fn finish(mut self) -> Result<Written> {
         let size = self.size;
         match self.state {
             State::Memory(bytes) => {
                 let compressed = compress(&bytes, self.compression)?;
                 let stages = compressed.is_some().then(|| self.compression.stage()).flatten();
-                let payload = compressed.unwrap_or(bytes);
+                let mut payload = compressed.unwrap_or(bytes);
+                let cipher = seal(self.sealer.take(), &mut payload)?;
                 Ok(Written {
                     size,
                     stored_size: payload.len() as u64,
                     checksums: Checksums::of_kind(self.checksums, &payload),
                     stages: stages.into_iter().collect(),
                     payload: Payload::Memory(payload),
+                    cipher,
                 })
             }
             State::File(spilled) => {
@@ -101,10 +122,12 @@ impl<'a> ValueWriter<'a> {
                     Spilled::Plain(file) => (*file, None),
                     Spilled::Compressed(encoder) => (encoder.finish()?, self.compression.stage()),
                 };
+                let mut file = file;
+                let cipher = file.finish_sealing()?;
                 let (stored_size, checksums) = (file.len, file.hasher.finish());
                 let file = file.file.into_inner().map_err(|error| staging_error(error.into_error()))?;
                 let stages = stage.into_iter().collect();
-                Ok(Written { payload: Payload::File(file), size, stored_size, checksums, stages })
+                Ok(Written { payload: Payload::File(file), size, stored_size, checksums, stages, cipher })
             }
             State::Failed => Err(lost()),
         }
@@ -120,7 +143,8 @@ impl<'a> ValueWriter<'a> {
             None => tempfile::NamedTempFile::new(),
         };
         let file = BufWriter::with_capacity(128 * 1024, file.map_err(staging_error)?);
-        let hashed = HashedFile { file, hasher: ChunkHasher::new(self.checksums), len: 0 };
+        let sealing = self.sealer.take().map(|sealer| Sealing { sealer, chunk: Vec::new() });
+        let hashed = HashedFile { file, hasher: ChunkHasher::new(self.checksums), len: 0, sealing };
         let pays = compress(bytes, self.compression)?.is_some();
         let mut spilled = if pays {
             match Encoder::new(hashed, self.compression)? {
@@ -186,11 +210,53 @@ impl Write for Spilled {
     }
 }
 
-impl Write for HashedFile {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl HashedFile {
+    fn add(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Encrypts what has come of a chunk, and writes it.
+    fn add_sealed(&mut self, sealing: &mut Sealing, last: bool) -> std::io::Result<()> {
+        sealing.sealer.seal(&mut sealing.chunk, last)?;
+        self.add(&sealing.chunk)?;
+        sealing.chunk.clear();
+        Ok(())
+    }
+
+    /// Encrypts the last chunk, and gives what decrypts them all.
+    fn finish_sealing(&mut self) -> Result<Option<Arc<ValueCipher>>> {
+        let Some(mut sealing) = self.sealing.take() else { return Ok(None) };
+        if !sealing.chunk.is_empty() {
+            self.add_sealed(&mut sealing, true).map_err(staging_error)?;
+        }
+        Ok(Some(sealing.sealer.finish()))
+    }
+}
+
+/// Encrypts a payload that lies in memory, where there is something to encrypt it with.
+pub(super) fn seal(sealer: Option<PayloadSealer>, payload: &mut [u8]) -> Result<Option<Arc<ValueCipher>>> {
+    let Some(mut sealer) = sealer else { return Ok(None) };
+    sealer.seal_all(payload)?;
+    Ok(Some(sealer.finish()))
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let Some(mut sealing) = self.sealing.take() else { return self.add(bytes).map(|()| bytes.len()) };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if sealing.chunk.len() == Checksums::CHUNK as usize {
+                self.add_sealed(&mut sealing, false)?;
+            }
+            let room = Checksums::CHUNK as usize - sealing.chunk.len();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            sealing.chunk.extend_from_slice(now);
+            rest = later;
+        }
+        self.sealing = Some(sealing);
         Ok(bytes.len())
     }
 
@@ -212,7 +278,7 @@ mod tests {
     use super::*;
 
     fn written(bytes: &[u8], piece: usize, compression: Compression) -> Written {
-        let mut writer = ValueWriter::new(None, compression, ChecksumKind::default());
+        let mut writer = ValueWriter::new(None, compression, ChecksumKind::default(), None);
         bytes.chunks(piece).for_each(|piece| writer.write_all(piece).unwrap());
         writer.finish().unwrap()
     }

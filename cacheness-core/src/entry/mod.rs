@@ -1,10 +1,15 @@
 //! An entry: the record about one value.
 
+#[cfg(feature = "encryption")]
+mod private;
 mod record;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::encryption::ValueCipher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, CacheHandler, FormatMeta, TypeClass};
 use crate::key::Key;
@@ -12,6 +17,8 @@ use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stage::{Checksums, Stage};
 use crate::validity::Validity;
 
+#[cfg(feature = "encryption")]
+pub(crate) use private::PrivateParts;
 use record::Form;
 pub use record::StoredEntry;
 
@@ -53,6 +60,10 @@ pub struct Entry {
     pub custom: Map<String, Value>,
     /// What proves that this cache wrote the entry, where it signs.
     pub(crate) signature: Bytes,
+    /// What of it is private, and can be read only with a key, where this cache encrypts; empty once it is opened.
+    pub(crate) sealed: Bytes,
+    /// What decrypts the value; none where the value is not encrypted, and while the entry is sealed.
+    pub(crate) cipher: Option<Arc<ValueCipher>>,
 }
 
 /// How a value was turned into the bytes that are stored.
@@ -125,6 +136,8 @@ impl Entry {
             description: None,
             custom: Map::new(),
             signature: Bytes::new(),
+            sealed: Bytes::new(),
+            cipher: None,
         }
     }
 
@@ -149,9 +162,20 @@ impl Entry {
         record::encode(self, Form::Trailer(cache))
     }
 
+    /// The bytes that its handler and the stages wrote for chunk number `index` of the value, which was verified.
+    pub(crate) fn opened(&self, index: u64, chunk: Bytes) -> Result<Bytes> {
+        match &self.cipher {
+            None => Ok(chunk),
+            Some(cipher) => cipher.open_chunk(index, &chunk),
+        }
+    }
+
     /// All of the entry that a reader relies on, for a signature: as in a trailer, with the expiry as it is now, and
     /// without what changes with each use.
-    #[cfg_attr(not(feature = "signing"), allow(dead_code, reason = "nothing is signed"))]
+    #[cfg_attr(
+        not(any(feature = "encryption", feature = "signing")),
+        allow(dead_code, reason = "nothing is signed")
+    )]
     pub(crate) fn to_signed(&self, cache: CacheId) -> Vec<u8> {
         record::encode(self, Form::Signed(cache))
     }

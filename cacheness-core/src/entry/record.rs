@@ -70,15 +70,17 @@ struct Record {
     description: Option<String>,
     #[prost(string, tag = "26")]
     custom: String,
+    #[prost(bytes = "bytes", tag = "31")]
+    sealed: Bytes,
     #[prost(bytes = "bytes", tag = "32")]
     signature: Bytes,
     #[prost(uint32, tag = "33")]
     checksum_kind: u32,
-    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of, 31 encryption.
+    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of.
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct SourceRecord {
+pub(super) struct SourceRecord {
     #[prost(string, tag = "1")]
     path: String,
     #[prost(sfixed64, tag = "2")]
@@ -179,7 +181,10 @@ pub(super) enum Form {
     /// For the end of a blob of this cache.
     Trailer(CacheId),
     /// To be signed: all that a reader relies on. What changes without a new write is left out.
-    #[cfg_attr(not(feature = "signing"), allow(dead_code, reason = "nothing is signed"))]
+    #[cfg_attr(
+        not(any(feature = "encryption", feature = "signing")),
+        allow(dead_code, reason = "nothing is signed")
+    )]
     Signed(CacheId),
 }
 
@@ -228,6 +233,7 @@ pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
         // A map of JSON values always serialises: its keys are strings and its numbers finite.
         record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
     }
+    record.bytes(31, &entry.sealed);
     if !signed {
         record.bytes(32, &entry.signature);
     }
@@ -348,6 +354,8 @@ impl Record {
             description: self.description,
             custom,
             signature: self.signature,
+            sealed: self.sealed,
+            cipher: None,
         })
     }
 }
@@ -420,6 +428,7 @@ mod tests {
         (entry.size, entry.stored_size, entry.hits) = (300, 200, 1 << 40);
         entry.checksums = Checksums::of_kind(ChecksumKind::Blake3, b"payload");
         entry.signature = Bytes::from_static(b"signature");
+        entry.sealed = Bytes::from_static(b"sealed");
         entry.validity.expires_at = Some(Timestamp::from_nanos(0));
         entry.validity.ttl = Some(Duration::ZERO);
         let modified = Timestamp::from_nanos(5);

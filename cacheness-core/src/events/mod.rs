@@ -230,8 +230,10 @@ pub enum MissReason {
     TypeVersion,
     /// Its value is damaged or lost.
     Corrupt,
-    /// The cache signs its entries, and this one's signature is missing or wrong.
+    /// The cache signs or encrypts its entries, and this one's signature or box is missing or wrong.
     Untrusted,
+    /// It is encrypted with a key that this cache was not given.
+    UnknownKey,
     /// Its bytes are whole, but do not decode as the type asked for.
     Decode,
     /// A backend failed.
@@ -240,13 +242,14 @@ pub enum MissReason {
 
 impl MissReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Absent,
         Self::Expired,
         Self::SourceChanged,
         Self::TypeVersion,
         Self::Corrupt,
         Self::Untrusted,
+        Self::UnknownKey,
         Self::Decode,
         Self::BackendError,
     ];
@@ -261,6 +264,7 @@ impl MissReason {
             Self::TypeVersion => "type_version",
             Self::Corrupt => "corrupt",
             Self::Untrusted => "untrusted",
+            Self::UnknownKey => "unknown_key",
             Self::Decode => "decode",
             Self::BackendError => "backend_error",
         }

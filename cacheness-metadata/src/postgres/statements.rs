@@ -159,6 +159,9 @@ impl Sql {
             Self::Apply
                 | Self::Limit
                 | Self::Clear
+                | Self::Reset
+                | Self::Acquire
+                | Self::Renew
                 | Self::Release
         )
     }
@@ -182,9 +185,6 @@ impl Sql {
                 | Self::Forget
                 | Self::List
                 | Self::Namespaces
-                | Self::Reset
-                | Self::Acquire
-                | Self::Renew
                 | Self::Poll
                 | Self::Notify
                 | Self::Unnamed

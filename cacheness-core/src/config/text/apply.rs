@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::settings::{fallback as fallback_of, set, set_of_namespace};
+use super::settings::{fallback as fallback_of, set, set_of_key, set_of_namespace};
 use super::tree::{Node, Table};
 use super::{Config, Variables};
 use crate::builder::CacheBuilder;
-use crate::config::cache_options::{CACHE_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions};
+use crate::config::cache_options::{
+    CACHE_OPTIONS, ENCRYPTION_KEY_OPTIONS, NAMESPACE_OPTIONS, UnknownOptions,
+};
 use crate::config::options::{ConfigOptions, THE_CACHE, invalid, path as join_path};
 use crate::config::spec::OptionSpec;
 use crate::config::spelling::{list, nearest};
@@ -18,8 +20,17 @@ use crate::names::Namespace;
 use crate::registry::Registry;
 
 /// What stands in a configuration beside single options.
-const TABLES: [&str; 8] =
-    ["limits", "remote", "metadata", "blobs", "local_tier", "signing", "fallback", "namespaces"];
+const TABLES: [&str; 9] = [
+    "limits",
+    "remote",
+    "metadata",
+    "blobs",
+    "local_tier",
+    "signing",
+    "encryption",
+    "fallback",
+    "namespaces",
+];
 
 impl CacheBuilder {
     /// Starts with what a configuration file says, and the variables of this process laid over it, for the parts that
@@ -82,6 +93,9 @@ impl CacheBuilder {
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
         let local_tier = table(&mut root, "local_tier", "folder = \"/var/cache/blobs\"")?;
         let signing = table(&mut root, "signing", "key_file = \"/etc/app/cache.key\"")?;
+        let mut encryption = table(&mut root, "encryption", "write_key = \"2026\"")?;
+        let example = "NAME.key_file = \"/etc/app/2026.key\"";
+        let keys = table_at(&mut encryption, "keys", "encryption.keys", example)?;
         let mut fallback = table(&mut root, "fallback", "folder = \"./spare\"")?;
         let second_metadata =
             table_at(&mut fallback, "metadata", "fallback.metadata", "backend = \"sqlite\"")?;
@@ -93,6 +107,10 @@ impl CacheBuilder {
         self.take(&values(remote), "remote")?;
         self.take(&values(local_tier), "local_tier")?;
         self.take(&values(signing), "signing")?;
+        self.take(&values(encryption), "encryption")?;
+        for (name, node) in keys.0 {
+            self.encryption_key(&name, node, unknown)?;
+        }
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;
         self.take(&values(fallback), "fallback")?;
@@ -135,6 +153,21 @@ impl CacheBuilder {
             }
         }
         Ok(options)
+    }
+
+    fn encryption_key(&mut self, name: &str, node: Node, unknown: UnknownOptions) -> Result<()> {
+        let path = join_path("encryption.keys", name);
+        let origin = node.origin().clone();
+        let Node::Table(table, _) = node else {
+            return Err(not_a_table(&path, "key_file = \"/etc/app/2026.key\"", &origin));
+        };
+        let options = values(table).checked("a key", &path, ENCRYPTION_KEY_OPTIONS, unknown)?;
+        for spec in ENCRYPTION_KEY_OPTIONS {
+            if let Some(value) = options.get(spec.name) {
+                set_of_key(self, name, spec.name, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn namespace(&mut self, name: &str, node: Node, unknown: UnknownOptions) -> Result<()> {

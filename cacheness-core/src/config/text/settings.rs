@@ -6,6 +6,7 @@ use crate::builder::CacheBuilder;
 use crate::config::UnknownOptions;
 use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
+use crate::encryption::Encryption;
 use crate::engine::{OnReadError, OnWriteError};
 use crate::error::Result;
 use crate::fallback::Fallback;
@@ -100,6 +101,10 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
             signing(builder).algorithm =
                 if word == "blake3" { SigningAlgorithm::Blake3 } else { SigningAlgorithm::HmacSha256 };
         }
+        "encryption.write_key" => encryption(builder).write_key = Some(word.to_owned()),
+        "encryption.encrypt_tags" => encryption(builder).encrypt_tags = value.as_bool().unwrap_or(false),
+        "encryption.hash_keys" => encryption(builder).hash_keys = value.as_bool().unwrap_or(false),
+        "encryption.hash_key" => encryption(builder).hash_key = Some(word.to_owned()),
         // A test holds to that every option of the list is one of these.
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
@@ -112,6 +117,10 @@ pub(super) fn fallback(builder: &mut CacheBuilder) -> &mut Fallback {
 
 fn tier(builder: &mut CacheBuilder) -> &mut LocalTier {
     builder.local_tier.get_or_insert_with(LocalTier::nowhere)
+}
+
+fn encryption(builder: &mut CacheBuilder) -> &mut Encryption {
+    builder.encryption.get_or_insert_default()
 }
 
 fn signing(builder: &mut CacheBuilder) -> &mut Signing {
@@ -130,6 +139,23 @@ pub(super) fn set_of_namespace(
         "ttl" => drop(builder.settings.namespace_ttls.insert(namespace.clone(), value.as_duration())),
         "max_entries" => limits.or_default().max_entries = Some(entries(value)),
         "max_bytes" => limits.or_default().max_bytes = Some(value.as_size()),
+        _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
+    }
+    Ok(())
+}
+
+/// Sets what the option of this name governs for one key. The value has been checked.
+pub(super) fn set_of_key(
+    builder: &mut CacheBuilder,
+    key: &str,
+    name: &str,
+    value: &ConfigValue,
+) -> Result<()> {
+    let key = encryption(builder).keys.entry(key.to_owned()).or_default();
+    match name {
+        "key_file" => key.file = value.as_path(),
+        "key_env" => key.env = value.as_text().map(|name| name.trim().to_owned()),
+        "create_key" => key.create_key = value.as_bool().unwrap_or(false),
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
     Ok(())
