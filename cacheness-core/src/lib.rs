@@ -48,8 +48,8 @@ pub use config::{
 #[cfg(feature = "config")]
 pub use config::{Config, Variables};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry, Stored,
-    StoredState, SweepReport, ValueReader,
+    Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError, OnWriteError, PurgeReport,
+    RawEntry, Stored, StoredState, SweepReport, ValueReader, VerifyOptions, VerifyReport,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -66,8 +66,8 @@ pub use key::{Key, KeyBuilder, Unordered};
 pub use lease::Lease;
 pub use local_tier::LocalTier;
 pub use metadata::{
-    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction,
-    EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
+    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, DamagedEntry,
+    Direction, EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
     FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
     MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };

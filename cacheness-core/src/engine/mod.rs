@@ -2,6 +2,7 @@
 //! this one engine.
 
 mod batch;
+mod check_blob;
 mod copies;
 mod counting;
 mod degraded;
@@ -19,6 +20,7 @@ mod reader;
 mod stored;
 mod stream;
 mod sweep;
+mod verify;
 mod write_queue;
 mod writer;
 
@@ -51,6 +53,7 @@ pub use raw::RawEntry;
 pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;
+pub use verify::{Damage, Finding, VerifyOptions, VerifyReport};
 
 use copies::Tier;
 use counting::Tenants;
