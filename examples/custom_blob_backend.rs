@@ -170,7 +170,7 @@ impl BlobFactory for BucketFactory {
         let bucket = context.path("bucket", options.path("bucket"), "bucket")?;
         let prefix = options.text("prefix").unwrap_or_default().trim_matches('/');
         let (root, incoming) = (bucket.join(prefix), bucket.join(".incoming"));
-        prepare_folder(&incoming, context.mode)?;
+        context.prepare_folder(&incoming)?;
         Ok(Arc::new(Bucket { root, incoming, env: context.env.clone() }))
     }
 

@@ -79,6 +79,7 @@ mod pages {
         Queries => "../docs/queries.md",
         Observability => "../docs/observability.md",
         Failures => "../docs/failures.md",
+        Reliability => "../docs/reliability.md",
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",

@@ -300,8 +300,7 @@ fn postgres_restarted_20_times_under_load_loses_no_confirmed_write() {
 /// A disk of PostgreSQL's that is full: the server says so, what is there stays readable, and removing makes room.
 #[test]
 fn a_full_disk_of_the_server_is_an_error_that_says_so_and_values_stay_readable() {
-    // SAFETY: it only asks for a number.
-    assert_eq!(unsafe { libc::geteuid() }, 0, "this test mounts a small disk, for which it must be root");
+    assert!(rustix::process::geteuid().is_root(), "this test mounts a small disk, for which it must be root");
     let postgres = Postgres::start();
     // Where the server's own user gets to, which `TMPDIR` need not be.
     let disk = tempfile::tempdir_in("/tmp").unwrap();

@@ -19,6 +19,7 @@ use crate::eviction::{Limits, LimitsChange};
 use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
+use crate::permissions::{Permissions, prepare_folder};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
 use crate::stage::Compression;
@@ -54,6 +55,8 @@ pub struct CacheBuilder {
     pub(crate) limits: LimitsChange,
     /// Where the eviction policy was named.
     pub(crate) policy_origin: ConfigOrigin,
+    pub(crate) permissions: Permissions,
+    pub(crate) allow_other_owner: bool,
     pub(crate) namespace_limits: BTreeMap<Namespace, LimitsChange>,
     pub(crate) access_interval: Duration,
     pub(crate) unknown_options: UnknownOptions,
@@ -83,6 +86,8 @@ impl CacheBuilder {
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
+            permissions: Permissions::default(),
+            allow_other_owner: false,
             namespace_limits: BTreeMap::new(),
             access_interval: Duration::from_secs(60),
             unknown_options: UnknownOptions::Error,
@@ -116,6 +121,22 @@ impl CacheBuilder {
     #[must_use]
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Says who may read and write the files that the cache makes: only the user that the process runs as
+    /// ([`Permissions::Private`], the default), or whoever the umask lets.
+    #[must_use]
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Says whether a folder of the cache may belong to another user than the one that the process runs as. By default that is
+    /// an error: its owner could put what he likes in place of what is cached.
+    #[must_use]
+    pub fn allow_other_owner(mut self, allow: bool) -> Self {
+        self.allow_other_owner = allow;
         self
     }
 
@@ -379,9 +400,11 @@ impl CacheBuilder {
             accesses: accesses.clone(),
             policies: self.registry.policies(),
             call_timeout: None,
+            permissions: self.permissions,
+            allow_other_owner: self.allow_other_owner,
         };
         if let Some(folder) = &self.folder {
-            crate::registry::prepare_folder(folder, self.mode)?;
+            context.prepare_folder(folder)?;
         }
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
@@ -420,7 +443,12 @@ impl CacheBuilder {
         }
         let root = self.folder.as_ref().map_or_else(|| folder.clone(), |cache| cache.join(folder));
         let (options, now) = (tier.clone(), self.env.now());
-        match self.env.unblock(move || Copies::open(root, &options, now)).await {
+        let (permissions, allow_other_owner) = (self.permissions, self.allow_other_owner);
+        let open = move || {
+            prepare_folder(&root, OpenMode::Create, permissions, allow_other_owner)?;
+            Copies::open(root, &options, permissions, now)
+        };
+        match self.env.unblock(open).await {
             Ok(copies) => Ok(Some((copies, tier.write_through.unwrap_or(false)))),
             Err(error) if error.kind() == ErrorKind::StorageFull => {
                 tracing::warn!(%error, "the cache is opened without its local tier");

@@ -25,6 +25,7 @@ mod metadata;
 mod metric;
 mod names;
 mod options;
+mod permissions;
 mod registry;
 mod resilience;
 mod stage;
@@ -73,9 +74,10 @@ pub use metadata::{
 };
 pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
+pub use permissions::Permissions;
 pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
-    Registry, prepare_folder,
+    Registry,
 };
 pub use resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, RemoteCalls, UnmadeWrites};
 pub use stage::{Checksums, Compression, Stage};

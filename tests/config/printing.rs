@@ -29,6 +29,8 @@ fn every_default_is_filled_in() {
     let expected = "folder = \"/tmp/x\"
 mode = \"create\"
 durability = \"process\"
+permissions = \"private\"
+allow_other_owner = false
 ttl = \"never\"
 compression = \"none\"
 # compression_level: 3 with `zstd`; the others have none
@@ -62,6 +64,7 @@ backend = \"sqlite\"
 readers = 4
 busy_timeout = \"1m\"
 cache_size = \"16 MiB\"
+reserve = \"1 MiB\"
 
 [blobs]
 backend = \"filesystem\"
@@ -123,6 +126,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "remote.timeout" | "remote.deadline" | "remote.backoff" | "remote.breaker_pause" => "7s",
             "remote.attempts" | "remote.in_flight" | "remote.breaker_failures" => "7",
             "mmap" => "false",
+            "allow_other_owner" => "true",
             "unknown_options" => "warn",
             "limits.policy" => "size",
             "folder" | "fallback.folder" => "/tmp/somewhere",

@@ -1,6 +1,7 @@
 //! Where the servers are, and how a test uses them: each in a place of its own, so that all can run at once.
 #![allow(dead_code, unreachable_pub, reason = "each test binary needs other parts of this")]
 
+pub mod hosts;
 pub mod proxy;
 pub mod services;
 

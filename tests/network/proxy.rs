@@ -44,14 +44,19 @@ struct Shared {
 impl Proxy {
     /// A proxy on a free port, for the server that a url names: `scheme://user:password@host:port/…`.
     pub fn of(url: &str) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, url)
+    }
+
+    /// As [`of`](Self::of), where others than this machine reach it.
+    pub fn at(address: Ipv4Addr, url: &str) -> Self {
         let after = url.split_once("://").map_or(url, |(_, rest)| rest);
         let host = after.split('/').next().unwrap();
         let port = host.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self::to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        Self::between(address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    pub fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    fn between(address: Ipv4Addr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
@@ -78,8 +83,11 @@ impl Proxy {
 
     /// The url with the server's address replaced by the proxy's.
     pub fn url(&self, of: &str) -> String {
-        let port = |address: &SocketAddr| format!(":{}", address.port());
-        let replaced = of.replacen(&port(&self.shared.server), &port(&self.address), 1);
+        let server = &self.shared.server;
+        let named = [server.to_string(), format!("localhost:{}", server.port())];
+        let replaced = named
+            .iter()
+            .fold(of.to_owned(), |url, server| url.replacen(server, &self.address.to_string(), 1));
         assert_ne!(replaced, of, "the url names another server");
         replaced
     }

@@ -41,8 +41,7 @@ impl Postgres {
         let programs = fs_err::read_dir("/usr/lib/postgresql").unwrap();
         let program = programs.map(|version| version.unwrap().path().join("bin/pg_ctl")).max().unwrap();
         // The server refuses to run as root, and belongs to the user that the package made.
-        // SAFETY: it only asks for a number.
-        let mut command = if unsafe { libc::geteuid() } == 0 {
+        let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("runuser");
             command.args(["-u", "postgres", "--"]).arg(program);
             command

@@ -49,9 +49,8 @@ impl FilesystemBlobs {
     /// [`Unsupported`](cacheness_core::ErrorKind::Unsupported) where a newer version wrote it; the operating
     /// system's error.
     pub async fn open(path: impl Into<PathBuf>, context: &OpenContext) -> Result<Self> {
-        let (path, mode, durability) = (path.into(), context.mode, context.durability);
-        let now = context.env.now();
-        let folder = context.env.unblock(move || Folder::open(path, mode, durability, now)).await?;
+        let (path, opened) = (path.into(), context.clone());
+        let folder = context.env.unblock(move || Folder::open(path, &opened)).await?;
         Ok(Self { folder: Arc::new(folder), closed: Arc::default(), env: context.env.clone() })
     }
 

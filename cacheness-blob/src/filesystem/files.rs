@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cacheness_core::{BlobKey, BlobSource, Durability, Error, ErrorKind, OpenMode, Result, Timestamp};
+use cacheness_core::{
+    BlobKey, BlobSource, Durability, Error, ErrorKind, OpenContext, OpenMode, Permissions, Result, Timestamp,
+};
 use fs_err as fs;
 
 /// The number of the layout that this version writes. A newer one is refused.
@@ -26,17 +28,14 @@ pub(super) struct Folder {
     pub(super) staging: PathBuf,
     /// Each put waits for the disk.
     syncs: bool,
+    permissions: Permissions,
+    /// The permissions of blobs, where they are not for this user alone, as temporary files are: those of the marker.
+    file_mode: Option<std::fs::Permissions>,
 }
 
 impl Folder {
-    pub(super) fn open(
-        root: PathBuf,
-        mode: OpenMode,
-        durability: Durability,
-        now: Timestamp,
-    ) -> Result<Self> {
-        let staging = root.join("staging");
-        let syncs = match durability {
+    pub(super) fn open(root: PathBuf, context: &OpenContext) -> Result<Self> {
+        let syncs = match context.durability {
             Durability::Process => false,
             Durability::Power => true,
             durability => {
@@ -44,26 +43,37 @@ impl Folder {
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         };
-        let folder = Self { root, staging, syncs };
+        if context.mode == OpenMode::Create || root.is_dir() {
+            context.prepare_folder(&root)?;
+        }
+        // Without links in it, the way to a blob can be opened by one call that follows none.
+        let root = fs::canonicalize(&root).unwrap_or(root);
+        let staging = root.join("staging");
+        let permissions = context.permissions;
+        let mut folder = Self { root, staging, syncs, permissions, file_mode: None };
         match folder.read_marker() {
             Ok(()) => {}
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Err(_) if mode == OpenMode::Create => folder.create()?,
+            Err(_) if context.mode == OpenMode::Create => folder.create()?,
             Err(_) => {
                 let message = "there is no blob store here, and it was opened in a way that creates none";
                 let path = folder.root.to_string_lossy();
                 return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path));
             }
         }
+        if permissions == Permissions::Umask {
+            let marker = fs::metadata(folder.root.join(MARKER));
+            let marker = marker
+                .map_err(|error| Error::io(error, "the marker of the blob store cannot be looked at"))?;
+            folder.file_mode = Some(marker.permissions());
+        }
         // On a read-only file system neither works, and reading does not need them.
-        let _ = fs::create_dir_all(&folder.staging);
-        folder.remove_abandoned(now);
+        let _ = permissions.create_folder(&folder.staging);
+        folder.remove_abandoned(context.env.now());
         Ok(folder)
     }
 
     fn create(&self) -> Result<()> {
-        fs::create_dir_all(&self.root)
-            .map_err(|e| Error::io(e, "the folder of the blobs cannot be created"))?;
         // Written aside and renamed, so that another process never reads half of it.
         let mut marker = self.temporary(&self.root)?;
         let written =
@@ -124,6 +134,8 @@ impl Folder {
 
     pub(super) fn put(&self, key: &BlobKey, source: BlobSource) -> Result<()> {
         let to = self.path_of(key);
+        self.check_way(&self.staging)?;
+        self.check_way(&to)?;
         match source {
             BlobSource::Bytes(bytes) => self.put_from(&mut &bytes[..], &to)?,
             BlobSource::File(file) if file.path().parent() == Some(&self.staging) => {
@@ -131,6 +143,11 @@ impl Folder {
                     file.as_file()
                         .sync_all()
                         .map_err(|error| at(error, "syncing a staged value", file.path()))?;
+                }
+                if let Some(mode) = &self.file_mode {
+                    file.as_file()
+                        .set_permissions(mode.clone())
+                        .map_err(|error| at(error, "the permissions of a blob cannot be set", file.path()))?;
                 }
                 // A failed rename would consume the file, so the folder is there before.
                 if let Some(shard) = to.parent()
@@ -158,8 +175,7 @@ impl Folder {
         let mut file = match self.temporary(&self.staging) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.check_present()?;
-                fs::create_dir_all(&self.staging)
-                    .map_err(|error| Error::io(error, "the folder for staging cannot be created"))?;
+                self.permissions.create_folder(&self.staging)?;
                 self.temporary(&self.staging)?
             }
             file => file?,
@@ -183,14 +199,17 @@ impl Folder {
     /// Makes a folder for blobs, but never in place of a store that has gone away.
     fn create_shard(&self, shard: &Path) -> Result<()> {
         self.check_present()?;
-        fs::create_dir_all(shard).map_err(|error| Error::io(error, "a folder for blobs cannot be created"))
+        self.permissions.create_folder(shard)
     }
 
     fn temporary(&self, folder: &Path) -> Result<tempfile::NamedTempFile> {
-        tempfile::Builder::new()
-            .prefix(".put-")
-            .tempfile_in(folder)
-            .map_err(|error| at(error, "a temporary file cannot be made", folder))
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".put-");
+        #[cfg(unix)]
+        if self.permissions == Permissions::Umask {
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        }
+        builder.tempfile_in(folder).map_err(|error| at(error, "a temporary file cannot be made", folder))
     }
 
     /// Makes the way to a blob durable. Another thread may have made any of its folders and not synced it yet, so
@@ -230,45 +249,94 @@ impl Folder {
     /// Opens a blob; `None` where it is certainly not there.
     pub(super) fn open_blob(&self, key: &BlobKey) -> Result<Option<(fs::File, u64)>> {
         let path = self.path_of(key);
-        let mut options = fs::OpenOptions::new();
-        options.read(true);
-        #[cfg(unix)]
-        {
-            use fs_err::os::unix::fs::OpenOptionsExt;
-            // A link in place of a blob could lead to any file, and a pipe would hold the call up.
-            options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        }
-        #[cfg(not(unix))]
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(not_a_blob(&path));
-        }
-        let file = match options.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == Io::NotFound => return self.check_present().map(|()| None),
-            Err(_) if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) => {
-                return Err(not_a_blob(&path));
+        let file = match open_no_link(&path) {
+            Some(file) => file,
+            None => {
+                self.check_way(&path)?;
+                match open_plain(&path) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == Io::NotFound => {
+                        return self.check_present().map(|()| None);
+                    }
+                    Err(_) if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) => {
+                        return Err(not_a_blob(&path));
+                    }
+                    Err(error) => return Err(Error::io(error, "a blob cannot be opened")),
+                }
             }
-            Err(error) => return Err(Error::io(error, "a blob cannot be opened")),
         };
         let metadata = file.metadata().map_err(|error| Error::io(error, "a blob cannot be opened"))?;
         if metadata.is_file() { Ok(Some((file, metadata.len()))) } else { Err(not_a_blob(&path)) }
     }
 
+    /// An error where a folder on the way from the root to a path is a link: it could lead anywhere.
+    pub(super) fn check_way(&self, path: &Path) -> Result<()> {
+        for folder in path.ancestors().take_while(|folder| *folder != self.root) {
+            match fs::symlink_metadata(folder) {
+                Ok(metadata) if metadata.is_symlink() => return Err(not_a_blob(folder)),
+                // What is missing leads nowhere, and what cannot be looked at cannot be opened either.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn exists(&self, key: &BlobKey) -> Result<bool> {
-        match fs::symlink_metadata(self.path_of(key)) {
-            Ok(metadata) => Ok(metadata.is_file()),
+        let path = self.path_of(key);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => {
+                path.parent().map_or(Ok(()), |folder| self.check_way(folder)).map(|()| metadata.is_file())
+            }
             Err(error) if error.kind() == Io::NotFound => self.check_present().map(|()| false),
             Err(error) => Err(Error::io(error, "a blob cannot be looked for")),
         }
     }
 
     pub(super) fn delete(&self, key: &BlobKey) -> Result<bool> {
-        match fs::remove_file(self.path_of(key)) {
+        let path = self.path_of(key);
+        // A link in place of the blob itself is removed, not followed.
+        if let Some(folder) = path.parent() {
+            self.check_way(folder)?;
+        }
+        match fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == Io::NotFound => self.check_present().map(|()| false),
             Err(error) => Err(Error::io(error, "a blob cannot be deleted")),
         }
     }
+}
+
+/// Opens a file without following a link anywhere on the way to it, by one call. `None` where that fails for whatever reason, or
+/// where the system has no such call.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn open_no_link(path: &Path) -> Option<fs::File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    Some(fs::File::from_parts(std::fs::File::from(file), path))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn open_no_link(_: &Path) -> Option<fs::File> {
+    None
+}
+
+/// Opens a file, and follows no link in its place.
+fn open_plain(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use fs_err::os::unix::fs::OpenOptionsExt;
+        use rustix::fs::OFlags;
+        // A link in place of a blob could lead to any file, and a pipe would hold the call up.
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    }
+    #[cfg(not(unix))]
+    if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(std::io::Error::other("not a file"));
+    }
+    options.open(path)
 }
 
 /// Reads up to `len` bytes from `start` on; fewer where the file ends before.

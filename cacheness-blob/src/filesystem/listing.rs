@@ -45,6 +45,7 @@ impl Folder {
         let after = after.map(Place::parse).transpose()?;
         let limit = limit.max(1);
         let folder = self.cache_folder(cache);
+        self.check_way(&folder)?;
         let mut page = BlobPage::default();
         let Some(firsts) = names(&folder, is_folder)? else {
             self.check_present()?;

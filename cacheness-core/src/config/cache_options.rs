@@ -10,6 +10,7 @@ use crate::builder::CacheBuilder;
 use crate::engine::{OnReadError, OnWriteError};
 use crate::error::{Error, Result};
 use crate::names::Namespace;
+use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
 
@@ -29,6 +30,19 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
         OptionKind::Choice(&["process", "power"]),
         Some("process"),
         "What a put that returned survives: the death of the process, or a loss of power.",
+    ),
+    OptionSpec::new(
+        "permissions",
+        OptionKind::Choice(&["private", "umask"]),
+        Some("private"),
+        "Who may read and write the files that the cache makes: the user that the process runs as, or whoever the umask lets.",
+    )
+    .example("umask"),
+    OptionSpec::new(
+        "allow_other_owner",
+        OptionKind::Bool,
+        Some("false"),
+        "Whether the cache's folders may belong to another user than the one that the process runs as.",
     ),
     OptionSpec::new(
         "ttl",
@@ -315,6 +329,11 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
             Durability::Process => "process".into(),
             Durability::Power => "power".into(),
         },
+        "permissions" => match builder.permissions {
+            Permissions::Private => "private".into(),
+            Permissions::Umask => "umask".into(),
+        },
+        "allow_other_owner" => builder.allow_other_owner.into(),
         "ttl" => ttl_value(settings.ttl),
         "compression" => match settings.compression {
             Compression::None => "none".into(),

@@ -31,6 +31,11 @@ pub(super) struct Garbage {
     at_once: bool,
     /// True where deleting takes requests to a server, which no put is to wait for.
     in_background: bool,
+    /// True where blobs are on a disk of this machine, so that deleting some makes room on it.
+    on_disk: bool,
+    /// Until when the disk counts as full: then garbage is not kept for slow readers any more. One of them that comes too late
+    /// finds what took the blob's place, or nothing where the entry was removed.
+    full_until: AtomicI64,
     /// True once a value was put that does not lie with its entry. Before that there is no garbage to look for.
     possible: AtomicBool,
     /// When the next put looks for garbage that is due.
@@ -43,9 +48,25 @@ impl Garbage {
         Self {
             at_once: in_memory && blobs.local && !blobs.persistent && !blobs.shared,
             in_background,
+            on_disk: blobs.local && blobs.persistent,
+            full_until: AtomicI64::new(i64::MIN),
             possible: AtomicBool::new(false),
             next_collection: AtomicI64::new(0),
         }
+    }
+
+    /// Takes note that there was no room to write something.
+    pub(super) fn note_full_disk(&self, now: Timestamp) {
+        if self.on_disk {
+            self.full_until.store((now + GARBAGE_DELAY).as_nanos(), Ordering::Relaxed);
+            self.is_possible();
+        }
+    }
+
+    fn must_go_at_once(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        let full_until = self.full_until.load(Ordering::Relaxed);
+        self.possible.load(Ordering::Relaxed)
+            && (self.at_once || (full_until > i64::MIN && now().as_nanos() < full_until))
     }
 
     /// Takes note that a blob is written.
@@ -75,9 +96,9 @@ impl Engine {
         self.blobs.delete_many(&keys).await
     }
 
-    /// Lets a put delete some garbage, every now and then. What fails here is tried again later.
+    /// Lets a put that was made delete some garbage, every now and then. What fails here is tried again later.
     pub(super) async fn collect_some_garbage(&self, now: Timestamp) {
-        if self.garbage.at_once {
+        if self.garbage.must_go_at_once(|| now) {
             return self.collect_fresh_garbage().await;
         }
         if self.garbage.in_background {
@@ -90,7 +111,7 @@ impl Engine {
     /// on servers helps to keep it clean, also by reading alone.
     pub(super) async fn collect_in_background(&self) {
         if !self.garbage.in_background {
-            return;
+            return self.collect_fresh_garbage().await;
         }
         let mut left = BACKGROUND_BATCHES;
         while left > 0 && self.collect_when_it_is_time(self.env.now(), BACKGROUND_BATCH).await {
@@ -123,9 +144,9 @@ impl Engine {
         }
     }
 
-    /// Deletes what has just become garbage, where none is kept. To be called by whatever makes some.
+    /// Deletes what has just become garbage, where none is kept or the disk is full. To be called by whatever makes some.
     pub(super) async fn collect_fresh_garbage(&self) {
-        if !self.garbage.at_once || !self.garbage.possible.load(Ordering::Relaxed) {
+        if !self.garbage.must_go_at_once(|| self.env.now()) {
             return;
         }
         let mut last = Vec::new();

@@ -236,6 +236,9 @@ impl Engine {
         if let Err(error) = &result {
             add(&tenant.counts.errors, 1);
             metric::error(&tenant.namespace, error.kind());
+            if error.kind() == ErrorKind::StorageFull {
+                self.garbage.note_full_disk(self.env.now());
+            }
             self.flusher.mark();
         }
         result

@@ -70,7 +70,7 @@ pub(crate) async fn open(
     // The uses in the cache's log are of versions that the second store does not know.
     spare.accesses = Arc::new(AccessLog::new(Duration::from_secs(60)));
     if let Some(folder) = &spare.folder {
-        crate::registry::prepare_folder(folder, OpenMode::Create)?;
+        spare.prepare_folder(folder)?;
     }
     let (second, _) = pair(second, &spare, calls).await?;
     // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.

@@ -20,6 +20,7 @@ use fs_err as fs;
 use super::LocalTier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{BlobId, BlobKey, CacheId, Timestamp};
+use crate::permissions::Permissions;
 
 /// How long a process that holds the lock is waited for. A copy is not worth more.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
@@ -38,6 +39,9 @@ const DIGITS: usize = 20;
 pub(crate) struct Copies {
     root: PathBuf,
     staging: PathBuf,
+    permissions: Permissions,
+    /// The permissions of copies, where they are not for this user alone, as temporary files are: those of the file `size`.
+    file_mode: Option<std::fs::Permissions>,
     max_bytes: u64,
     size: Mutex<fs::File>,
 }
@@ -54,11 +58,16 @@ struct Found {
 
 impl Copies {
     /// Opens the folder and sweeps out what crashed processes left in it.
-    pub(crate) fn open(root: PathBuf, tier: &LocalTier, now: Timestamp) -> Result<Self> {
+    pub(crate) fn open(
+        root: PathBuf,
+        tier: &LocalTier,
+        permissions: Permissions,
+        now: Timestamp,
+    ) -> Result<Self> {
         let staging = root.join("staging");
         let cannot = |error| Error::io(error, "the folder of `local_tier` cannot be used");
-        fs::create_dir_all(&staging).map_err(cannot)?;
-        let size = fs::OpenOptions::new()
+        permissions.create_folder(&staging)?;
+        let size = fs::OpenOptions::from_options(permissions.file_options())
             .read(true)
             .write(true)
             .create(true)
@@ -66,7 +75,11 @@ impl Copies {
             .open(root.join("size"))
             .map_err(cannot)?;
         let max_bytes = tier.max_bytes.unwrap_or(LocalTier::DEFAULT_MAX_BYTES);
-        let copies = Self { root, staging, max_bytes, size: Mutex::new(size) };
+        let file_mode = match permissions {
+            Permissions::Private => None,
+            Permissions::Umask => Some(size.metadata().map_err(cannot)?.permissions()),
+        };
+        let copies = Self { root, staging, permissions, file_mode, max_bytes, size: Mutex::new(size) };
         copies.sweep(now);
         // A limit that was lowered holds from now on. Where another process has the lock, its next copy tells.
         if let Ok(mut held) = copies.lock() {
@@ -93,7 +106,16 @@ impl Copies {
 
     /// The copy of a blob, open, and its length. What goes wrong means that there is none.
     pub(crate) fn get(&self, key: &BlobKey, now: Timestamp) -> Option<(std::fs::File, u64)> {
-        let file = fs::File::open(self.path_of(key)).ok()?;
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use fs_err::os::unix::fs::OpenOptionsExt;
+            use rustix::fs::OFlags;
+            // A link could lead to any file, and a pipe would hold the call up.
+            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        }
+        let file = options.open(self.path_of(key)).ok()?;
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file())?;
         let file = file.into_file();
         if metadata.modified().is_ok_and(|at| now.since(at.into()) >= USE_INTERVAL) {
@@ -118,6 +140,9 @@ impl Copies {
         let cannot = |error| Error::io(error, "a copy for `local_tier` cannot be written");
         let mut file = tempfile::NamedTempFile::new_in(&self.staging).map_err(cannot)?;
         std::io::copy(from, &mut file).map_err(cannot)?;
+        if let Some(mode) = &self.file_mode {
+            file.as_file().set_permissions(mode.clone()).map_err(cannot)?;
+        }
         Ok(file)
     }
 
@@ -128,7 +153,7 @@ impl Copies {
         staged.as_file().set_modified(now.into()).map_err(cannot)?;
         let to = self.path_of(key);
         if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(cannot)?;
+            self.permissions.create_folder(folder)?;
         }
         let mut held = self.lock()?;
         if to.exists() {

@@ -20,7 +20,7 @@ use crate::handler::CacheHandler;
 pub use discovery::{Builtin, Plugin};
 pub use factory::{BlobFactory, MetadataFactory};
 pub use listing::{PartInfo, Register};
-pub use open::{Durability, OpenContext, OpenMode, prepare_folder};
+pub use open::{Durability, OpenContext, OpenMode};
 
 use named::Named;
 

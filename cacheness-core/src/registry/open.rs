@@ -8,6 +8,7 @@ use crate::access::AccessLog;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::EvictionPolicies;
+use crate::permissions::{Permissions, prepare_folder};
 
 /// What a factory is told when a cache is opened.
 #[non_exhaustive]
@@ -30,6 +31,10 @@ pub struct OpenContext {
     /// change must not be carried out later than that: a backend over a network has its *server* see to it, because what was
     /// sent cannot be taken back.
     pub call_timeout: Option<Duration>,
+    /// Who may read and write the files that are made.
+    pub permissions: Permissions,
+    /// Whether a folder may belong to another user than the one that the process runs as.
+    pub allow_other_owner: bool,
 }
 
 impl OpenContext {
@@ -45,6 +50,8 @@ impl OpenContext {
             accesses,
             policies: EvictionPolicies::builtin(),
             call_timeout: None,
+            permissions: Permissions::default(),
+            allow_other_owner: false,
         }
     }
 
@@ -81,6 +88,22 @@ impl OpenContext {
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
         self
+    }
+
+    /// Sets who may read and write the files that are made.
+    #[must_use]
+    pub fn with_permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Makes the folder of a backend where it may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where the folder is missing and may not be created; [`ErrorKind::PermissionDenied`] where it
+    /// belongs to another user and that is not allowed; the operating system's error.
+    pub fn prepare_folder(&self, path: &Path) -> Result<()> {
+        prepare_folder(path, self.mode, self.permissions, self.allow_other_owner)
     }
 
     /// The path that an option gives, or else `name` in the cache's folder. A relative one counts from that folder, or
@@ -124,21 +147,4 @@ pub enum Durability {
     Process,
     /// A loss of power. Each put waits for the disk.
     Power,
-}
-
-/// Makes the folder of a cache or of a backend where it may, and says what is wrong where it may not.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`] where the folder is missing and may not be created; the operating system's error.
-pub fn prepare_folder(path: &Path, mode: OpenMode) -> Result<()> {
-    match mode {
-        OpenMode::Create => {
-            fs_err::create_dir_all(path).map_err(|error| Error::io(error, "the folder cannot be created"))
-        }
-        OpenMode::Existing if path.is_dir() => Ok(()),
-        OpenMode::Existing => {
-            let message = "there is no cache here, and `open_existing` creates none";
-            Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()))
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use cacheness_core::{Error, Result};
+use cacheness_core::{Error, Permissions, Result};
 use fs_err::{File, OpenOptions};
 
 use super::journal;
@@ -16,12 +16,13 @@ pub(super) struct Files {
     pub(super) index: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) lock: PathBuf,
+    pub(super) permissions: Permissions,
     new_index: PathBuf,
     new_journal: PathBuf,
 }
 
 impl Files {
-    pub(super) fn new(index: PathBuf) -> Self {
+    pub(super) fn new(index: PathBuf, permissions: Permissions) -> Self {
         let beside = |suffix: &str| {
             let mut name = OsString::from(&index);
             name.push(suffix);
@@ -32,6 +33,7 @@ impl Files {
             lock: beside(".lock"),
             new_index: beside(".new"),
             new_journal: beside(".journal.new"),
+            permissions,
             index,
         }
     }
@@ -75,7 +77,7 @@ impl Files {
     /// Writes a snapshot that has no name yet, and returns its length.
     pub(super) fn prepare_snapshot(&self, identity: &Identity, rows: &Rows) -> Result<u64> {
         let json = snapshot::render(identity, rows);
-        write_whole(&self.new_index, &json)?;
+        self.write_whole(&self.new_index, &json)?;
         Ok(json.len() as u64)
     }
 
@@ -101,7 +103,7 @@ impl Files {
     /// journal's own is, or records that were synced could vanish with their file.
     pub(super) fn begin_journal(&self, identity: &Identity) -> Result<(File, u64)> {
         let line = journal::first_line(identity);
-        write_whole(&self.new_journal, line.as_bytes())?;
+        self.write_whole(&self.new_journal, line.as_bytes())?;
         self.sync_folder()?;
         fs_err::rename(&self.new_journal, &self.journal)
             .map_err(|error| Error::io(error, "the new journal of the index cannot take its place"))?;
@@ -129,18 +131,19 @@ impl Files {
         }
         Ok(())
     }
-}
 
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|error| {
-        // What was written so far takes room that a full disk needs, and means nothing.
-        let _ = fs_err::remove_file(path);
-        Error::io(error, "the index cannot be written anew")
-    })
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut options = OpenOptions::from_options(self.permissions.file_options());
+        let written = options.write(true).create(true).truncate(true).open(path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.map_err(|error| {
+            // What was written so far takes room that a full disk needs, and means nothing.
+            let _ = fs_err::remove_file(path);
+            Error::io(error, "the index cannot be written anew")
+        })
+    }
 }
 
 /// True where the file that is open is still the one under its name.

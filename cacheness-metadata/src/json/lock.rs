@@ -26,7 +26,7 @@ pub(super) struct Held<'a>(MutexGuard<'a, Option<File>>);
 impl Lock {
     /// Opens the lock file, and makes it where it is missing.
     pub(super) fn open(files: &Files, timeout: Duration) -> Result<Self> {
-        let file = OpenOptions::new()
+        let file = OpenOptions::from_options(files.permissions.file_options())
             .read(true)
             .write(true)
             .create(true)

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use cacheness_core::{
-    CacheId, Durability, Env, Error, ErrorKind, OpenContext, OpenMode, Result, Timestamp, prepare_folder,
-};
+use cacheness_core::{CacheId, Durability, Env, Error, ErrorKind, OpenContext, OpenMode, Result, Timestamp};
 use fs_err::File;
 
 use super::config::Settings;
@@ -89,9 +87,9 @@ impl Store {
             return Err(nothing_here(&path));
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            prepare_folder(folder, context.mode)?;
+            context.prepare_folder(folder)?;
         }
-        let files = Files::new(path);
+        let files = Files::new(path, context.permissions);
         let lock = Lock::open(&files, settings.busy_timeout)?;
         let store = Self { files, lock, env: context.env.clone(), syncs, view: RwLock::new(None) };
         {

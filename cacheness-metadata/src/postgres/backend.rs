@@ -9,6 +9,7 @@ use cacheness_core::{
     QuerySupport, Result, Stats, Timestamp,
 };
 
+use super::deadline::Deadline;
 use super::eviction::Crowded;
 use super::failure::Failure;
 use super::statements::Sql;
@@ -58,8 +59,9 @@ impl MetadataBackend for PostgresMetadata {
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
+        let deadline = self.store.deadline();
         self.call(|store| async move {
-            let (outcomes, followed) = store.apply(changes).await?;
+            let (outcomes, followed) = store.apply(changes, deadline).await?;
             store.changed(followed);
             Ok(outcomes)
         })
@@ -83,8 +85,11 @@ impl MetadataBackend for PostgresMetadata {
 
     async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
         let name = namespace.map(|name| name.as_str().as_bytes().to_vec());
-        self.call(|store| async move { store.query(Sql::Reset, &params![store.lock, name]).await.map(drop) })
-            .await
+        let deadline = self.store.deadline();
+        self.call(
+            |store| async move { store.query_until(Sql::Reset, &params![name], deadline).await.map(drop) },
+        )
+        .await
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
@@ -122,10 +127,7 @@ impl MetadataBackend for PostgresMetadata {
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
         let blobs: Vec<Vec<u8>> = blobs.iter().map(|blob| blob.as_bytes().to_vec()).collect();
         let now = self.store.env.now().as_nanos();
-        self.call(|store| async move {
-            store.query(Sql::Forget, &params![store.lock, now, blobs]).await.map(drop)
-        })
-        .await
+        self.call(|store| async move { store.query(Sql::Forget, &params![now, blobs]).await.map(drop) }).await
     }
 
     async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
@@ -140,13 +142,14 @@ impl MetadataBackend for PostgresMetadata {
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         let (namespace, change) = (namespace.cloned(), change.clone());
-        self.call(|store| async move { store.change_limits(namespace, &change).await }).await
+        let deadline = self.store.deadline();
+        self.call(|store| async move { store.change_limits(namespace, &change, deadline).await }).await
     }
 
     async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
         let crowded = Crowded { namespace: namespace.cloned(), room: (0, 0), now };
         self.call(|store| async move {
-            let evictions = store.evict(&crowded, limit).await;
+            let evictions = store.evict(&crowded, limit, Deadline::NONE).await;
             store.notify();
             evictions
         })
@@ -182,8 +185,9 @@ impl PostgresMetadata {
     async fn clear_or_drop(&self, namespace: &Namespace, drop: bool) -> Result<Option<u64>> {
         let name = namespace.as_str().as_bytes().to_vec();
         let due = (self.store.env.now() + GARBAGE_DELAY).as_nanos();
+        let deadline = self.store.deadline();
         self.call(|store| async move {
-            let rows = store.query(Sql::Clear, &params![store.lock, name, due, drop]).await?;
+            let rows = store.query_until(Sql::Clear, &params![name, due, drop], deadline).await?;
             store.notify();
             let removed = rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()?.flatten();
             Ok(removed.map(|removed| removed.max(0).unsigned_abs()))

@@ -137,14 +137,13 @@ impl Batch {
         }
     }
 
-    pub(super) fn params(&self, lock: i32, rules: &Rules) -> Vec<Param> {
+    pub(super) fn params(&self, rules: &Rules) -> Vec<Param> {
         fn each<T>(entries: &[Option<PutColumns>], value: impl Fn(&PutColumns) -> T) -> Vec<Option<T>> {
             entries.iter().map(|entry| entry.as_ref().map(&value)).collect()
         }
         let entries = &self.entries;
         let most = i32::try_from(ENTRIES_PER_STEP + self.ops.len()).unwrap_or(i32::MAX);
         Vec::from(params![
-            lock,
             rules.epoch,
             rules.known_ranking().is_some(),
             rules.refuses(),

@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 
 use super::batch::Batch;
 use super::connection::Param;
+use super::deadline::Deadline;
 use super::eviction::{BUSY, busy};
 use super::failure::{Asked, Failure};
 use super::reading::{hash, namespace};
@@ -27,7 +28,11 @@ const FOLLOWED: i16 = 6;
 
 impl Store {
     /// Makes the changes of one call. Says also whether somebody follows the changes.
-    pub(super) async fn apply(&self, mut changes: Vec<Change>) -> Result<(Vec<Outcome>, bool), Failure> {
+    pub(super) async fn apply(
+        &self,
+        mut changes: Vec<Change>,
+        deadline: Deadline,
+    ) -> Result<(Vec<Outcome>, bool), Failure> {
         if changes.is_empty() {
             // Only a backend that was closed has anything to say to that.
             let closed = self.pool.is_closed();
@@ -40,7 +45,9 @@ impl Store {
         let mut batch = Batch::new(&changes)?;
         let mut evicted_before = Vec::new();
         let mut rules = self.rules();
-        for _ in 0..BUSY {
+        loop {
+            // What was ranked, evicted or taken back for it stays so, and the next attempt finds it done.
+            deadline.check()?;
             if rules.are_unknown() {
                 rules = self.read_rules().await?;
                 if rules.are_unknown() {
@@ -50,9 +57,9 @@ impl Store {
             batch.rank(&rules, &mut changes);
             let (ranking, hints) = (rules.known_ranking(), self.hints());
             let uses = Taken::of(&self.accesses, ranking.filter(|_| batch.puts()), &hints);
-            let mut params = batch.params(self.lock, &rules);
+            let mut params = batch.params(&rules);
             params.extend(uses.params());
-            match self.query(Sql::Apply, &params).await {
+            match self.query_until(Sql::Apply, &params, deadline).await {
                 Ok(rows) => {
                     if rows.first().map(|row| row.try_get::<_, i16>(0)).transpose()? == Some(OLD_RULES) {
                         drop(uses);
@@ -69,18 +76,17 @@ impl Store {
                 Err(Failure::Asked(Asked::Unprepared, _)) => {
                     drop(uses);
                     rules = self.read_rules().await?;
-                    self.prepare_eviction(&rules).await?;
+                    self.prepare_eviction(&rules, deadline).await?;
                 }
                 Err(Failure::Asked(Asked::Crowded, detail)) => {
                     drop(uses);
                     let crowded = batch.crowded(&detail);
-                    self.make_room_before(&mut rules, &crowded, &mut evicted_before).await?;
+                    self.make_room_before(&mut rules, &crowded, &mut evicted_before, deadline).await?;
                 }
                 Err(Failure::Asked(asked, detail)) => return Err(batch.refusal(asked, &detail).into()),
                 Err(failure) => return Err(failure),
             }
         }
-        Err(busy())
     }
 
     fn outcomes(
@@ -138,7 +144,7 @@ impl Store {
         if uses.is_empty() {
             return Ok(());
         }
-        let rows = self.query(Sql::Record, &record_params(self.lock, rules, &BTreeMap::new(), &uses)).await?;
+        let rows = self.query(Sql::Record, &record_params(rules, &BTreeMap::new(), &uses)).await?;
         self.rank_used(rules, &rows, 1).await
     }
 
@@ -150,8 +156,7 @@ impl Store {
         }
         let mut rules = self.rules();
         for _ in 0..BUSY {
-            let rows =
-                self.query(Sql::Record, &record_params(self.lock, &rules, &counted, &batch.accesses)).await?;
+            let rows = self.query(Sql::Record, &record_params(&rules, &counted, &batch.accesses)).await?;
             if rows.first().map(|row| row.try_get::<_, i16>(0)).transpose()? == Some(OLD_RULES) {
                 rules = self.read_rules().await?;
                 continue;
@@ -201,18 +206,12 @@ pub(super) fn evicted(row: &Row, reason: usize, name: usize) -> Result<Option<Ev
     Ok(Some(Evicted::new(namespace(row.try_get(name)?)?, key, reason)))
 }
 
-fn record_params(
-    lock: i32,
-    rules: &Rules,
-    counted: &BTreeMap<Namespace, Counters>,
-    uses: &[EntryAccess],
-) -> Vec<Param> {
+fn record_params(rules: &Rules, counted: &BTreeMap<Namespace, Counters>, uses: &[EntryAccess]) -> Vec<Param> {
     let each = |value: fn(&Counters) -> u64| {
         counted.values().map(|counters| value(counters).min(1 << 56).cast_signed()).collect::<Vec<i64>>()
     };
     let names: Vec<Vec<u8>> = counted.keys().map(|name| name.as_str().as_bytes().to_vec()).collect();
     Vec::from(params![
-        lock,
         rules.epoch,
         rules.way as i16,
         names,

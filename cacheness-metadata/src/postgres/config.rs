@@ -70,13 +70,13 @@ const OPTIONS: &[OptionSpec] = &[
         "connect_timeout",
         OptionKind::Duration { min: Duration::from_millis(1), max: LONGEST },
         Some("5s"),
-        "How long making a connection may take.",
+        "How long making a connection may take, for all hosts that are named and all addresses of theirs together.",
     ),
     OptionSpec::new(
         "timeout",
         OptionKind::Duration { min: Duration::from_millis(10), max: LONGEST },
         Some("10s"),
-        "How long a call may take; the server gives up a little earlier.",
+        "How long a statement may take. A change is not made later than this after its call began, nor later than `remote.timeout`.",
     ),
     OptionSpec::new(
         "tls",
@@ -196,7 +196,6 @@ impl Settings {
         self.server
             .ssl_mode(tls::ssl_mode(&self.tls))
             .application_name("cacheness")
-            .connect_timeout(self.connect_timeout)
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(self.timeout.max(Duration::from_secs(1)));
         Ok(self)

@@ -1,37 +1,52 @@
 //! One connection: how it is made, and the statements that it has prepared.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cacheness_core::{Error, Result};
-use futures_util::future::{Either, select, try_join_all};
-use std::pin::pin;
+use cacheness_core::{Env, Error, ErrorKind, Result};
+use futures_util::future::{Either, join, select, try_join_all};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio_postgres::{AsyncMessage, Client, Config, Row, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::deadline::{Deadline, ServerClock};
 use super::failure::Failure;
-use super::statements::Sql;
+use super::hosts;
+use super::statements::{CLOCK, Sql};
 
 /// A value that goes with a statement.
-pub(super) type Param = Box<dyn tokio_postgres::types::ToSql + Send + Sync>;
+pub(super) type Param = Box<dyn ToSql + Send + Sync>;
 
 /// What is needed to make connections.
 pub(super) struct Server {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
-    /// How long a call may take.
+    /// How long a statement may take.
     pub(super) timeout: Duration,
+    /// How long making a connection may take.
+    pub(super) connect_timeout: Duration,
     /// Told when the server notifies this process.
     pub(super) notified: watch::Sender<u64>,
+}
+
+/// A connection that has nothing prepared yet.
+pub(super) struct Fresh {
+    pub(super) client: Client,
+    pub(super) driver: AbortHandle,
+    clock: Option<ServerClock>,
 }
 
 /// A connection. Calls on it do not wait for each other's answers; the server works on them one after the other.
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// The number of the cache's locks.
+    lock: i32,
+    clock: Mutex<Option<ServerClock>>,
     statements: Vec<Statement>,
     driver: AbortHandle,
     retired: AtomicBool,
@@ -39,9 +54,10 @@ pub(super) struct Connection {
 }
 
 impl Server {
-    /// Connects. It is not ready for calls before [`prepare`] was called.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<(Client, AbortHandle), Failure> {
-        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+    /// Connects to one of the hosts. It is not ready for calls before [`prepare`] was called.
+    pub(super) async fn connect(self: &Arc<Self>, env: &Env) -> Result<Fresh, Failure> {
+        let (client, mut connection) =
+            hosts::connect(&self.config, &self.tls, self.connect_timeout, env).await?;
         let server = self.clone();
         let driver = tokio::spawn(async move {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
@@ -56,34 +72,42 @@ impl Server {
                 }
             }
         });
-        let driver = driver.abort_handle();
+        let mut fresh = Fresh { client, driver: driver.abort_handle(), clock: None };
         // Statements are planned once: which index serves which does not depend on what is in the tables. What is
-        // confirmed is on the server's disk, whatever it is set to otherwise. The server gives up before the client does.
+        // confirmed is on the server's disk, whatever it is set to otherwise. A single statement is given up by the server
+        // before it is by the client.
         let limit = self.timeout.as_millis() * 9 / 10;
         let set_up = format!(
             "SET statement_timeout = {limit}; SET lock_timeout = 0; SET jit = off; SET plan_cache_mode = force_generic_plan; \
              SET enable_seqscan = off; SET client_min_messages = warning; \
              SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-             SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'"
+             SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'; \
+             {CLOCK}"
         );
-        if let Err(error) = client.batch_execute(&set_up).await {
-            driver.abort();
-            return Err(error.into());
-        }
-        Ok((client, driver))
+        let answers = match fresh.client.simple_query(&set_up).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                fresh.driver.abort();
+                return Err(error.into());
+            }
+        };
+        let said = answers.iter().rev().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten()?.parse().ok(),
+            _ => None,
+        });
+        fresh.clock = said.map(ServerClock::said);
+        Ok(fresh)
     }
 }
 
 /// Prepares all statements, which takes one exchange for all of them.
-pub(super) async fn prepare(
-    (client, driver): (Client, AbortHandle),
-    texts: &[String],
-) -> Result<Connection, Failure> {
+pub(super) async fn prepare(fresh: Fresh, texts: &[String], lock: i32) -> Result<Connection, Failure> {
+    let Fresh { client, driver, clock } = fresh;
     let statements = try_join_all(texts.iter().map(|text| client.prepare(text))).await;
     match statements {
         Ok(statements) => {
-            let (retired, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
-            Ok(Connection { client, statements, driver, retired, calls })
+            let (retired, calls, clock) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(clock));
+            Ok(Connection { client, lock, clock, statements, driver, retired, calls })
         }
         Err(error) => {
             driver.abort();
@@ -108,16 +132,69 @@ impl Connection {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Runs a statement.
-    pub(super) async fn query(&self, sql: Sql, params: &[Param]) -> Result<Vec<Row>, Failure> {
+    /// Runs a statement. A change that has a deadline is not made after it.
+    pub(super) async fn query(
+        &self,
+        sql: Sql,
+        params: &[Param],
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, Failure> {
         let _counted = Counted::new(&self.calls);
+        if !sql.has_a_deadline() {
+            return self.send(sql, params, None).await;
+        }
+        let known = self.clock().filter(ServerClock::is_known);
+        let clock = match known {
+            Some(clock) => clock,
+            None => self.ask_clock().await?,
+        };
+        let until = clock.of(deadline);
+        let sent = if clock.is_fresh() {
+            self.send(sql, params, Some(&until)).await
+        } else {
+            // Both go in one exchange, and what the second says is for the next call.
+            join(self.send(sql, params, Some(&until)), self.ask_clock()).await.0
+        };
+        if let Err(Failure::Late(_)) = sent {
+            // Perhaps the server's clock was set.
+            self.set_clock(None);
+        }
+        sent
+    }
+
+    async fn send(
+        &self,
+        sql: Sql,
+        params: &[Param],
+        until: Option<&Option<i64>>,
+    ) -> Result<Vec<Row>, Failure> {
         let Some(statement) = self.statements.get(sql as usize) else {
             let message = "a statement was not prepared";
-            return Err(Error::new(cacheness_core::ErrorKind::Unexpected, message).into());
+            return Err(Error::new(ErrorKind::Unexpected, message).into());
         };
-        let params: Vec<_> =
-            params.iter().map(|param| &**param as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
+        let lock = sql.concerns_a_cache().then_some(&self.lock as &(dyn ToSql + Sync));
+        let params = params.iter().map(|param| &**param as &(dyn ToSql + Sync));
+        let until = until.map(|until| until as &(dyn ToSql + Sync));
+        let params: Vec<_> = lock.into_iter().chain(params).chain(until).collect();
         Ok(self.client.query(statement, &params).await?)
+    }
+
+    async fn ask_clock(&self) -> Result<ServerClock, Failure> {
+        let rows = self.send(Sql::Clock, &[], None).await?;
+        let Some(row) = rows.first() else {
+            return Err(Error::new(ErrorKind::Unexpected, "the server does not say what time it is").into());
+        };
+        let clock = ServerClock::said(row.try_get(0)?);
+        self.set_clock(Some(clock));
+        Ok(clock)
+    }
+
+    fn clock(&self) -> Option<ServerClock> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_clock(&self, clock: Option<ServerClock>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 }
 
@@ -147,11 +224,7 @@ impl Drop for Counted<'_> {
 }
 
 /// Bounds work by the clock of the cache; `None` where it took longer.
-pub(super) async fn within<T>(
-    env: &cacheness_core::Env,
-    limit: Duration,
-    work: impl Future<Output = T>,
-) -> Option<T> {
+pub(super) async fn within<T>(env: &Env, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     match select(pin!(work), pin!(env.sleep(limit))).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,

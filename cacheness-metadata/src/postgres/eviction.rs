@@ -1,5 +1,5 @@
 //! What goes without being asked for by key, in steps that are each short: victims of the limits, expired entries, what
-//! cleared namespaces left behind; and how entries are ranked anew.
+//! cleared namespaces left behind; and limits.
 
 use cacheness_core::{
     Error, ErrorKind, Evicted, Evictions, GARBAGE_DELAY, Key, Limits, LimitsChange, Namespace, Purged,
@@ -7,8 +7,9 @@ use cacheness_core::{
 };
 
 use super::changes::{OLD_RULES, evicted};
+use super::deadline::Deadline;
 use super::failure::{Asked, Failure};
-use super::reading::{entry_of, namespace};
+use super::reading::namespace;
 use super::rules::{Rules, limits};
 use super::statements::Sql;
 use super::store::{Store, params};
@@ -41,11 +42,17 @@ pub(super) fn busy() -> Failure {
 impl Store {
     /// Evicts up to `most` entries. What this process has used is looked up in its log first, so nothing goes that it has
     /// not looked at.
-    pub(super) async fn evict(&self, crowded: &Crowded, most: usize) -> Result<Evictions, Failure> {
+    pub(super) async fn evict(
+        &self,
+        crowded: &Crowded,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Evictions, Failure> {
         let most = most.min(ENTRIES_PER_STEP);
         let mut rules = self.rules();
         let mut gone = Vec::new();
         for _ in 0..BUSY {
+            deadline.check()?;
             let (some, more) = match self.evict_once(&rules, crowded, most - gone.len()).await {
                 Ok(Some(done)) => done,
                 Ok(None) => {
@@ -54,7 +61,7 @@ impl Store {
                 }
                 Err(Failure::Asked(Asked::Unprepared, _)) => {
                     rules = self.read_rules().await?;
-                    self.prepare_eviction(&rules).await?;
+                    self.prepare_eviction(&rules, deadline).await?;
                     continue;
                 }
                 Err(failure) => return Err(failure),
@@ -93,7 +100,6 @@ impl Store {
         }
         let uses = Taken::of(&self.accesses, Some(&ranking), &hints);
         let mut params = Vec::from(params![
-            self.lock,
             rules.epoch,
             ranking.refuses(),
             name,
@@ -128,9 +134,10 @@ impl Store {
         rules: &mut Rules,
         crowded: &Crowded,
         gone: &mut Vec<Evicted>,
+        deadline: Deadline,
     ) -> Result<(), Failure> {
         loop {
-            let step = self.evict(crowded, ENTRIES_PER_STEP).await?;
+            let step = self.evict(crowded, ENTRIES_PER_STEP, deadline).await?;
             gone.extend(step.evicted);
             if !step.more {
                 *rules = self.rules();
@@ -140,57 +147,15 @@ impl Store {
     }
 
     /// Does what an eviction needs done before it: ranks entries, and takes back what cleared namespaces left.
-    pub(super) async fn prepare_eviction(&self, rules: &Rules) -> Result<(), Failure> {
-        self.rank_all(rules).await?;
+    pub(super) async fn prepare_eviction(&self, rules: &Rules, deadline: Deadline) -> Result<(), Failure> {
+        self.rank_all(rules, deadline).await?;
         let most = i32::try_from(ENTRIES_PER_STEP).unwrap_or(i32::MAX);
         loop {
+            deadline.check()?;
             let rows = self.query(Sql::Reclaim, &params![most]).await?;
             if rows.first().map(|row| row.try_get::<_, i32>(0)).transpose()?.unwrap_or(0) == 0 {
                 return Ok(());
             }
-        }
-    }
-
-    /// Ranks all entries by the present policy that are not ranked by it yet.
-    pub(super) async fn rank_all(&self, rules: &Rules) -> Result<(), Failure> {
-        let ranking = rules.ranking()?;
-        let mut last: Option<Vec<u8>> = None;
-        loop {
-            let most = i64::try_from(ENTRIES_PER_STEP).unwrap_or(i64::MAX);
-            let rows = self.query(Sql::Unranked, &params![rules.epoch, most]).await?;
-            let Some(first) = rows.first() else { return Ok(()) };
-            // Somebody else has changed the rules, or puts the same entry all the time.
-            let hash: Vec<u8> = first.try_get(9)?;
-            if last.as_ref() == Some(&hash) && self.read_rules().await?.epoch != rules.epoch {
-                return Ok(());
-            }
-            last = Some(hash);
-            let mut ranked: [Vec<i64>; 5] = Default::default();
-            let mut hashes: Vec<Vec<u8>> = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let name: Option<&[u8]> = row.try_get(7)?;
-                // What was cleared needs no rank; what cannot be read is of no use and goes first.
-                let entry = match name {
-                    Some(_) => namespace(name).and_then(|name| entry_of(row, 0, name, None)).ok(),
-                    None => None,
-                };
-                let age: i64 = row.try_get(10)?;
-                let rank = entry.map_or(i64::MIN, |entry| ranking.rank(&entry, age));
-                hashes.push(row.try_get(9)?);
-                for (list, value) in ranked.iter_mut().zip([
-                    row.try_get(8)?,
-                    row.try_get(0)?,
-                    row.try_get(2)?,
-                    row.try_get(3)?,
-                    rank,
-                ]) {
-                    list.push(value);
-                }
-            }
-            let [generations, versions, accessed, hits, ranks] = ranked;
-            let params =
-                params![self.lock, rules.epoch, generations, hashes, versions, accessed, hits, ranks];
-            self.query(Sql::Rank, &params).await?;
         }
     }
 
@@ -199,6 +164,7 @@ impl Store {
         &self,
         name: Option<Namespace>,
         change: &LimitsChange,
+        deadline: Deadline,
     ) -> Result<Limits, Failure> {
         for _ in 0..BUSY {
             let (rules, before) = match &name {
@@ -233,21 +199,21 @@ impl Store {
             if before.as_ref() != Some(&wanted) {
                 let column = |most: Option<u64>| most.map(|most| i64::try_from(most).unwrap_or(i64::MAX));
                 let params = params![
-                    self.lock,
                     rules.revision,
                     name.as_ref().map(|name| name.as_str().as_bytes().to_vec()),
                     column(wanted.max_entries),
                     column(wanted.max_bytes),
                     wanted.policy.as_ref().map(|policy| policy.as_bytes().to_vec()),
                 ];
-                let rows = self.query(Sql::Limit, &params).await?;
+                let rows = self.query_until(Sql::Limit, &params, deadline).await?;
                 if !rows.first().map(|row| row.try_get::<_, bool>(0)).transpose()?.unwrap_or(false) {
                     continue;
                 }
             }
             let rules = self.read_rules().await?;
             if rules.are_limiting() && rules.known_ranking().is_some() {
-                self.rank_all(&rules).await?;
+                // The limits are stored: what comes now takes as long as it takes, and does no harm later.
+                self.rank_all(&rules, Deadline::NONE).await?;
             }
             return Ok(wanted);
         }
@@ -261,8 +227,7 @@ impl Store {
         loop {
             let step = i32::try_from(left.min(ENTRIES_PER_STEP)).unwrap_or(i32::MAX);
             let due = (now + GARBAGE_DELAY).as_nanos();
-            let rows =
-                self.query(Sql::Purge, &params![self.lock, rules.epoch, now.as_nanos(), due, step]).await?;
+            let rows = self.query(Sql::Purge, &params![rules.epoch, now.as_nanos(), due, step]).await?;
             let (mut done, mut more) = (0, false);
             for row in &rows {
                 if row.try_get::<_, i16>(0)? == 5 {

@@ -3,6 +3,8 @@
 use cacheness_core::{Error, ErrorKind};
 use tokio_postgres::error::SqlState;
 
+use super::deadline::late;
+
 /// Why a statement gave no rows.
 pub(super) enum Failure {
     /// An error for the caller.
@@ -11,6 +13,8 @@ pub(super) enum Failure {
     Undone(Error),
     /// The connection is gone. What was sent may have been done.
     Lost(Error),
+    /// The server came to a change after its deadline, and did not make it.
+    Late(Error),
     /// A function of ours asks for something: its code, and what it says.
     Asked(Asked, String),
 }
@@ -36,10 +40,20 @@ impl Failure {
     /// The error for the caller.
     pub(super) fn told(self) -> Error {
         match self {
-            Self::Told(error) | Self::Undone(error) | Self::Lost(error) => error,
+            Self::Told(error) | Self::Undone(error) | Self::Lost(error) | Self::Late(error) => error,
             Self::Asked(asked, detail) => {
                 Error::new(ErrorKind::Unexpected, format!("the database asked for {asked:?} ({detail})"))
             }
+        }
+    }
+
+    /// The same, where it is known whether something was changed, or is not.
+    pub(super) fn with_outcome_unknown(self, unknown: bool) -> Self {
+        match self {
+            Self::Told(error) => Self::Told(error.with_outcome_unknown(unknown)),
+            Self::Undone(error) => Self::Undone(error.with_outcome_unknown(unknown)),
+            Self::Lost(error) => Self::Lost(error.with_outcome_unknown(unknown)),
+            Self::Late(_) | Self::Asked(..) => self,
         }
     }
 }
@@ -61,6 +75,7 @@ impl From<tokio_postgres::Error> for Failure {
             "CN004" => Some(Asked::Crowded),
             "CN005" => Some(Asked::Refused),
             "CN007" => Some(Asked::Condemned),
+            "CN008" => return Self::Late(late()),
             _ => None,
         };
         if let Some(asked) = asked {
@@ -68,8 +83,11 @@ impl From<tokio_postgres::Error> for Failure {
         }
         let undone = [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED];
         let undone = undone.contains(&code);
-        let lost = [&SqlState::ADMIN_SHUTDOWN, &SqlState::CRASH_SHUTDOWN].contains(&code);
-        let told = answered(error);
+        // The server may have carried out what it ends a connection in, but not what it says no to. One that takes no writes
+        // is another one than was connected to, or has become one.
+        let ended = [&SqlState::ADMIN_SHUTDOWN, &SqlState::CRASH_SHUTDOWN].contains(&code);
+        let lost = ended || *code == SqlState::READ_ONLY_SQL_TRANSACTION;
+        let told = answered(error).with_outcome_unknown(ended);
         match (undone, lost) {
             (true, _) => Self::Undone(told),
             (_, true) => Self::Lost(told),
@@ -114,6 +132,11 @@ fn whole(error: &tokio_postgres::Error) -> String {
 /// What an error of the server means, and what to do about it.
 fn answered(error: tokio_postgres::Error) -> Error {
     let code = error.code().cloned().unwrap_or(SqlState::INTERNAL_ERROR);
+    if code.code() == "CN009" {
+        let message = "in this schema are the tables of another cache than was opened, or of another format: somebody made \
+                       them anew, or updated them; open the cache again";
+        return Error::new(ErrorKind::NotFound, message);
+    }
     let (kind, message) = match code {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => (
             ErrorKind::PermissionDenied,

@@ -2,7 +2,7 @@
 //! what has become visible since it last asked, when it is notified and from time to time; the asking shows, too, that the
 //! server is there.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio_postgres::Row;
 
 use super::backend::PostgresMetadata;
+use super::connection::Param;
+use super::deadline::Deadline;
 use super::failure::Failure;
 use super::reading::{damaged, namespace};
 use super::statements::Sql;
@@ -30,9 +32,12 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 /// How often at most a process notifies others.
 const NOTIFY_EVERY: Duration = Duration::from_millis(20);
 
-/// What the first row of an answer is.
+/// What the first row of an answer is: the feed was only begun by the question, or what it begins with.
 const BEGUN: i16 = 8;
 const HEADER: i16 = 9;
+
+/// The row that says that there are too many changes to be read in parts.
+const TOO_MANY: i16 = 10;
 
 /// How a process takes part in the feed.
 pub(super) struct FeedSettings {
@@ -55,15 +60,22 @@ pub(super) struct Notifier {
 struct Feed {
     store: Arc<Store>,
     notified: watch::Receiver<u64>,
-    /// What is visible at this moment is known.
+    /// What is visible at this moment is known, and when it was by the server's clock, in microseconds, and on which of the
+    /// server's timelines.
     seen: String,
+    seen_at: i64,
+    timeline: Vec<u8>,
     /// The moment up to which changes are being handed out, and the last of them.
     up_to: Option<String>,
     last: i64,
-    /// When the server last answered, by its clock in microseconds and by ours.
-    asked_at: i64,
-    heard: Timestamp,
+    /// A question that is under way. It goes on where nobody waits for it any more, and whoever comes next waits for that one.
+    asking: Option<Asking>,
+    /// Since when there is no answer.
+    silent_since: Option<Timestamp>,
 }
+
+/// What a question gives: the answer, and what was notified before it.
+type Asking = Pin<Box<dyn Future<Output = Result<(Answer, watch::Receiver<u64>)>> + Send>>;
 
 /// The answer to one question.
 struct Answer {
@@ -71,6 +83,9 @@ struct Answer {
     /// True where the server has gone back in time, as after a restore.
     went_back: bool,
     at: i64,
+    timeline: Vec<u8>,
+    /// True where there are too many to be read in parts.
+    too_many: bool,
     changes: Vec<(i64, Changed)>,
 }
 
@@ -85,14 +100,15 @@ impl ChangeFeeds for PostgresMetadata {
             let notified = store.pool.notified();
             store.pool.listen(&store.channel()).await?;
             let answer = begin(&store).await?;
-            let heard = store.env.now();
             let feed = Feed {
                 notified,
                 seen: answer.moment,
+                seen_at: answer.at,
+                timeline: answer.timeline,
                 up_to: None,
                 last: 0,
-                asked_at: answer.at,
-                heard,
+                asking: None,
+                silent_since: None,
                 store,
             };
             Ok(Box::new(feed) as Box<dyn ChangeFeed>)
@@ -107,25 +123,30 @@ impl ChangeFeed for Feed {
         let bound = self.store.feed.bound;
         let mut wait = Duration::ZERO;
         loop {
-            let silent = self.store.env.now().since(self.heard);
-            if silent >= bound {
-                // Whoever asks again waits for as long again.
-                self.heard = self.store.env.now();
-                let message =
-                    format!("the server has not answered for {silent:?}; changes may not have arrived");
-                return Err(Error::new(ErrorKind::Unavailable, message).with_context("backend", "postgres"));
-            }
-            let limit = (bound / 3).min(bound - silent).max(Duration::from_millis(1));
+            let now = self.store.env.now();
+            let silent = now.since(*self.silent_since.get_or_insert(now));
+            let limit = (bound / 3).min(bound.saturating_sub(silent)).max(Duration::from_millis(1));
             match self.step(wait, limit).await {
                 Ok(answer) => {
-                    self.heard = self.store.env.now();
+                    self.silent_since = None;
                     if let Some(changes) = self.take(answer).await? {
                         return Ok(changes);
                     }
                     wait = bound / 4;
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
-                    wait = (bound / 20).min(Duration::from_millis(500));
+                    let silent = self.store.env.now().since(now) + silent;
+                    if silent >= bound {
+                        // Whoever asks again waits for as long again.
+                        self.silent_since = None;
+                        let message = format!(
+                            "the server has not answered for {silent:?}; changes may not have arrived"
+                        );
+                        return Err(
+                            Error::new(ErrorKind::Unavailable, message).with_context("backend", "postgres")
+                        );
+                    }
+                    wait = (bound / 20).min(Duration::from_millis(500)).min(bound - silent);
                 }
                 Err(error) => return Err(error),
             }
@@ -134,48 +155,75 @@ impl ChangeFeed for Feed {
 }
 
 impl Feed {
-    /// Waits until it is notified, or for so long, and asks once. It ends by itself soon when nobody waits for it any more.
+    /// Waits until it is notified, or for so long, and asks once; or waits for what was asked before. It ends by itself soon.
     async fn step(&mut self, wait: Duration, limit: Duration) -> Result<Answer> {
-        let (store, mut notified) = (self.store.clone(), self.notified.clone());
-        let (seen, up_to, last) = (self.seen.clone(), self.up_to.clone(), self.last);
-        let asking = async move {
-            if !wait.is_zero() {
-                let env = store.env.clone();
-                select(pin!(notified.changed()), pin!(env.sleep(wait))).await;
-            }
-            // What is notified from here on comes after the question.
-            notified.borrow_and_update();
-            let params = params![Some(seen), up_to, last, AT_ONCE];
-            let rows = store.pool.query_within(Sql::Poll, &params, limit).await;
-            let answer = rows.and_then(|rows| read(&rows)).map_err(Failure::told)?;
-            let answer = answer.ok_or_else(|| damaged("a question for changes was not answered"))?;
-            Ok((answer, notified))
+        let asking = match &mut self.asking {
+            Some(asking) => asking,
+            none => none.insert(question(
+                self.store.clone(),
+                self.notified.clone(),
+                params![Some(self.seen.clone()), self.up_to.clone(), self.last, AT_ONCE],
+                wait,
+                limit,
+            )),
         };
-        let (answer, notified) = self.store.env.on_io(asking).await?;
+        let asked = asking.await;
+        self.asking = None;
+        let (answer, notified) = asked?;
         self.notified = notified;
         Ok(answer)
     }
 
     /// Takes note of an answer, and hands out what it brings.
     async fn take(&mut self, answer: Answer) -> Result<Option<Vec<Changed>>> {
-        let silent = u64::try_from(answer.at.saturating_sub(self.asked_at)).unwrap_or(0);
-        if answer.went_back || Duration::from_micros(silent) > FORGOTTEN {
+        let since = u64::try_from(answer.at.saturating_sub(self.seen_at)).unwrap_or(0);
+        let elsewhere = answer.timeline != self.timeline;
+        if answer.went_back || elsewhere || answer.too_many || Duration::from_micros(since) > FORGOTTEN {
             let store = self.store.clone();
             let answer =
                 self.store.env.on_io(async move { begin(&store).await.map_err(Failure::told) }).await?;
-            (self.seen, self.up_to, self.last, self.asked_at) = (answer.moment, None, 0, answer.at);
+            self.go_on_from(answer);
             return Ok(Some(vec![Changed::Missed]));
         }
-        self.asked_at = answer.at;
-        if answer.changes.len() >= usize::try_from(AT_ONCE).unwrap_or(usize::MAX) {
+        let changes = if answer.changes.len() >= usize::try_from(AT_ONCE).unwrap_or(usize::MAX) {
             self.last = answer.changes.last().map_or(0, |(id, _)| *id);
             self.up_to = Some(answer.moment);
+            answer.changes
         } else {
-            (self.seen, self.up_to, self.last) = (answer.moment, None, 0);
-        }
-        let changes: Vec<Changed> = answer.changes.into_iter().map(|(_, changed)| changed).collect();
+            self.go_on_from(answer)
+        };
+        let changes: Vec<Changed> = changes.into_iter().map(|(_, changed)| changed).collect();
         Ok((!changes.is_empty()).then_some(changes))
     }
+
+    /// All that was visible when the question was asked is known.
+    fn go_on_from(&mut self, answer: Answer) -> Vec<(i64, Changed)> {
+        (self.seen, self.seen_at, self.timeline) = (answer.moment, answer.at, answer.timeline);
+        (self.up_to, self.last) = (None, 0);
+        answer.changes
+    }
+}
+
+fn question(
+    store: Arc<Store>,
+    mut notified: watch::Receiver<u64>,
+    params: [Param; 4],
+    wait: Duration,
+    limit: Duration,
+) -> Asking {
+    let env = store.env.clone();
+    let asking = async move {
+        if !wait.is_zero() {
+            select(pin!(notified.changed()), pin!(store.env.sleep(wait))).await;
+        }
+        // What is notified from here on comes after the question.
+        notified.borrow_and_update();
+        let rows = store.pool.query_within(Sql::Poll, &params, limit, Deadline::NONE).await;
+        let answer = rows.and_then(|rows| read(&rows)).map_err(Failure::told)?;
+        let answer = answer.ok_or_else(|| damaged("a question for changes was not answered"))?;
+        Ok((answer, notified))
+    };
+    Box::pin(async move { env.on_io(asking).await })
 }
 
 /// Sees to it that changes are written down, and gives the moment from which on they are.
@@ -197,12 +245,20 @@ fn read(rows: &[Row]) -> Result<Option<Answer>, Failure> {
         BEGUN => return Ok(None),
         _ => return Err(damaged("the answer to a question for changes has no head").into()),
     }
-    let changes =
-        rest.iter().map(|row| Ok((row.try_get(1)?, changed(row)?))).collect::<Result<_, Failure>>()?;
+    let (mut changes, mut too_many) = (Vec::with_capacity(rest.len()), false);
+    for row in rest {
+        if row.try_get::<_, i16>(0)? == TOO_MANY {
+            too_many = true;
+            continue;
+        }
+        changes.push((row.try_get(1)?, changed(row)?));
+    }
     Ok(Some(Answer {
         moment: String::from_utf8_lossy(first.try_get(3)?).into_owned(),
         went_back: first.try_get::<_, i64>(1)? != 0,
+        timeline: first.try_get(2)?,
         at: first.try_get(4)?,
+        too_many,
         changes,
     }))
 }

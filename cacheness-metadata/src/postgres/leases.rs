@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use cacheness_core::{LeaseHolder, Leases, Namespace, Result, Version};
 
 use super::backend::PostgresMetadata;
+use super::deadline::Deadline;
+use super::failure::Failure;
 use super::statements::Sql;
-use super::store::params;
+use super::store::{Store, params};
 
 /// The longest lease, a hundred years: beyond that the server's times end.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -23,11 +25,9 @@ impl Leases for PostgresMetadata {
     ) -> Result<Option<Version>> {
         let hash = hash(namespace, name);
         let (namespace, name) = (namespace.as_str().as_bytes().to_vec(), name.as_bytes().to_vec());
+        let deadline = self.store.deadline();
         self.call(|store| async move {
-            let holder = holder.as_bytes().to_vec();
-            let params = params![store.lock, hash, namespace, name, holder, micros(ttl)];
-            let rows = store.query(Sql::Acquire, &params).await?;
-            let token = rows.first().map(|row| row.try_get::<_, Option<i64>>(0)).transpose()?.flatten();
+            let token = store.acquire(hash, namespace, name, holder, ttl, deadline).await?;
             Ok(token.map(|token| Version(token.max(0).unsigned_abs())))
         })
         .await
@@ -41,20 +41,48 @@ impl Leases for PostgresMetadata {
         ttl: Duration,
     ) -> Result<bool> {
         let hash = hash(namespace, name);
+        let deadline = self.store.deadline();
         self.call(|store| async move {
             let params = params![hash, holder.as_bytes().to_vec(), micros(ttl)];
-            Ok(!store.query(Sql::Renew, &params).await?.is_empty())
+            let rows = store.query_until(Sql::Renew, &params, deadline).await?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
         })
         .await
     }
 
     async fn release(&self, namespace: &Namespace, name: &str, holder: LeaseHolder) -> Result<bool> {
         let hash = hash(namespace, name);
-        self.call(|store| async move {
-            let rows = store.query(Sql::Release, &params![hash, holder.as_bytes().to_vec()]).await?;
-            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
-        })
-        .await
+        let deadline = self.store.deadline();
+        self.call(|store| async move { store.release(hash, holder, deadline).await }).await
+    }
+}
+
+impl Store {
+    /// Takes a lease for so long, and returns its token.
+    pub(super) async fn acquire(
+        &self,
+        hash: Vec<u8>,
+        namespace: Vec<u8>,
+        name: Vec<u8>,
+        holder: LeaseHolder,
+        ttl: Duration,
+        deadline: Deadline,
+    ) -> Result<Option<i64>, Failure> {
+        let params = params![hash, namespace, name, holder.as_bytes().to_vec(), micros(ttl)];
+        let rows = self.query_until(Sql::Acquire, &params, deadline).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
+    }
+
+    /// Gives a lease back.
+    pub(super) async fn release(
+        &self,
+        hash: Vec<u8>,
+        holder: LeaseHolder,
+        deadline: Deadline,
+    ) -> Result<bool, Failure> {
+        let rows =
+            self.query_until(Sql::Release, &params![hash, holder.as_bytes().to_vec()], deadline).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
     }
 }
 

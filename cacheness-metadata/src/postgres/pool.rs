@@ -1,61 +1,68 @@
 //! The connections of one open backend, and who is served by which.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cacheness_core::{Env, Error, ErrorKind, Result};
-use tokio::sync::Mutex;
 use tokio_postgres::Row;
 
 use super::connection::{self, Connection, Param, Server, within};
+use super::deadline::Deadline;
 use super::failure::Failure;
 use super::statements::Sql;
 
 /// How often a transaction is made again that the server undid because of others.
 const ATTEMPTS: u32 = 8;
 
+/// For so long after a connection could not be made, calls make do with the others.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+
 /// A few connections. A broken one is replaced by the next call that would use it.
 pub(super) struct Pool {
     server: Arc<Server>,
     texts: Vec<String>,
+    /// The number of the cache's locks.
+    lock: i32,
     slots: Vec<Slot>,
     env: Env,
-    connect_timeout: Duration,
+    /// A connection on which somebody has waited for so long is not used any more.
+    patience: Duration,
     closed: AtomicBool,
     /// Said once on the first connection, when it is made anew: that this process wants to be notified.
-    listen: std::sync::Mutex<Option<String>>,
+    listen: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
 struct Slot {
-    connection: std::sync::Mutex<Option<Arc<Connection>>>,
-    /// Held while a connection is made.
-    making: Mutex<()>,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Held while a connection is made. It is when the last attempt failed.
+    making: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Slot {
     fn usable(&self) -> Option<Arc<Connection>> {
-        let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        connection.as_ref().filter(|connection| connection.is_usable()).cloned()
+        lock(&self.connection).as_ref().filter(|connection| connection.is_usable()).cloned()
     }
 
     fn set(&self, connection: Option<Arc<Connection>>) {
-        *self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = connection;
+        *lock(&self.connection) = connection;
     }
 }
 
 impl Pool {
+    /// `wait` is how long a call waits at the most.
     pub(super) fn new(
         server: Arc<Server>,
         texts: Vec<String>,
+        lock: i32,
         count: usize,
-        connect_timeout: Duration,
+        wait: Duration,
         env: Env,
     ) -> Self {
         let slots = (0..count).map(|_| Slot::default()).collect();
-        let (closed, listen) = (AtomicBool::new(false), std::sync::Mutex::default());
-        Self { server, texts, slots, env, connect_timeout, closed, listen }
+        let (closed, listen) = (AtomicBool::new(false), Mutex::default());
+        Self { server, texts, lock, slots, env, patience: wait / 2, closed, listen }
     }
 
     /// Puts in a connection that was made before.
@@ -65,29 +72,36 @@ impl Pool {
         }
     }
 
-    /// Runs a statement within the time that a call has, and again where the server undid it because of others, or where
-    /// the connection was lost and once more does no harm.
+    /// Runs a statement within the time that one has, and again where the server undid it because of others, or where the
+    /// connection was lost and once more does no harm.
     pub(super) async fn query(&self, sql: Sql, params: &[Param]) -> Result<Vec<Row>, Failure> {
-        self.query_within(sql, params, self.server.timeout).await
+        self.query_within(sql, params, self.server.timeout, Deadline::NONE).await
     }
 
-    /// As [`query`](Self::query), but at most for so long.
+    /// As [`query`](Self::query), but not longer than the limit, nor than until the deadline. A change that has one is not
+    /// made after it.
     pub(super) async fn query_within(
         &self,
         sql: Sql,
         params: &[Param],
         limit: Duration,
+        deadline: Deadline,
     ) -> Result<Vec<Row>, Failure> {
-        let limit = limit.min(self.server.timeout);
-        let on = std::sync::Mutex::new(None);
+        deadline.check()?;
+        let limit = limit.min(self.server.timeout).min(deadline.left());
+        let on = Mutex::new(None);
         let work = async {
             let mut lost = false;
             let mut attempt = 1;
             loop {
-                let connection = self.connection(sql).await?;
-                *on.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(connection.clone());
-                match connection.query(sql, params).await {
+                let connection = self.connection(sql).await;
+                let connection = connection
+                    .map_err(|failure| if lost { failure.with_outcome_unknown(true) } else { failure })?;
+                *lock(&on) = Some((connection.clone(), Instant::now()));
+                match connection.query(sql, params, deadline).await {
                     Err(Failure::Undone(_)) if attempt < ATTEMPTS => attempt += 1,
+                    // Where there is time left, the server's clock was not what it was believed to be.
+                    Err(Failure::Late(_)) if attempt < ATTEMPTS && !deadline.left().is_zero() => attempt += 1,
                     Err(Failure::Lost(_)) if sql.may_be_repeated() && !lost => {
                         connection.retire();
                         lost = true;
@@ -100,34 +114,36 @@ impl Pool {
                 }
             }
         };
-        match within(&self.env, limit, work).await {
-            Some(result) => result,
-            None => {
-                // Perhaps nothing comes on that connection any more. Whoever else waits on it goes on waiting; the next call
-                // makes a new one.
-                let on = on.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if let Some(connection) = on {
-                    connection.retire();
-                }
-                let message = format!(
-                    "the server did not answer within {limit:?}; see whether it can be reached, or raise `timeout`"
-                );
-                Err(Failure::Lost(Error::new(ErrorKind::Timeout, message)))
-            }
+        if let Some(result) = within(&self.env, limit, work).await {
+            return result;
         }
+        let on = lock(&on).take();
+        if let Some((connection, since)) = &on
+            && since.elapsed() >= self.patience
+        {
+            // Perhaps nothing comes on that connection any more. Whoever else waits on it goes on waiting; the next call makes
+            // a new one. Whoever has waited for a moment only, such as the feed, cannot tell that from a long batch.
+            connection.retire();
+        }
+        // Without a connection nothing was sent.
+        Err(Failure::Lost(not_answered(limit).with_outcome_unknown(on.is_some())))
     }
 
     /// Lets this process be notified on a channel, now and on each connection that is made later.
     pub(super) async fn listen(&self, channel: &str) -> Result<(), Failure> {
         let listen = format!("LISTEN \"{channel}\"");
-        let before = {
-            let mut known = self.listen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            known.replace(listen.clone())
-        };
-        if before.is_none()
-            && let Some(first) = self.slots.first().and_then(Slot::usable)
-        {
-            first.client.batch_execute(&listen).await?;
+        let before = { lock(&self.listen).replace(listen.clone()) };
+        let Some(slot) = self.slots.first().filter(|_| before.is_none()) else { return Ok(()) };
+        // One that is being made just now may have been asked before.
+        let _making = slot.making.lock().await;
+        if let Some(first) = slot.usable() {
+            match within(&self.env, self.server.timeout, first.client.batch_execute(&listen)).await {
+                Some(listening) => listening?,
+                None => {
+                    first.retire();
+                    return Err(Failure::Told(not_answered(self.server.timeout)));
+                }
+            }
         }
         Ok(())
     }
@@ -149,8 +165,7 @@ impl Pool {
     }
 
     /// The connection for a statement: changes go over the first one, where they follow each other, so that within a
-    /// process each sees what the one before it has left of the limits; and questions for changes, because that is the one
-    /// on which this process is notified. All else goes where the fewest calls are.
+    /// process each sees what the one before it has left of the limits. All else goes where the fewest calls are.
     async fn connection(&self, sql: Sql) -> Result<Arc<Connection>, Failure> {
         if self.is_closed() {
             return Err(
@@ -158,7 +173,7 @@ impl Pool {
             );
         }
         let at = match sql {
-            Sql::Apply | Sql::Evict | Sql::Poll => 0,
+            Sql::Apply | Sql::Evict => 0,
             _ => {
                 let calls = |slot: &Slot| slot.usable().map_or(1, |connection| connection.calls());
                 (0..self.slots.len()).min_by_key(|&at| calls(&self.slots[at])).unwrap_or(0)
@@ -170,25 +185,37 @@ impl Pool {
         if let Some(connection) = slot.usable() {
             return Ok(connection);
         }
-        let _making = slot.making.lock().await;
+        // A server that takes no more connections may still serve those that there are.
+        let other = || self.slots.iter().find_map(Slot::usable);
+        let mut making = slot.making.lock().await;
         if let Some(connection) = slot.usable() {
+            return Ok(connection);
+        }
+        if making.is_some_and(|failed| failed.elapsed() < FAILED_FOR)
+            && let Some(connection) = other()
+        {
             return Ok(connection);
         }
         let connection = match self.make(at == 0).await {
             Ok(connection) => Arc::new(connection),
-            // A server that takes no more connections may still serve those that there are.
-            Err(failure) => return self.slots.iter().find_map(Slot::usable).ok_or(failure),
+            Err(failure) => {
+                *making = Some(Instant::now());
+                return other().ok_or(failure.with_outcome_unknown(false));
+            }
         };
-        if !self.is_closed() {
-            slot.set(Some(connection.clone()));
+        *making = None;
+        slot.set(Some(connection.clone()));
+        if self.is_closed() {
+            slot.set(None);
         }
         Ok(connection)
     }
 
     async fn make(&self, first: bool) -> Result<Connection, Failure> {
         let connecting = async {
-            let connection = connection::prepare(self.server.connect().await?, &self.texts).await?;
-            let listen = self.listen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            let fresh = self.server.connect(&self.env).await?;
+            let connection = connection::prepare(fresh, &self.texts, self.lock).await?;
+            let listen = lock(&self.listen).clone();
             if let Some(listen) = listen.filter(|_| first) {
                 connection.client.batch_execute(&listen).await?;
                 // Something may have happened while nobody listened.
@@ -196,11 +223,22 @@ impl Pool {
             }
             Ok(connection)
         };
-        match within(&self.env, self.connect_timeout, connecting).await {
+        match within(&self.env, self.server.connect_timeout, connecting).await {
             Some(made) => made,
-            None => Err(Failure::Told(not_connected(self.connect_timeout))),
+            None => Err(Failure::Told(not_connected(self.server.connect_timeout))),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn not_answered(limit: Duration) -> Error {
+    let message = format!(
+        "the server did not answer within {limit:?}; see whether it can be reached, or raise `timeout`"
+    );
+    Error::new(ErrorKind::Timeout, message)
 }
 
 /// The error where making a connection takes too long.
@@ -209,5 +247,5 @@ pub(super) fn not_connected(limit: Duration) -> Error {
         "no connection to the server could be made within {limit:?}; see whether it runs and can be reached, or raise \
          `connect_timeout`"
     );
-    Error::new(ErrorKind::Timeout, message)
+    Error::new(ErrorKind::Timeout, message).with_outcome_unknown(false)
 }

@@ -1,6 +1,8 @@
 //! The names of tables and functions, and how they come into being: all of them in one transaction, under a lock, so that
 //! many processes may open a cache at once.
 
+use std::time::Duration;
+
 use cacheness_core::{CacheId, Error, ErrorKind, OpenMode, Result};
 use tokio_postgres::Client;
 
@@ -14,8 +16,12 @@ const OLDEST_SERVER: i32 = 130_000;
 
 const TABLES: &str = include_str!("sql/tables.sql");
 
-/// The functions. Their names end with a version, so that two releases can share a database: what is changed in a function
-/// that was released gets another name.
+/// Which text the functions have. It rises with every change of it, and a database that has an older one gets this one. One
+/// that a newer release brought stays.
+const TEXT: i32 = 1;
+
+/// The functions. Their names end with a version, so that two releases can share a database: a function that takes or gives
+/// something else than the one that was released gets another name.
 const FUNCTIONS: [&str; 4] = [
     include_str!("sql/victims.sql"),
     include_str!("sql/apply.sql"),
@@ -76,7 +82,12 @@ pub(super) struct Found {
 }
 
 /// Finds the tables and functions, or makes those that are missing where that is allowed.
-pub(super) async fn prepare(client: &Client, names: &Names, mode: OpenMode) -> Result<Found, Failure> {
+pub(super) async fn prepare(
+    client: &Client,
+    names: &Names,
+    mode: OpenMode,
+    limit: Duration,
+) -> Result<Found, Failure> {
     let version = client.query_one("SELECT current_setting('server_version_num')::integer", &[]).await?;
     let version: i32 = version.try_get(0)?;
     if version < OLDEST_SERVER {
@@ -88,7 +99,12 @@ pub(super) async fn prepare(client: &Client, names: &Names, mode: OpenMode) -> R
         return Ok(found);
     }
     // Whoever comes second waits here, and then finds everything.
-    client.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({})", names.lock())).await?;
+    let begin = format!(
+        "BEGIN; SET LOCAL statement_timeout = {}; SELECT pg_advisory_xact_lock({})",
+        limit.as_millis(),
+        names.lock()
+    );
+    client.batch_execute(&begin).await?;
     let made = make(client, names, mode).await;
     let ended = client.batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
     let found = made?;
@@ -108,7 +124,8 @@ async fn look(client: &Client, names: &Names) -> Result<Option<(Found, bool)>, F
     if !tables {
         return Ok(None);
     }
-    let row = client.query_opt(&names.fill_in("SELECT format, cache_id, lock FROM ~state"), &[]).await?;
+    let row =
+        client.query_opt(&names.fill_in("SELECT format, cache_id, lock, functions FROM ~state"), &[]).await?;
     let damaged =
         |what: &str| Error::new(ErrorKind::Corrupted, format!("the cache's tables are damaged: {what}"));
     let Some(row) = row else { return Err(damaged("the table `state` is empty").into()) };
@@ -125,6 +142,7 @@ async fn look(client: &Client, names: &Names) -> Result<Option<(Found, bool)>, F
     }
     let cache =
         CacheId::from_slice(row.try_get(1)?).ok_or_else(|| damaged("the cache's id has not 16 bytes"))?;
+    let functions = functions && row.try_get::<_, i32>(3)? >= TEXT;
     Ok(Some((Found { cache, lock: row.try_get(2)? }, functions)))
 }
 
@@ -153,6 +171,7 @@ async fn make(client: &Client, names: &Names, mode: OpenMode) -> Result<Found, F
     for functions in FUNCTIONS {
         client.batch_execute(&names.fill_in(functions)).await?;
     }
+    client.execute(&names.fill_in("UPDATE ~state SET functions = $1"), &[&TEXT]).await?;
     match look(client, names).await? {
         Some((found, true)) => Ok(found),
         _ => {
@@ -173,6 +192,16 @@ mod tests {
             names.fill_in("CREATE INDEX ~~by_key ON ~entries (key); ~f_v1('~versions')"),
             "CREATE INDEX \"p_by_key\" ON \"my-s\".\"p_entries\" (key); \"my-s\".\"p_f_v1\"('\"my-s\".\"p_versions\"')"
         );
+    }
+
+    /// What this text is known by. Whoever changes a function sets it anew and raises `TEXT`, so that databases get the
+    /// change; and where a function that was released takes or gives something else then, it needs another name.
+    const HASH: &str = "f41ea22c22722e88";
+
+    #[test]
+    fn functions_that_are_changed_have_another_number() {
+        let hash = blake3::hash(FUNCTIONS.concat().as_bytes()).to_hex();
+        assert_eq!((&hash.as_str()[..16], TEXT), (HASH, 1), "raise `TEXT`, and see what `HASH` says");
     }
 
     #[test]

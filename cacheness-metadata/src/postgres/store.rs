@@ -1,15 +1,17 @@
 //! An open cache in a database: its connections, what is known of its rules, and how calls are made.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cacheness_core::{
-    AccessLog, CacheId, Env, Error, ErrorKind, EvictionPolicies, OpenContext, OpenMode, Result,
+    AccessLog, CacheId, Env, Error, ErrorKind, EvictionPolicies, LeaseHolder, OpenContext, OpenMode, Result,
 };
 use tokio::sync::watch;
 use tokio_postgres::Row;
 
 use super::config::Settings;
-use super::connection::{self, Param, Server, within};
+use super::connection::{self, Fresh, Param, Server, within};
+use super::deadline::Deadline;
 use super::failure::Failure;
 use super::feed::{FeedSettings, Notifier};
 use super::pool::{Pool, not_connected};
@@ -24,8 +26,12 @@ pub(super) struct Store {
     pub(super) env: Env,
     pub(super) pool: Pool,
     pub(super) cache: CacheId,
-    /// The number of the cache's locks in the database.
-    pub(super) lock: i32,
+    /// How long whoever calls waits.
+    wait: Duration,
+    /// Held while this process ranks entries anew, or waits until another has.
+    pub(super) ranking: tokio::sync::Mutex<()>,
+    /// By which others know that it is this process that does.
+    pub(super) ranker: LeaseHolder,
     pub(super) accesses: Arc<AccessLog>,
     pub(super) policies: EvictionPolicies,
     /// The rules as they were last seen. Calls say which they go by, and are told where those are old.
@@ -48,25 +54,42 @@ pub(super) async fn open(settings: Settings, context: &OpenContext) -> Result<Ar
     let (env, mode) = (context.env.clone(), context.mode);
     let (accesses, policies) = (context.accesses.clone(), context.policies.clone());
     let place = place(&settings);
+    let wait = settings.timeout.min(context.call_timeout.unwrap_or(Duration::MAX));
     let opening = async move {
         let names = Names::new(settings.schema, settings.prefix);
         let texts = statements::texts(&names);
         let (notified, _) = watch::channel(0);
-        let server = Arc::new(Server { config: settings.server, tls, timeout: settings.timeout, notified });
-        let first = within(&env, settings.connect_timeout, server.connect()).await;
-        let first = first.ok_or_else(|| Failure::Told(not_connected(settings.connect_timeout)))??;
-        let beginning = begin(first, &names, &texts, mode);
-        let Some(begun) = within(&env, settings.timeout, beginning).await else {
-            let message = "opening the cache took longer than `timeout`; see whether the server is busy";
+        let Settings { server: config, timeout, connect_timeout, .. } = settings;
+        let server = Arc::new(Server { config, tls, timeout, connect_timeout, notified });
+        let first = within(&env, connect_timeout, server.connect(&env)).await;
+        let first = first.ok_or_else(|| Failure::Told(not_connected(connect_timeout)))??;
+        // Whoever comes while the tables are being made waits for them.
+        let limit = connect_timeout + timeout;
+        let beginning = begin(first, &names, &texts, mode, limit);
+        let Some(begun) = within(&env, limit, beginning).await else {
+            let message = "opening the cache took longer than `connect_timeout` and `timeout`; see whether the server is busy";
             return Err(Failure::Told(Error::new(ErrorKind::Timeout, message)));
         };
         let (found, rules, connection) = begun?;
-        let pool = Pool::new(server, texts, settings.connections, settings.connect_timeout, env.clone());
+        let pool = Pool::new(server, texts, found.lock, settings.connections, wait, env.clone());
         pool.put_in(connection);
         let rules = Mutex::new(Rules::read(&rules, &policies)?);
         let (hints, notifier, feed) = (Mutex::default(), Notifier::default(), settings.feed);
-        let (cache, lock) = (found.cache, found.lock);
-        Ok(Arc::new(Store { env, pool, cache, lock, accesses, policies, rules, hints, feed, notifier }))
+        let (cache, ranking, ranker) = (found.cache, tokio::sync::Mutex::default(), LeaseHolder::random());
+        Ok(Arc::new(Store {
+            env,
+            pool,
+            cache,
+            wait,
+            ranking,
+            ranker,
+            accesses,
+            policies,
+            rules,
+            hints,
+            feed,
+            notifier,
+        }))
     };
     let told = |failure: Failure| {
         let error = failure.told().with_context("backend", "postgres");
@@ -77,20 +100,21 @@ pub(super) async fn open(settings: Settings, context: &OpenContext) -> Result<Ar
 
 /// Makes the tables if need be, and prepares the first connection.
 async fn begin(
-    first: (tokio_postgres::Client, tokio::task::AbortHandle),
+    first: Fresh,
     names: &Names,
     texts: &[String],
     mode: OpenMode,
+    limit: Duration,
 ) -> Result<(schema::Found, Row, connection::Connection), Failure> {
-    let found = match schema::prepare(&first.0, names, mode).await {
+    let found = match schema::prepare(&first.client, names, mode, limit).await {
         Ok(found) => found,
         Err(failure) => {
-            first.1.abort();
+            first.driver.abort();
             return Err(failure);
         }
     };
-    let connection = connection::prepare(first, texts).await?;
-    let mut rules = connection.query(Sql::Rules, &[]).await?;
+    let connection = connection::prepare(first, texts, found.lock).await?;
+    let mut rules = connection.query(Sql::Rules, &[], Deadline::NONE).await?;
     let rules = rules.pop().ok_or_else(|| {
         Failure::Told(Error::new(ErrorKind::Corrupted, "the cache's table `state` is empty"))
     })?;
@@ -115,6 +139,21 @@ impl Store {
     /// Runs a statement. To be called on the cache's own runtime.
     pub(super) async fn query(&self, sql: Sql, params: &[Param]) -> Result<Vec<Row>, Failure> {
         self.pool.query(sql, params).await
+    }
+
+    /// Runs a statement that is part of a change with a deadline, after which it is not made.
+    pub(super) async fn query_until(
+        &self,
+        sql: Sql,
+        params: &[Param],
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        self.pool.query_within(sql, params, Duration::MAX, deadline).await
+    }
+
+    /// The deadline of a change whose call begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.wait)
     }
 
     /// The rules as they were last seen.

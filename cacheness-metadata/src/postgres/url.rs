@@ -5,6 +5,7 @@ use tokio_postgres::Config;
 /// Takes `sslmode` and `sslrootcert` out of a url, or of the form `host=… user=…`: the client knows some of their words
 /// only.
 pub(super) fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let mut words = [None, None];
     let mut keep = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -13,10 +14,10 @@ pub(super) fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
             "sslrootcert" => &mut words[1],
             _ => return true,
         };
-        *word = Some(unescaped(value.trim()));
+        let value = value.trim();
+        *word = Some(if is_url { unescaped(value) } else { value.trim_matches('\'').to_owned() });
         false
     };
-    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let rest = if is_url {
         match url.split_once('?') {
             None => url.to_owned(),
@@ -26,9 +27,25 @@ pub(super) fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
             }
         }
     } else {
-        url.split_whitespace().filter(|part| keep(part)).collect::<Vec<_>>().join(" ")
+        words_of(url).into_iter().filter(|part| keep(part)).collect::<Vec<_>>().join(" ")
     };
     (rest, words)
+}
+
+/// The words of the form `host=… password='a  b'`: white space in quotes belongs to them.
+fn words_of(text: &str) -> Vec<&str> {
+    let (mut words, mut begin, mut quoted, mut escaped) = (Vec::new(), None, false, false);
+    for (at, c) in text.char_indices() {
+        if c.is_whitespace() && !quoted && !escaped {
+            words.extend(begin.take().map(|begin| &text[begin..at]));
+            continue;
+        }
+        begin.get_or_insert(at);
+        quoted ^= c == '\'' && !escaped;
+        escaped = c == '\\' && !escaped;
+    }
+    words.extend(begin.map(|begin| &text[begin..]));
+    words
 }
 
 /// The same server settings but for the hosts, which the client can only add to.
@@ -55,7 +72,7 @@ pub(super) fn with_port(from: &Config, port: u16) -> Config {
 }
 
 /// Settings without hosts and ports.
-fn copied(from: &Config) -> Config {
+pub(super) fn copied(from: &Config) -> Config {
     let mut config = Config::new();
     if let Some(user) = from.get_user() {
         config.user(user);
@@ -69,7 +86,23 @@ fn copied(from: &Config) -> Config {
     if let Some(options) = from.get_options() {
         config.options(options);
     }
+    if let Some(name) = from.get_application_name() {
+        config.application_name(name);
+    }
+    if let Some(limit) = from.get_tcp_user_timeout() {
+        config.tcp_user_timeout(*limit);
+    }
+    if let Some(interval) = from.get_keepalives_interval() {
+        config.keepalives_interval(interval);
+    }
+    if let Some(retries) = from.get_keepalives_retries() {
+        config.keepalives_retries(retries);
+    }
     config
+        .ssl_mode(from.get_ssl_mode())
+        .ssl_negotiation(from.get_ssl_negotiation())
+        .keepalives(from.get_keepalives())
+        .keepalives_idle(from.get_keepalives_idle())
         .target_session_attrs(from.get_target_session_attrs())
         .channel_binding(from.get_channel_binding())
         .load_balance_hosts(from.get_load_balance_hosts());
@@ -94,4 +127,20 @@ fn unescaped(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_in_quotes_stays_as_it_is() {
+        let (rest, words) =
+            taken_out(r"host=h  password='a  b \' sslmode=c' sslmode='require' dbname=d\  e=f");
+        assert_eq!(rest, r"host=h password='a  b \' sslmode=c' dbname=d\  e=f");
+        assert_eq!(words, [Some("require".to_owned()), None]);
+        let parsed: Config = "host=h password='a  b'".parse().unwrap();
+        let again: Config = taken_out("host=h password='a  b'").0.parse().unwrap();
+        assert_eq!(again.get_password(), parsed.get_password());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use cacheness_core::{
@@ -12,9 +13,10 @@ use cacheness_core::{
 
 use super::changes::Feeds;
 use super::leases::RedisLeases;
+use super::ops::Op;
 use super::server::Settings;
 use super::store::Store;
-use super::writing::{ENTRIES_PER_STEP, Op};
+use super::writing::ENTRIES_PER_STEP;
 
 /// The longest value that may lie with its entry, where the cache's `inline_limit` says so: scripts copy it, and nobody
 /// else is served meanwhile.
@@ -34,6 +36,16 @@ impl RedisMetadata {
         let store = Arc::new(store);
         let feeds = has_feed.then(|| Feeds::new(store.clone()));
         Ok(Self { leases: RedisLeases::new(store.clone()), feeds, store })
+    }
+
+    /// Makes changes on the cache's runtime: whoever called waits from now on.
+    async fn change<T, F>(&self, work: impl FnOnce(Arc<Store>, Instant) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let until = self.store.until();
+        self.on_io(|store| work(store, until)).await
     }
 
     /// Makes calls on the cache's runtime, to their end.
@@ -71,9 +83,9 @@ impl MetadataBackend for RedisMetadata {
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             let ops = changes.into_iter().map(Op::Change).collect();
-            Ok(store.write(ops, Vec::new()).await?.outcomes)
+            Ok(store.write(until, ops, Vec::new()).await?.outcomes)
         })
         .await
     }
@@ -85,10 +97,10 @@ impl MetadataBackend for RedisMetadata {
     }
 
     async fn record_accesses(&self, batch: AccessBatch) -> Result<()> {
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             let counters = batch.counters.into_iter().filter(|(_, counters)| !counters.is_zero());
             let ops = counters.map(|(name, counters)| Op::Count(name, counters)).collect();
-            store.write(ops, batch.accesses).await.map(drop)
+            store.write(until, ops, batch.accesses).await.map(drop)
         })
         .await
     }
@@ -99,9 +111,24 @@ impl MetadataBackend for RedisMetadata {
     }
 
     async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
-        let namespace = namespace.cloned();
-        self.on_io(|store| async move { store.write(vec![Op::Reset(namespace)], Vec::new()).await.map(drop) })
-            .await
+        let only = namespace.cloned();
+        self.change(|store, until| async move {
+            let names = match only {
+                Some(name) => vec![name],
+                None => store.namespaces().await?,
+            };
+            let mut resets = names.into_iter().map(Op::Reset);
+            loop {
+                let step: Vec<_> = resets.by_ref().take(ENTRIES_PER_STEP).collect();
+                let is_last = step.len() < ENTRIES_PER_STEP;
+                // Also where there is nothing to reset, it is an error that the cache is gone.
+                store.write(until, step, Vec::new()).await?;
+                if is_last {
+                    return Ok(());
+                }
+            }
+        })
+        .await
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
@@ -110,34 +137,35 @@ impl MetadataBackend for RedisMetadata {
 
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
         let (namespace, now) = (namespace.clone(), self.store.server.env.now());
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             let clear = Op::Clear { namespace, now, drop: false };
-            Ok(store.write(vec![clear], Vec::new()).await?.cleared.unwrap_or(0))
+            Ok(store.write(until, vec![clear], Vec::new()).await?.cleared.unwrap_or(0))
         })
         .await
     }
 
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
         let (namespace, now) = (namespace.clone(), self.store.server.env.now());
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             let clear = Op::Clear { namespace, now, drop: true };
-            Ok(store.write(vec![clear], Vec::new()).await?.cleared)
+            Ok(store.write(until, vec![clear], Vec::new()).await?.cleared)
         })
         .await
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
             loop {
                 let purge = Op::Purge { now, limit: left.min(ENTRIES_PER_STEP) };
-                let step = store.write(vec![purge], Vec::new()).await?.purged;
+                let step = store.write(until, vec![purge], Vec::new()).await?.purged;
                 let gone = usize::try_from(step.expired + step.reclaimed).unwrap_or(usize::MAX);
                 expired += step.expired;
                 reclaimed += step.reclaimed;
                 keys.extend(step.expired_keys);
                 left = left.saturating_sub(gone);
-                if left == 0 || !step.more || gone == 0 {
+                // What has been done is told; whoever asked asks again.
+                if left == 0 || !step.more || gone == 0 || Instant::now() >= until {
                     return Ok(Purged::new(expired, reclaimed, step.more).with_expired_keys(keys));
                 }
             }
@@ -151,9 +179,9 @@ impl MetadataBackend for RedisMetadata {
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
         let blobs = blobs.to_vec();
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             for blobs in blobs.chunks(ENTRIES_PER_STEP) {
-                store.write(vec![Op::Forget(blobs.to_vec())], Vec::new()).await?;
+                store.write(until, vec![Op::Forget(blobs.to_vec())], Vec::new()).await?;
             }
             Ok(())
         })
@@ -167,15 +195,15 @@ impl MetadataBackend for RedisMetadata {
 
     async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
         let blobs = blobs.to_vec();
-        self.on_io(|store| async move { store.condemn(&blobs, now).await }).await
+        self.change(|store, until| async move { store.condemn(until, &blobs, now).await }).await
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
         let (namespace, change) = (namespace.cloned(), change.clone());
-        self.on_io(|store| async move {
+        self.change(|store, until| async move {
             match &namespace {
                 Some(name) if change.is_empty() => store.limits_of(name).await,
-                namespace => store.change_limits(namespace.as_ref(), &change).await,
+                namespace => store.change_limits(until, namespace.as_ref(), &change).await,
             }
         })
         .await
@@ -184,15 +212,15 @@ impl MetadataBackend for RedisMetadata {
     async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
         let evict =
             Op::Evict { namespace: namespace.cloned(), now, room: (0, 0), most: limit.min(ENTRIES_PER_STEP) };
-        self.on_io(|store| async move {
-            let done = store.write(vec![evict], Vec::new()).await?;
+        self.change(|store, until| async move {
+            let done = store.write(until, vec![evict], Vec::new()).await?;
             Ok(Evictions::new(done.evicted, done.more))
         })
         .await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.on_io(|store| async move { store.server.send(redis::cmd("PING")).await.map(drop) }).await
+        self.on_io(|store| async move { store.server.ping().await }).await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -107,10 +107,11 @@ impl Reader {
             let store = self.store.clone();
             match store.server.within(left, self.step()).await {
                 Ok(changes) => {
-                    heard = env.now();
                     if !changes.is_empty() && tell.send(Ok(changes)).await.is_err() {
                         return;
                     }
+                    // After that: for as long as the subscriber takes, the server is not asked.
+                    heard = env.now();
                 }
                 Err(error) => {
                     self.link = None;
@@ -169,8 +170,12 @@ impl Reader {
         }
     }
 
-    /// Where nothing has come: sees whether the cache is still there, and its feed not behind what was read.
+    /// Where nothing has come: sees whether the server is still the one that is written to, the cache still there, and its
+    /// feed not behind what was read.
     async fn check(&mut self) -> Result<Vec<Changed>> {
+        if let Some(link) = &self.link {
+            self.store.server.within(GRACE, link.ping()).await?;
+        }
         match self.position().await? {
             Some(now) if now >= self.last => Ok(Vec::new()),
             Some(now) => {

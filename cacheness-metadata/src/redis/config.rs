@@ -23,7 +23,7 @@ use super::server::Settings;
 const TIMES: OptionKind =
     OptionKind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) };
 
-const OPTIONS: [OptionSpec; 13] = [
+const OPTIONS: [OptionSpec; 14] = [
     OptionSpec::new("url", OptionKind::Text, None, "Where the server is, with user, password and database.")
         .otherwise("made of `host` and the options after it")
         .example("rediss://app:secret@redis.example.com:6380/0")
@@ -31,7 +31,7 @@ const OPTIONS: [OptionSpec; 13] = [
     OptionSpec::new("host", OptionKind::Text, None, "The server's name or address.").otherwise("localhost"),
     OptionSpec::new("port", OptionKind::Int { min: 1, max: 65_535 }, None, "The server's port.")
         .otherwise("6379"),
-    OptionSpec::new("username", OptionKind::Text, None, "The user to log in as.")
+    OptionSpec::new("user", OptionKind::Text, None, "The user to log in as.")
         .otherwise("the server's default user"),
     OptionSpec::new("password", OptionKind::Text, None, "The password to log in with.")
         .otherwise("none")
@@ -39,9 +39,9 @@ const OPTIONS: [OptionSpec; 13] = [
     OptionSpec::new("database", OptionKind::Int { min: 0, max: 65_535 }, None, "The number of the database.")
         .otherwise("0"),
     OptionSpec::new("tls", OptionKind::Bool, None, "Whether the connection is encrypted.")
-        .otherwise("true where `url` begins with rediss://, or `ca_file` is given"),
+        .otherwise("true where `url` begins with rediss://, or `tls_ca` is given"),
     OptionSpec::new(
-        "ca_file",
+        "tls_ca",
         OptionKind::Path,
         None,
         "Certificates, in PEM, of those who vouch for the server.",
@@ -61,12 +61,23 @@ const OPTIONS: [OptionSpec; 13] = [
         "Connections; many calls share each.",
     ),
     OptionSpec::new("connect_timeout", TIMES, Some("5s"), "How long making a connection may take."),
-    OptionSpec::new("timeout", TIMES, Some("5s"), "How long the server may take to answer."),
+    OptionSpec::new(
+        "timeout",
+        TIMES,
+        Some("5s"),
+        "How long the server may take to answer, and after how long a change is not made any more.",
+    ),
     OptionSpec::new(
         "change_feed",
         OptionKind::Bool,
         Some("true"),
         "Whether changes are kept in a stream that other processes can follow. Once one process keeps it, all write to it.",
+    ),
+    OptionSpec::new(
+        "change_feed_length",
+        OptionKind::Int { min: 100, max: 10_000_000 },
+        Some("10000"),
+        "About how many changes the stream goes back; whoever is further behind is told that it missed some.",
     ),
 ];
 
@@ -118,7 +129,7 @@ impl MetadataFactory for RedisMetadataFactory {
             return Err(invalid("`prefix` is a text that is not empty and has no braces"));
         }
         let url = options.secret("url");
-        let beside = ["host", "port", "username", "password", "database"];
+        let beside = ["host", "port", "user", "password", "database"];
         if url.is_some()
             && let Some(name) = options.names().find(|name| beside.contains(name))
         {
@@ -126,8 +137,8 @@ impl MetadataFactory for RedisMetadataFactory {
                 "`url` says where the server is and how to log in; leave out `{name}`"
             )));
         }
-        if options.text("username").is_some() && options.secret("password").is_none() {
-            return Err(invalid("`username` goes with `password`"));
+        if options.text("user").is_some() && options.secret("password").is_none() {
+            return Err(invalid("`user` goes with `password`"));
         }
         address(options).map(drop)
     }
@@ -150,6 +161,10 @@ impl MetadataFactory for RedisMetadataFactory {
             connect_timeout: time("connect_timeout"),
             timeout: time("timeout"),
             change_feed: options.bool("change_feed").unwrap_or(true),
+            feed_length: options
+                .int("change_feed_length")
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or(10_000),
         };
         Ok(Arc::new(RedisMetadata::open(settings, context).await?))
     }
@@ -193,7 +208,7 @@ fn address(options: &ConfigOptions) -> Result<(String, u16, redis::RedisConnecti
         if let Some(number) = options.int("port").and_then(|port| u16::try_from(port).ok()) {
             port = number;
         }
-        if let Some(name) = options.text("username") {
+        if let Some(name) = options.text("user") {
             login = login.set_username(name);
         }
         if let Some(password) = options.secret("password") {
@@ -208,24 +223,24 @@ fn address(options: &ConfigOptions) -> Result<(String, u16, redis::RedisConnecti
 
 fn target(options: &ConfigOptions) -> Result<Target> {
     let (host, port, login, by_scheme) = address(options)?;
-    let ca_file = options.path("ca_file");
-    let tls = if options.bool("tls").unwrap_or(by_scheme || ca_file.is_some()) {
+    let tls_ca = options.path("tls_ca");
+    let tls = if options.bool("tls").unwrap_or(by_scheme || tls_ca.is_some()) {
         let name = ServerName::try_from(host.clone())
             .map_err(|_| invalid("the server's name is none that a certificate can have"))?;
-        Some((connector(ca_file.as_deref())?, name))
+        Some((connector(tls_ca.as_deref())?, name))
     } else {
         None
     };
     Ok(Target { host, port, login, tls })
 }
 
-fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
+fn connector(tls_ca: Option<&Path>) -> Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
+    match tls_ca {
         Some(path) => {
-            let text = fs_err::read(path).map_err(|error| Error::io(error, "`ca_file` cannot be read"))?;
+            let text = fs_err::read(path).map_err(|error| Error::io(error, "`tls_ca` cannot be read"))?;
             for certificate in CertificateDer::pem_slice_iter(&text) {
-                let bad = || invalid("`ca_file` holds something that is no certificate in PEM");
+                let bad = || invalid("`tls_ca` holds something that is no certificate in PEM");
                 roots.add(certificate.map_err(|_| bad())?).map_err(|_| bad())?;
             }
         }
@@ -235,7 +250,7 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
     }
     if roots.is_empty() {
         return Err(invalid(
-            "there is no certificate to check the server's by; name a file that has one in `ca_file`",
+            "there is no certificate to check the server's by; name a file that has one in `tls_ca`",
         ));
     }
     // Named, because the process may have several or none as its default.
@@ -262,7 +277,7 @@ mod tests {
         let single = ConfigOptions::new()
             .with("host", "host.example")
             .with("port", 7000)
-            .with("username", "app")
+            .with("user", "app")
             .with("password", "p@ss")
             .with("database", 3);
         let (_, _, other, _) = address(&single).unwrap();
@@ -279,7 +294,7 @@ mod tests {
             ConfigOptions::new().with("url", "redis+unix:///geheim"),
             ConfigOptions::new().with("url", "redis://host:geheim"),
             ConfigOptions::new().with("url", "redis://:geheim@host").with("port", 7),
-            ConfigOptions::new().with("username", "app"),
+            ConfigOptions::new().with("user", "app"),
             ConfigOptions::new().with("prefix", ""),
             ConfigOptions::new().with("prefix", "a}b"),
         ] {

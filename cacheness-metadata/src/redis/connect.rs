@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cacheness_core::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, RedisResult, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::failure::told;
+use super::deadline::ServerClock;
+use super::failure::{is_unusable, told, unexpected};
 
 /// Where the server is, and how one comes in.
 #[derive(Clone)]
@@ -31,7 +32,8 @@ pub(super) struct Link {
     /// The id of the server's process.
     pub(super) run: String,
     /// True where the server saves what it has now and then, and does not log each write.
-    pub(super) snapshots: bool,
+    snapshots: bool,
+    pub(super) clock: ServerClock,
 }
 
 impl Drop for Link {
@@ -57,7 +59,7 @@ impl Link {
                 Some((connector, name)) => {
                     let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
                         let message = "TLS with the server failed; where its certificate is not from a public authority, \
-                                       name that authority's file in `ca_file`";
+                                       name that authority's file in `tls_ca`";
                         Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_source(error)
                     })?;
                     Self::over(target, stream).await
@@ -82,9 +84,14 @@ impl Link {
             driver.await;
             lost.store(false, Ordering::Release);
         });
-        let mut link = Self { connection, alive, driver, run: String::new(), snapshots: false };
-        let info = link.info().await?;
+        let clock = ServerClock::default();
+        let mut link = Self { connection, alive, driver, run: String::new(), snapshots: false, clock };
+        let info = link.info(None).await?;
         check(&info)?;
+        // Where this is not told, the first change finds it out.
+        if let Ok(micros) = field(&info, "server_time_usec").parse() {
+            link.clock.learn(micros);
+        }
         link.run = field(&info, "run_id").to_owned();
         if field(&info, "aof_enabled") != "1" {
             let mut get = redis::cmd("CONFIG");
@@ -98,54 +105,62 @@ impl Link {
         Ok(link)
     }
 
-    async fn info(&self) -> Result<String> {
-        match self.send(redis::cmd("INFO")).await? {
+    async fn info(&self, section: Option<&str>) -> Result<String> {
+        let mut command = redis::cmd("INFO");
+        command.arg(section);
+        match self.send(command).await? {
             Value::BulkString(info) => Ok(String::from_utf8_lossy(&info).into_owned()),
-            _ => Err(super::failure::unexpected()),
+            _ => Err(unexpected()),
         }
     }
 
-    /// The second, by the server's clock, before which what was written has been saved; `None` where each write is
-    /// logged, or nothing is ever saved.
-    pub(super) async fn saved_before(&self) -> Result<Option<i64>> {
+    /// Sees whether the server takes writes. One that has become a replica answers whoever only reads as before, with
+    /// what may be long outdated.
+    pub(super) async fn ping(&self) -> Result<()> {
+        let checked = check(&self.info(Some("replication")).await?);
+        if checked.is_err() {
+            self.give_up();
+        }
+        checked
+    }
+
+    /// When the server last saved what it has, in seconds by its clock; `None` where each write is logged, or nothing is
+    /// ever saved.
+    pub(super) async fn last_save(&self) -> Result<Option<i64>> {
         if !self.snapshots {
             return Ok(None);
         }
-        let info = self.info().await?;
-        let number = |name| field(&info, name).parse::<i64>().unwrap_or(0);
-        // A snapshot has what there was when its making began.
-        Ok(Some(number("rdb_last_save_time") - number("rdb_last_bgsave_time_sec").max(0) - 1))
+        let info = self.info(Some("persistence")).await?;
+        Ok(Some(field(&info, "rdb_last_save_time").parse().unwrap_or(0)))
     }
 
     /// Sends a command and waits for its answer.
     pub(super) async fn send(&self, command: Cmd) -> Result<Value> {
-        match self.connection.clone().send_packed_command(&command).await {
-            Ok(Value::ServerError(error)) => Err(told(error.into())),
-            Ok(value) => Ok(value),
-            Err(error) => {
-                if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
-                    self.give_up();
-                }
-                Err(told(error))
-            }
-        }
+        self.answer(&command).await.map_err(|error| self.failed(error))
     }
 
     /// Sends a script's call. `None` where the server does not have the script.
     pub(super) async fn run(&self, command: &Cmd) -> Result<Option<Value>> {
-        let answer = self.connection.clone().send_packed_command(command).await;
-        let error = match answer {
-            Ok(Value::ServerError(error)) => error.into(),
-            Ok(value) => return Ok(Some(value)),
-            Err(error) => error,
-        };
-        if error.code() == Some("NOSCRIPT") {
-            return Ok(None);
+        match self.answer(command).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.code() == Some("NOSCRIPT") => Ok(None),
+            Err(error) => Err(self.failed(error)),
         }
-        if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
+    }
+
+    async fn answer(&self, command: &Cmd) -> RedisResult<Value> {
+        match self.connection.clone().send_packed_command(command).await? {
+            Value::ServerError(error) => Err(error.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    fn failed(&self, error: RedisError) -> Error {
+        let is_lost = error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error();
+        if is_lost || is_unusable(&error) {
             self.give_up();
         }
-        Err(told(error))
+        told(error)
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -169,7 +184,7 @@ fn check(info: &str) -> Result<()> {
     if role == "slave" || role == "replica" {
         let message =
             "the server is a replica, which takes no writes and may lag behind; connect to its master";
-        return Err(Error::new(ErrorKind::Unavailable, message));
+        return Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false));
     }
     let policy = field(info, "maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {

@@ -10,7 +10,13 @@ pub(super) const NAME: &str = "redis";
 pub(super) fn told(error: RedisError) -> Error {
     let detail = error.detail().unwrap_or_default().to_owned();
     let (kind, message) = match error.code() {
-        Some(code) => by_code(code, &detail),
+        Some(code) => {
+            let (kind, message) = by_code(code, &detail);
+            // The server has looked whether it can do it before it did anything.
+            let is_known = kind != ErrorKind::Unexpected;
+            let told = Error::new(kind, message).with_source(error);
+            return if is_known { told.with_outcome_unknown(false) } else { told };
+        }
         None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
             // The server's own words may quote what it was sent.
             return Error::new(ErrorKind::PermissionDenied, WRONG_PASSWORD);
@@ -26,12 +32,25 @@ pub(super) fn told(error: RedisError) -> Error {
     Error::new(kind, message).with_source(error)
 }
 
+/// True where a server says that it is not, or no longer, the one to ask in this way: a replica, one that is starting, or
+/// one with other passwords. Another connection may lead to another one, or log in anew.
+pub(super) fn is_unusable(error: &RedisError) -> bool {
+    let Some(code) = error.code() else { return false };
+    let detail = error.detail().unwrap_or_default();
+    let codes = ["READONLY", "MASTERDOWN", "UNBLOCKED", "LOADING", "NOAUTH", "WRONGPASS"];
+    codes.iter().any(|unusable| says(code, detail, unusable))
+}
+
+/// Servers before version 7 put what went wrong in a script into the text of a general error.
+fn says(code: &str, detail: &str, what: &str) -> bool {
+    code == what || detail.contains(what)
+}
+
 const WRONG_PASSWORD: &str =
-    "the server refused the user or the password; check `username` and `password`, or those in `url`";
+    "the server refused the user or the password; check `user` and `password`, or those in `url`";
 
 fn by_code(code: &str, detail: &str) -> (ErrorKind, String) {
-    // Servers before version 7 put what went wrong in a script into the text of a general error.
-    let says = |what: &str| code == what || detail.contains(what);
+    let says = |what: &str| says(code, detail, what);
     let (kind, message) = if says("OOM") {
         (
             ErrorKind::StorageFull,
@@ -42,7 +61,7 @@ fn by_code(code: &str, detail: &str) -> (ErrorKind, String) {
     } else if says("NOAUTH") {
         (
             ErrorKind::PermissionDenied,
-            "the server wants a password; give `password`, and `username` where it has users",
+            "the server wants a password; give `password`, and `user` where it has users",
         )
     } else if says("NOPERM")
         || detail.contains("can't run this command")

@@ -32,13 +32,14 @@ impl RedisLeases {
         let name = format!("{}:{}{name}", namespace.as_str().len(), namespace.as_str());
         // Part of a millisecond counts as a whole one, so that a lease does not end early. The server takes no more.
         let millis = ttl.as_nanos().div_ceil(1_000_000).clamp(1, 1 << 50);
+        let until = self.0.until();
         self.0
             .server
             .env
             .on_io(async move {
                 let mut args = store.args();
                 args.extend(args![what, name, holder.to_string(), millis.to_string()]);
-                let (_, mut reply) = store.run(&scripts::LEASE, &args).await?;
+                let (_, mut reply) = store.run(&scripts::LEASE, &args, until).await?;
                 if !reply.flag()? {
                     return Ok(None);
                 }

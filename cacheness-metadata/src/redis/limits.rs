@@ -1,18 +1,20 @@
-//! Changing limits, and ranking entries anew by another policy.
+//! The limits of the cache and of namespaces.
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use cacheness_core::{Limits, LimitsChange, Namespace, Result};
 
-use super::failure::gone;
-use super::layout::{self, Stored};
+use super::deadline::late;
 use super::rules::Rules;
 use super::scripts;
 use super::server::args;
 use super::store::Store;
-use super::writing::ENTRIES_PER_STEP;
 
 impl Store {
     pub(super) async fn change_limits(
-        &self,
+        self: &Arc<Self>,
+        until: Instant,
         namespace: Option<&Namespace>,
         change: &LimitsChange,
     ) -> Result<Limits> {
@@ -29,11 +31,14 @@ impl Store {
                 args.extend(args![policy.clone()]);
             }
             args.extend(args![if flag { "1" } else { "0" }]);
-            let (status, mut reply) = self.run(&scripts::LIMITS, &args).await?;
+            let (status, mut reply) = self.run(&scripts::LIMITS, &args, until).await?;
             let rules = Rules::read(reply.list()?)?;
             let ranking = rules.ranking;
             self.learn(rules);
             if status == "STALE" {
+                if Instant::now() >= until {
+                    return Err(late());
+                }
                 continue;
             }
             let mut limits = Limits::unbounded();
@@ -73,53 +78,6 @@ impl Store {
         let Some(mut reply) = self.read(&scripts::NAMES, &args).await? else { return Ok(limits) };
         (limits.max_entries, limits.max_bytes) = (reply.maybe()?, reply.maybe()?);
         Ok(limits)
-    }
-
-    /// Ranks the entries that have no rank in the present epoch, step by step. It ends early where another process has
-    /// begun a new epoch, or has ended this one.
-    pub(super) async fn rank_all(&self) -> Result<()> {
-        let rules = self.rules();
-        let ranking = self.policies.get(rules.policy())?;
-        let epoch = rules.epoch.to_string();
-        loop {
-            let (mut name, mut after, mut missed) = (String::new(), String::new(), 0);
-            loop {
-                let mut args = self.args();
-                let step = ENTRIES_PER_STEP.to_string();
-                args.extend(args!["*", name, after, "", step.clone(), step, "*", "", epoch.clone()]);
-                let mut reply = self.read(&scripts::LIST, &args).await?.ok_or_else(gone)?;
-                let more = reply.flag()?;
-                (name, after) = (reply.text()?, reply.text()?);
-                let mut rows = reply.list()?;
-                let mut ranks = Vec::new();
-                while rows.left() > 0 {
-                    let (namespace, id, _, bytes) =
-                        (rows.text()?, rows.bytes()?, rows.bytes()?, rows.bytes()?);
-                    // What cannot be read at all cannot be ranked, either. What can be in part goes first.
-                    let Ok(stored) = Stored::read(bytes) else { continue };
-                    let entry = stored.to_entry(Namespace::new(namespace)?, true);
-                    let rank = entry.map_or(i64::MIN, |entry| ranking.rank(&entry, rules.age));
-                    ranks.extend(args![id, stored.state(), layout::ordered(rank)]);
-                }
-                let is_end = !more && missed == 0;
-                if is_end || !ranks.is_empty() {
-                    let mut args = self.args();
-                    args.extend(args![epoch.clone(), if is_end { "1" } else { "0" }]);
-                    args.extend(ranks);
-                    let (status, mut reply) = self.run(&scripts::RANK, &args).await?;
-                    if status != "OK" {
-                        return Ok(());
-                    }
-                    missed += reply.number()?;
-                }
-                if !more {
-                    break;
-                }
-            }
-            if missed == 0 {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -162,14 +162,22 @@ impl Store {
     }
 
     pub(super) async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        let Some(mut reply) = self.read(&scripts::NAMES, &self.args()).await? else { return Ok(Vec::new()) };
-        let mut names = reply.list()?;
-        let mut namespaces = Vec::with_capacity(names.left());
-        while names.left() > 0 {
-            let name = String::from_utf8(names.bytes()?).ok().and_then(|name| Namespace::new(name).ok());
-            namespaces.push(name.ok_or_else(|| damaged("a namespace has an impossible name"))?);
+        let mut namespaces: Vec<Namespace> = Vec::new();
+        loop {
+            let mut args = self.args();
+            let after = namespaces.last().map_or("", Namespace::as_str);
+            args.extend(args![after, NAMESPACES_PER_STEP.to_string()]);
+            let Some(mut reply) = self.read(&scripts::NAMES, &args).await? else { return Ok(Vec::new()) };
+            let mut names = reply.list()?;
+            let is_last = names.left() < NAMESPACES_PER_STEP;
+            while names.left() > 0 {
+                let name = String::from_utf8(names.bytes()?).ok().and_then(|name| Namespace::new(name).ok());
+                namespaces.push(name.ok_or_else(|| damaged("a namespace has an impossible name"))?);
+            }
+            if is_last {
+                return Ok(namespaces);
+            }
         }
-        Ok(namespaces)
     }
 
     pub(super) async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {

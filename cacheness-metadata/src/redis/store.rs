@@ -1,6 +1,7 @@
 //! What one open backend keeps: its server, the cache's id, and what it last heard of limits, ranks and victims.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cacheness_core::{AccessLog, CacheId, Error, ErrorKind, EvictionPolicies, OpenContext, OpenMode, Result};
 
@@ -19,6 +20,10 @@ pub(super) struct Store {
     pub(super) cache: CacheId,
     pub(super) accesses: Arc<AccessLog>,
     pub(super) policies: EvictionPolicies,
+    /// For how long a change may take: no longer than anybody waits for it.
+    limit: Duration,
+    /// Held by the task of this process that ranks.
+    pub(super) ranking: Arc<tokio::sync::Mutex<()>>,
     rules: Mutex<Rules>,
     preview: Mutex<Preview>,
 }
@@ -26,11 +31,12 @@ pub(super) struct Store {
 impl Store {
     /// Finds the cache on the server, or begins one.
     pub(super) async fn open(settings: Settings, context: OpenContext) -> Result<Self> {
+        let limit = context.call_timeout.map_or(settings.timeout, |limit| limit.min(settings.timeout));
         let feed = if settings.change_feed { "1" } else { "0" };
         let server = Server::new(settings, context.env.clone());
         let create = if context.mode == OpenMode::Create { "1" } else { "0" };
         let args = args![CacheId::random().to_string(), create, FORMAT.to_string(), feed];
-        let (status, mut reply) = server.run(&scripts::OPEN, &args, true).await?;
+        let (status, mut reply) = server.read(&scripts::OPEN, &args).await?;
         let prefix = server.settings.prefix.clone();
         match status.as_str() {
             "OK" => {}
@@ -55,7 +61,21 @@ impl Store {
         let cache = CacheId::parse(&reply.text()?).ok_or_else(unexpected)?;
         let rules = Mutex::new(Rules::read(reply.list()?)?);
         let (accesses, policies) = (context.accesses, context.policies);
-        Ok(Self { server, cache, accesses, policies, rules, preview: Mutex::default() })
+        Ok(Self {
+            server,
+            cache,
+            accesses,
+            policies,
+            limit,
+            ranking: Arc::default(),
+            rules,
+            preview: Mutex::default(),
+        })
+    }
+
+    /// Until when a change that is begun now may be made.
+    pub(super) fn until(&self) -> Instant {
+        Instant::now() + self.limit
     }
 
     /// The limits and the policy as they were last heard of.
@@ -83,13 +103,14 @@ impl Store {
 
     /// Runs a script that only reads. `None` where the server no longer has the cache.
     pub(super) async fn read(&self, script: &Script, args: &Args) -> Result<Option<Reply>> {
-        let (status, reply) = self.server.run(script, args, true).await?;
+        let (status, reply) = self.server.read(script, args).await?;
         Ok((status == "OK").then_some(reply))
     }
 
-    /// Runs a script that writes, and gives the word that its answer begins with, which comes first.
-    pub(super) async fn run(&self, script: &Script, args: &Args) -> Result<(String, Reply)> {
-        let (status, reply) = self.server.run(script, args, false).await?;
+    /// Runs a script that writes, before this moment or not at all, and gives the word that its answer begins with, which
+    /// comes first.
+    pub(super) async fn run(&self, script: &Script, args: &Args, until: Instant) -> Result<(String, Reply)> {
+        let (status, reply) = self.server.write(script, args, until).await?;
         if status == "GONE" { Err(gone()) } else { Ok((status, reply)) }
     }
 }

@@ -1,14 +1,17 @@
 //! Which blobs no entry names, and which were swept away.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use cacheness_core::{BlobId, Result, Timestamp};
 
 use super::failure::gone;
+use super::ops::Op;
+use super::reply::Reply;
 use super::scripts;
-use super::server::args;
+use super::server::{Args, args};
 use super::store::Store;
-use super::writing::Op;
 
 /// How many entries or blobs one script looks at.
 const ROWS: usize = 1_000;
@@ -21,23 +24,15 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut unnamed: HashSet<Vec<u8>> = blobs.iter().map(|blob| blob.to_string().into_bytes()).collect();
-        let mut generations = self.read(&scripts::NAMED, &self.args()).await?.ok_or_else(gone)?.list()?;
-        while generations.left() > 0 && !unnamed.is_empty() {
-            let generation = generations.bytes()?;
-            let mut after = Vec::new();
-            loop {
-                let mut args = self.args();
-                args.extend(args!["entries", generation.clone(), after, ROWS.to_string()]);
-                let mut reply = self.read(&scripts::NAMED, &args).await?.ok_or_else(gone)?;
-                let mut named = reply.list()?;
-                while named.left() > 0 {
-                    unnamed.remove(&named.bytes()?);
+        // A namespace that is cleared meanwhile has its entries among the cleared ones, which are looked at after.
+        for kind in ["live", "cleared"] {
+            let mut last = Some(Vec::new());
+            while let Some(after) = last.filter(|_| !unnamed.is_empty()) {
+                let (mut generations, next) = self.named(args![kind, after, ROWS.to_string()]).await?;
+                while generations.left() > 0 {
+                    self.strike_out(&mut unnamed, generations.bytes()?).await?;
                 }
-                let count = reply.number()?;
-                after = reply.bytes()?;
-                if count < ROWS as u64 {
-                    break;
-                }
+                last = next;
             }
         }
         // What leaves an entry becomes garbage, so the garbage is looked at last.
@@ -54,10 +49,38 @@ impl Store {
         Ok(blobs.iter().copied().filter(|blob| unnamed.contains(blob.to_string().as_bytes())).collect())
     }
 
+    /// Takes out what the entries of a generation name.
+    async fn strike_out(&self, unnamed: &mut HashSet<Vec<u8>>, generation: Vec<u8>) -> Result<()> {
+        let mut last = Some(Vec::new());
+        while let Some(after) = last.filter(|_| !unnamed.is_empty()) {
+            let (mut blobs, next) =
+                self.named(args!["entries", generation.clone(), after, ROWS.to_string()]).await?;
+            while blobs.left() > 0 {
+                unnamed.remove(&blobs.bytes()?);
+            }
+            last = next;
+        }
+        Ok(())
+    }
+
+    /// Some of what there is, and where to go on; `None` at the end.
+    async fn named(&self, which: Args) -> Result<(Reply, Option<Vec<u8>>)> {
+        let mut args = self.args();
+        args.extend(which);
+        let mut reply = self.read(&scripts::NAMED, &args).await?.ok_or_else(gone)?;
+        let (found, count, last) = (reply.list()?, reply.number()?, reply.bytes()?);
+        Ok((found, (count >= ROWS as u64).then_some(last)))
+    }
+
     /// Notes that these blobs are about to be deleted.
-    pub(super) async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
+    pub(super) async fn condemn(
+        self: &Arc<Self>,
+        until: Instant,
+        blobs: &[BlobId],
+        now: Timestamp,
+    ) -> Result<()> {
         for blobs in blobs.chunks(ROWS) {
-            self.write(vec![Op::Condemn { blobs: blobs.to_vec(), now }], Vec::new()).await?;
+            self.write(until, vec![Op::Condemn { blobs: blobs.to_vec(), now }], Vec::new()).await?;
         }
         Ok(())
     }

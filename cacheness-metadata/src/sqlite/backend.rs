@@ -104,13 +104,13 @@ impl MetadataBackend for SqliteMetadata {
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
         let (namespace, now) = (namespace.clone(), self.0.env.now());
         let removed =
-            self.blocking(move |store| store.write(|transaction| transaction.clear(&namespace, now, false)));
+            self.blocking(move |store| store.free(|transaction| transaction.clear(&namespace, now, false)));
         Ok(removed.await?.unwrap_or(0))
     }
 
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
         let (namespace, now) = (namespace.clone(), self.0.env.now());
-        self.blocking(move |store| store.write(|transaction| transaction.clear(&namespace, now, true))).await
+        self.blocking(move |store| store.free(|transaction| transaction.clear(&namespace, now, true))).await
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
@@ -118,7 +118,7 @@ impl MetadataBackend for SqliteMetadata {
             let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
             loop {
                 let step = left.min(ENTRIES_PER_STEP);
-                let (gone, back, more) = store.write(|transaction| transaction.purge(now, step))?;
+                let (gone, back, more) = store.free(|transaction| transaction.purge(now, step))?;
                 expired += gone.entries as u64;
                 keys.extend(gone.keys);
                 reclaimed += back as u64;
@@ -134,7 +134,7 @@ impl MetadataBackend for SqliteMetadata {
     async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {
         self.blocking(move |store| {
             let checkpoint = !store.commits_are_durable;
-            store.read(|session| garbage::due(session, now, limit, checkpoint))
+            store.with_reserve(|| store.read(|session| garbage::due(session, now, limit, checkpoint)))
         })
         .await
     }
@@ -148,7 +148,7 @@ impl MetadataBackend for SqliteMetadata {
                 return store.lock_writer().map(|_| ());
             }
             for blobs in blobs.chunks(ENTRIES_PER_STEP) {
-                store.write(|transaction| transaction.forget_garbage(blobs, now))?;
+                store.free(|transaction| transaction.forget_garbage(blobs, now))?;
             }
             Ok(())
         })
@@ -191,7 +191,7 @@ impl MetadataBackend for SqliteMetadata {
         let namespace = namespace.cloned();
         let most = limit.min(ENTRIES_PER_STEP);
         self.blocking(move |store| {
-            store.write(|transaction| transaction.evict_some(namespace.as_ref(), now, (0, 0), most))
+            store.free(|transaction| transaction.evict_some(namespace.as_ref(), now, (0, 0), most))
         })
         .await
         .map(|(evicted, more)| Evictions::new(evicted, more))

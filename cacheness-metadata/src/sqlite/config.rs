@@ -24,7 +24,7 @@ const CACHE_SIZE: OptionSpec = OptionSpec::new(
     "How much of the index each connection may keep in memory.",
 );
 
-const OPTIONS: [OptionSpec; 4] = [
+const OPTIONS: [OptionSpec; 5] = [
     OptionSpec::new(
         "path",
         OptionKind::Path,
@@ -41,6 +41,12 @@ const OPTIONS: [OptionSpec; 4] = [
         "How long a call waits for other processes that write.",
     ),
     CACHE_SIZE,
+    OptionSpec::new(
+        "reserve",
+        OptionKind::Size { min: 0, max: 1 << 30 },
+        Some("1 MiB"),
+        "How much room a file beside the index keeps on the disk, so that entries can be removed when it is full.",
+    ),
 ];
 
 const MEMORY_OPTIONS: [OptionSpec; 1] = [CACHE_SIZE];
@@ -50,6 +56,8 @@ pub(super) struct Settings {
     pub(super) readers: usize,
     pub(super) busy_timeout_ms: u64,
     pub(super) cache_size_kib: i64,
+    /// In bytes.
+    pub(super) reserve: u64,
 }
 
 impl Settings {
@@ -63,6 +71,7 @@ impl Settings {
                 .duration("busy_timeout")
                 .map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             cache_size_kib: i64::try_from(kib).unwrap_or(i64::MAX).clamp(64, 16 << 20),
+            reserve: options.size("reserve").unwrap_or_default(),
         }
     }
 }
@@ -172,12 +181,15 @@ mod tests {
     fn every_option_reaches_the_settings() {
         let default = Settings::new(&ConfigOptions::new());
         assert_eq!((default.readers, default.busy_timeout_ms, default.cache_size_kib), (4, 60_000, 16 << 10));
+        assert_eq!(default.reserve, 1 << 20);
         let options = ConfigOptions::new()
             .with("readers", 7)
             .with("busy_timeout", "1500ms")
-            .with("cache_size", "1 MiB");
+            .with("cache_size", "1 MiB")
+            .with("reserve", "2 MiB");
         options.check(NAME, &OPTIONS).unwrap();
         let given = Settings::new(&options);
         assert_eq!((given.readers, given.busy_timeout_ms, given.cache_size_kib), (7, 1500, 1024));
+        assert_eq!(given.reserve, 2 << 20);
     }
 }

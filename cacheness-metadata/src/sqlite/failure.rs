@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cacheness_core::{Error, ErrorKind, Namespace, Timestamp};
-use rusqlite::ffi::ErrorCode;
+use rusqlite::ffi::{ErrorCode, SQLITE_IOERR_SHMSIZE};
 
 /// An error of SQLite, one that is ready for the caller, or work that must wait for other work.
 pub(super) enum Failure {
@@ -68,6 +68,10 @@ const REPAIR: &str =
 
 fn told(error: rusqlite::Error) -> Error {
     let (kind, message) = match &error {
+        // The log's index could not be made longer.
+        rusqlite::Error::SqliteFailure(failure, _) if failure.extended_code == SQLITE_IOERR_SHMSIZE => {
+            by_code(ErrorCode::DiskFull)
+        }
         rusqlite::Error::SqliteFailure(failure, _) => by_code(failure.code),
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)

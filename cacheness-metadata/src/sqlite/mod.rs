@@ -18,6 +18,7 @@ mod maintenance;
 mod open;
 mod ranks;
 mod reader;
+mod reserve;
 mod schema;
 mod statements;
 mod store;

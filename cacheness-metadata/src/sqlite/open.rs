@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cacheness_core::{Durability, Error, ErrorKind, OpenContext, OpenMode, Result, prepare_folder};
+use cacheness_core::{CacheId, Durability, Error, ErrorKind, OpenContext, OpenMode, Permissions, Result};
 use rusqlite::{Connection, OpenFlags};
 
 use super::config::Settings;
 use super::connection::Database;
 use super::failure::{Failure, Tried};
+use super::reserve::Reserve;
 use super::schema::{self, Found};
 use super::store::{Parts, Store};
 
@@ -20,17 +21,47 @@ const LOG_LIMIT: i64 = 64 << 20;
 
 /// Opens the index in a file.
 pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> Result<Store> {
-    let told = |failure: Failure| failure.at(Some(path));
     if context.mode == OpenMode::Existing && !path.exists() {
         let message = "there is no index here, and nothing may be created";
         return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        prepare_folder(folder, context.mode)?;
+        context.prepare_folder(folder)?;
     }
     // Held until every connection is set up; what follows here is safe against other processes only under it.
-    let _lock = lock(&path.with_extension("lock"), context.mode)?;
+    let _lock = lock(&path.with_extension("lock"), context)?;
+    if context.mode == OpenMode::Create {
+        create_file(path, context.permissions)?;
+    }
+    let reserve = Reserve::beside(path, settings.reserve, context.permissions);
+    let opened = connections(path, settings, context).or_else(|error| {
+        // To open an index takes some room, too.
+        let may_be_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Io);
+        if may_be_full && reserve.release() { connections(path, settings, context) } else { Err(error) }
+    })?;
+    reserve.make();
+    let (cache, writer, readers) = opened;
+    Ok(Store::new(Parts {
+        path: Some(path.to_owned()),
+        cache,
+        commits_are_durable: context.durability == Durability::Power,
+        env: context.env.clone(),
+        accesses: context.accesses.clone(),
+        policies: context.policies.clone(),
+        writer,
+        readers,
+        reserve: Some(reserve),
+        busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
+    }))
+}
 
+/// Opens the connections to an index in a file, and makes the index where there is none.
+fn connections(
+    path: &Path,
+    settings: &Settings,
+    context: &OpenContext,
+) -> Result<(CacheId, Database, Vec<Database>)> {
+    let told = |failure: Failure| failure.at(Some(path));
     let writer = connect(path, settings, context).map_err(told)?;
     let cache = match schema::look(&writer).map_err(told)? {
         Found::Cache(id) => id,
@@ -49,16 +80,7 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
         })
         .collect::<Tried<Vec<_>>>()
         .map_err(told)?;
-    Ok(Store::new(Parts {
-        path: Some(path.to_owned()),
-        cache,
-        commits_are_durable: context.durability == Durability::Power,
-        env: context.env.clone(),
-        accesses: context.accesses.clone(),
-        policies: context.policies.clone(),
-        writer: Database::new(writer),
-        readers,
-    }))
+    Ok((cache, Database::new(writer), readers))
 }
 
 /// Opens an index in memory, which is empty.
@@ -78,12 +100,15 @@ pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store
         policies: context.policies.clone(),
         writer: Database::new(connection),
         readers: Vec::new(),
+        reserve: None,
+        busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
     }))
 }
 
 /// Takes the lock under which an index is opened. The file is never replaced, so that all wait for the same one.
-fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
-    let mut options = fs_err::OpenOptions::new();
+fn lock(path: &Path, context: &OpenContext) -> Result<Option<fs_err::File>> {
+    let mode = context.mode;
+    let mut options = fs_err::OpenOptions::from_options(context.permissions.file_options());
     options.read(true).write(true).create(mode == OpenMode::Create);
     let file = match options.open(path) {
         Ok(file) => file,
@@ -97,6 +122,18 @@ fn lock(path: &Path, mode: OpenMode) -> Result<Option<fs_err::File>> {
             .with_context("path", path.to_string_lossy())
     })?;
     Ok(Some(file))
+}
+
+/// Makes the database's file where it is missing, because SQLite has permissions of its own for it. The log gets the file's from
+/// SQLite. A file that is there is not opened: to close it would take SQLite's locks on it away.
+fn create_file(path: &Path, permissions: Permissions) -> Result<()> {
+    let mut options = fs_err::OpenOptions::from_options(permissions.file_options());
+    match options.write(true).create_new(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io(error, "the index cannot be created"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Connection> {

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use cacheness_core::{AccessLog, CacheId, Env, Error, ErrorKind, Evicted, EvictionPolicies, Result};
 
 use super::connection::{Database, Session};
 use super::failure::{Failure, Tried};
+use super::reserve::Reserve;
 use super::totals::Totals;
 use super::transaction::Transaction;
 use super::writer::Queue;
+
+/// How long others are waited for when the log is cut short.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 /// An open index.
 pub(super) struct Store {
@@ -25,6 +30,10 @@ pub(super) struct Store {
     pub(super) queue: Queue,
     writer: Mutex<Option<Writer>>,
     readers: Vec<Mutex<Option<Database>>>,
+    /// Room for the day on which the disk is full.
+    reserve: Option<Reserve>,
+    /// How long other processes that write are waited for.
+    busy_timeout: Duration,
     /// How many transactions were begun.
     pub(super) transactions: AtomicU64,
 }
@@ -55,6 +64,8 @@ pub(super) struct Parts {
     pub(super) writer: Database,
     /// Without any, the writing connection reads as well.
     pub(super) readers: Vec<Database>,
+    pub(super) reserve: Option<Reserve>,
+    pub(super) busy_timeout: Duration,
 }
 
 impl Store {
@@ -73,6 +84,8 @@ impl Store {
                 evicted_before: Vec::new(),
             })),
             readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
+            reserve: parts.reserve,
+            busy_timeout: parts.busy_timeout,
             transactions: AtomicU64::new(0),
         }
     }
@@ -127,6 +140,51 @@ impl Store {
         let mut writer = self.lock_writer()?;
         let Some(writer) = writer.as_mut() else { return Err(closed()) };
         self.transact(writer, work)
+    }
+
+    /// Runs work in a transaction that leaves less than there was, so that it may take the reserve where the disk is full.
+    pub(super) fn free<T>(&self, work: impl FnMut(&mut Transaction<'_, '_>) -> Tried<T>) -> Result<T> {
+        let mut writer = self.lock_writer()?;
+        let Some(writer) = writer.as_mut() else { return Err(closed()) };
+        self.transact_freeing(writer, work)
+    }
+
+    /// Runs work that makes room for others, once more without the reserve where the disk is full.
+    pub(super) fn with_reserve<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let result = work();
+        match (&self.reserve, &result) {
+            (Some(reserve), Err(error)) if error.kind() == ErrorKind::StorageFull && reserve.release() => {
+                let result = work();
+                reserve.make();
+                result
+            }
+            _ => result,
+        }
+    }
+
+    /// As [`free`](Self::free), on the connection that the caller holds.
+    pub(super) fn transact_freeing<T>(
+        &self,
+        writer: &mut Writer,
+        mut work: impl FnMut(&mut Transaction<'_, '_>) -> Tried<T>,
+    ) -> Result<T> {
+        let result = self.transact(writer, &mut work);
+        let is_full = |error: &Error| error.kind() == ErrorKind::StorageFull;
+        let Some(reserve) = self.reserve.as_ref().filter(|_| result.as_ref().err().is_some_and(is_full))
+        else {
+            return result;
+        };
+        reserve.release();
+        let result = self.transact(writer, &mut work);
+        // What is in the log goes to where it belongs, and the log's own room back to the disk.
+        writer.database.session(|session| {
+            let connection = session.connection;
+            let _ = connection.busy_timeout(SHORT_WAIT);
+            let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            let _ = connection.busy_timeout(self.busy_timeout);
+        });
+        reserve.make();
+        result
     }
 
     /// Runs `work` in a transaction, on the connection that the caller holds. What an eviction in it needs done

@@ -71,7 +71,7 @@ pub(super) fn apply(store: &Store, mut changes: Vec<Change>) -> Result<Vec<Outco
     // the connection next.
     if let Some(mut writer) = store.try_lock_writer() {
         let Some(writer) = writer.as_mut() else { return Err(closed()) };
-        return store.transact(writer, |transaction| transaction.apply(&mut changes));
+        return alone(store, writer, &mut changes);
     }
     let job = Arc::new(Job(Mutex::new(State::Waiting(changes))));
     store.queue.jobs().push_back(job.clone());
@@ -93,6 +93,15 @@ pub(super) fn apply(store: &Store, mut changes: Vec<Change>) -> Result<Vec<Outco
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
         lead(store, writer, &jobs);
+    }
+}
+
+/// Makes the changes of one caller. Those that only take away work on a full disk, too.
+fn alone(store: &Store, writer: &mut Writer, changes: &mut [Change]) -> Result<Vec<Outcome>> {
+    if changes.iter().all(|change| matches!(change, Change::Remove { .. })) {
+        store.transact_freeing(writer, |transaction| transaction.apply(changes))
+    } else {
+        store.transact(writer, |transaction| transaction.apply(changes))
     }
 }
 
@@ -122,11 +131,8 @@ fn lead(store: &Store, writer: &mut Writer, jobs: &[Arc<Job>]) {
     });
     let results: Vec<Result<Vec<Outcome>>> = match together {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(error) if jobs.len() == 1 => vec![Err(error)],
-        Err(_) => changes
-            .iter_mut()
-            .map(|changes| store.transact(writer, |transaction| transaction.apply(changes)))
-            .collect(),
+        Err(error) if jobs.len() == 1 && error.kind() != ErrorKind::StorageFull => vec![Err(error)],
+        Err(_) => changes.iter_mut().map(|changes| alone(store, writer, changes)).collect(),
     };
     for (job, result) in jobs.iter().zip(results) {
         *job.state() = State::Done(result);

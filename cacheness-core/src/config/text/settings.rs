@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::fallback::Fallback;
 use crate::local_tier::LocalTier;
 use crate::names::Namespace;
+use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
 use crate::stage::Compression;
 
@@ -25,6 +26,10 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         "durability" => {
             builder.durability = if word == "power" { Durability::Power } else { Durability::Process };
         }
+        "permissions" => {
+            builder.permissions = if word == "umask" { Permissions::Umask } else { Permissions::Private };
+        }
+        "allow_other_owner" => builder.allow_other_owner = value.as_bool().unwrap_or(false),
         "ttl" => settings.ttl = value.as_duration(),
         "compression" => {
             settings.compression = match (word, settings.compression) {

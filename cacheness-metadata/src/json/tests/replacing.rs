@@ -1,6 +1,6 @@
 //! The snapshot takes over from the journal, and whatever an interruption on the way leaves can be read.
 
-use cacheness_core::ErrorKind;
+use cacheness_core::{ErrorKind, Permissions};
 
 use super::*;
 use crate::json::files::Files;
@@ -77,7 +77,7 @@ fn a_journal_that_was_ended_without_a_new_snapshot_goes_on() {
 fn a_new_snapshot_beside_the_journal_before_it_is_read_and_begins_its_own() {
     for writes_first in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::new(folder.path().join("index.json"));
+        let files = Files::new(folder.path().join("index.json"), Permissions::Private);
         let store = open_rows(folder.path()).unwrap();
         store.write(setting("a", "1")).unwrap();
         store.write(setting("b", "2")).unwrap();

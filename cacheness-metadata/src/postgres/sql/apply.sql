@@ -44,14 +44,15 @@ $cacheness$;
 --
 -- CN001: a value does not fit by itself. CN002: what the call puts is over a limit by itself. CN003: see `victims`. CN004:
 -- more must be evicted than one transaction evicts. CN005: the policy evicts nothing. CN006: two keys have one hash. CN007: a blob was
--- swept away.
+-- swept away. CN008, CN009: see `late` and `mine`.
 CREATE OR REPLACE FUNCTION ~apply_v1(
     a_lock integer, a_epoch integer, a_known boolean, a_refuses boolean, a_way smallint, a_most integer,
     c_names bytea[], c_ns integer[], c_op smallint[], c_key bytea[], c_hash bytea[], c_if smallint[], c_if_version bigint[],
     c_now bigint[], c_due bigint[], c_size bigint[], c_blob bytea[], c_record bytea[], c_inline bytea[],
     c_created bigint[], c_accessed bigint[], c_hits bigint[], c_expires bigint[], c_extend bigint[], c_priority real[],
     c_rank bigint[], c_rank_by smallint[],
-    u_generation bigint[], u_hash bytea[], u_version bigint[], u_accessed bigint[], u_hits bigint[], u_rank bigint[]
+    u_generation bigint[], u_hash bytea[], u_version bigint[], u_accessed bigint[], u_hits bigint[], u_rank bigint[],
+    a_until bigint
 ) RETURNS TABLE (
     o_kind smallint, o_change integer, o_applied boolean, o_old bigint, o_new bigint, o_reason smallint,
     o_generation bigint, o_namespace bytea, o_key bytea, o_hash bytea, o_rank bigint, o_hits bigint, o_size bigint,
@@ -87,9 +88,14 @@ DECLARE
     expires bigint;
     d_generation bigint[] := '{}'; d_entries bigint[] := '{}'; d_bytes bigint[] := '{}'; d_blob bigint[] := '{}';
     d_garbage bigint[] := '{}'; d_evicted bigint[] := '{}'; d_expired bigint[] := '{}';
+    -- So long these lists get: each addition copies them.
+    compress_at integer := 512;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
     SELECT * INTO s FROM ~state;
+    IF s.lock IS DISTINCT FROM a_lock OR s.format <> 1 THEN
+        PERFORM ~mine_v1(a_lock);
+    END IF;
     IF s.epoch <> a_epoch OR (putting AND NOT a_known AND (s.max_entries IS NOT NULL OR s.max_bytes IS NOT NULL OR s.limited > 0)) THEN
         o_kind := 3;
         RETURN NEXT;
@@ -98,6 +104,7 @@ BEGIN
     feed := s.feed_until > clock_timestamp();
     PERFORM pg_advisory_xact_lock(a_lock, x.stripe)
     FROM (SELECT DISTINCT 1 + (get_byte(h, 0) & 127) AS stripe FROM unnest(c_hash) h ORDER BY 1) x;
+    PERFORM ~late_v1(a_until);
     -- A record has no fields before it is first assigned.
     SELECT NULL::bigint AS version, NULL::bigint AS size, NULL::bytea AS blob_id, NULL::bigint AS expires_at, NULL::bytea AS key
     INTO old;
@@ -155,6 +162,18 @@ BEGIN
             accessed, hits, expires, extend, priority, rank, rank_by, i
         )
     LOOP
+        IF cardinality(d_generation) > compress_at THEN
+            SELECT array_agg(x.generation), array_agg(x.entries), array_agg(x.bytes), array_agg(x.blob), array_agg(x.garbage),
+                array_agg(x.evicted), array_agg(x.expired)
+            INTO d_generation, d_entries, d_bytes, d_blob, d_garbage, d_evicted, d_expired
+            FROM (
+                SELECT y.generation, sum(y.entries)::bigint AS entries, sum(y.bytes)::bigint AS bytes, sum(y.blob)::bigint AS blob,
+                    sum(y.garbage)::bigint AS garbage, sum(y.evicted)::bigint AS evicted, sum(y.expired)::bigint AS expired
+                FROM unnest(d_generation, d_entries, d_bytes, d_blob, d_garbage, d_evicted, d_expired)
+                    AS y(generation, entries, bytes, blob, garbage, evicted, expired) GROUP BY y.generation
+            ) x;
+            compress_at := GREATEST(compress_at, 2 * cardinality(d_generation));
+        END IF;
         g := gens[c.ns];
         there := false;
         IF g IS NOT NULL THEN
@@ -217,7 +236,7 @@ BEGIN
             d_blob := d_blob || ARRAY[0, CASE WHEN old.blob_id IS NULL THEN 0 ELSE -old.size END];
             IF old.blob_id IS DISTINCT FROM c.blob AND old.blob_id IS NOT NULL THEN
                 INSERT INTO ~garbage (blob_id, not_before, size) VALUES (old.blob_id, c.due, old.size) ON CONFLICT DO NOTHING;
-                garbage := old.size;
+                garbage := CASE WHEN FOUND THEN old.size ELSE 0 END;
             END IF;
             d_garbage := d_garbage || ARRAY[garbage, 0];
             d_evicted := d_evicted || ARRAY[0::bigint, 0];
@@ -258,7 +277,7 @@ BEGIN
                     CASE WHEN at = 1 THEN NULL ELSE g END, a_epoch, a_refuses, c.now, c.due,
                     COALESCE(GREATEST(sum_entries[at] + 1 - max_entries[at], 0), 0),
                     COALESCE(GREATEST(sum_bytes[at] + c.size - max_bytes[at], 0), 0),
-                    most, own_from, g, c.hash, 'infinity', 9223372036854775807, 9223372036854775807, feed
+                    most, own_from, g, c.hash, 'infinity', 9223372036854775807, 9223372036854775807, feed, at
                 ) LOOP
                     most := most - 1;
                     IF v.o_reason = 1 THEN
@@ -269,7 +288,7 @@ BEGIN
                     d_entries := d_entries || ARRAY[-1::bigint, -1];
                     d_bytes := d_bytes || ARRAY[-v.o_size, -v.o_size];
                     d_blob := d_blob || ARRAY[0, CASE WHEN v.o_blob THEN -v.o_size ELSE 0 END];
-                    d_garbage := d_garbage || ARRAY[CASE WHEN v.o_blob THEN v.o_size ELSE 0 END, 0];
+                    d_garbage := d_garbage || ARRAY[CASE WHEN v.o_garbage THEN v.o_size ELSE 0 END, 0];
                     d_evicted := d_evicted || ARRAY[0::bigint, v.o_reason];
                     d_expired := d_expired || ARRAY[0::bigint, 1 - v.o_reason];
                     sum_entries[1] := sum_entries[1] - 1;
@@ -325,14 +344,22 @@ BEGIN
         END IF;
         garbage := 0;
         IF c.blob IS NOT NULL THEN
-            -- A put that is repeated after another one replaced it brings its blob back.
-            DELETE FROM ~garbage x WHERE x.blob_id = c.blob RETURNING -x.size INTO garbage;
+            -- A put that is repeated brings its blob back, after the namespace was cleared meanwhile, or another put replaced it.
+            IF EXISTS (SELECT FROM ~cleared) THEN
+                WITH back AS (
+                    UPDATE ~entries e SET blob_id = NULL FROM ~cleared d
+                    WHERE e.generation = d.generation AND e.hash = c.hash AND e.blob_id = c.blob RETURNING e.size
+                )
+                SELECT COALESCE(-sum(b.size), 0) INTO garbage FROM back b;
+            END IF;
+            WITH back AS (DELETE FROM ~garbage x WHERE x.blob_id = c.blob RETURNING x.size)
+            SELECT garbage - COALESCE(sum(b.size), 0) INTO garbage FROM back b;
         END IF;
         d_generation := d_generation || ARRAY[0, g];
         d_entries := d_entries || ARRAY[1::bigint, 1];
         d_bytes := d_bytes || ARRAY[c.size, c.size];
         d_blob := d_blob || ARRAY[0, CASE WHEN c.blob IS NULL THEN 0 ELSE c.size END];
-        d_garbage := d_garbage || ARRAY[COALESCE(garbage, 0), 0];
+        d_garbage := d_garbage || ARRAY[garbage, 0];
         d_evicted := d_evicted || ARRAY[0::bigint, 0];
         d_expired := d_expired || ARRAY[0::bigint, 0];
         IF feed THEN
@@ -346,6 +373,8 @@ BEGIN
         PERFORM ~reclaim_v1(16);
     END IF;
     PERFORM ~count_v1(d_generation, d_entries, d_bytes, d_blob, d_garbage, d_evicted, d_expired, top);
+    -- From here on nothing waits any more.
+    PERFORM ~late_v1(a_until);
     IF feed THEN
         o_kind := 6;
         RETURN NEXT;
@@ -357,7 +386,7 @@ BEGIN
         IF sum_entries[at] + sum_entries[at] / 16 + 1 > max_entries[at] OR sum_bytes[at] + sum_bytes[at] / 16 > max_bytes[at] THEN
             RETURN QUERY SELECT 2::smallint, NULL::integer, NULL::boolean, n.o_version, NULL::bigint, NULL::smallint, n.o_generation,
                 n.o_namespace, n.o_key, n.o_hash, n.o_rank, n.o_hits, n.o_size, n.o_expires, age
-            FROM ~next_v1(CASE WHEN at > 1 THEN gens[at - 1] END, a_epoch, 16 + array_length(c_op, 1)) n;
+            FROM ~next_v1(CASE WHEN at > 1 THEN gens[at - 1] END, a_epoch, LEAST(16 + array_length(c_op, 1), 64)) n;
         END IF;
     END LOOP;
 END

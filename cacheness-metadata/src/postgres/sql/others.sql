@@ -16,6 +16,7 @@ DECLARE
     most CONSTANT bigint := 1 << 56;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
     SELECT x.epoch INTO epoch FROM ~state x;
     IF epoch <> a_epoch THEN
         o_kind := 3;
@@ -73,7 +74,7 @@ $cacheness$;
 
 -- Gives a namespace a generation without entries, or drops it, and leaves the old one to be taken back. Returns how many
 -- entries there were, or null where there was no such namespace.
-CREATE OR REPLACE FUNCTION ~clear_v1(a_lock integer, a_name bytea, a_due bigint, a_drop boolean) RETURNS bigint
+CREATE OR REPLACE FUNCTION ~clear_v1(a_lock integer, a_name bytea, a_due bigint, a_drop boolean, a_until bigint) RETURNS bigint
 LANGUAGE plpgsql AS $cacheness$
 DECLARE
     n record;
@@ -81,6 +82,8 @@ DECLARE
     fresh bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
+    PERFORM ~late_v1(a_until);
     SELECT * INTO n FROM ~namespaces x WHERE x.name = a_name;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -110,14 +113,21 @@ BEGIN
         DELETE FROM ~totals x WHERE x.generation = n.generation;
     END IF;
     INSERT INTO ~changes (kind, namespace) SELECT 2, a_name FROM ~state s WHERE s.feed_until > clock_timestamp();
+    PERFORM ~late_v1(a_until);
     RETURN t.entries;
 END
 $cacheness$;
 
 -- Sets the counters of one namespace to zero, or of all where it is null.
-CREATE OR REPLACE FUNCTION ~reset_v1(a_lock integer, a_name bytea) RETURNS void LANGUAGE plpgsql AS $cacheness$
+CREATE OR REPLACE FUNCTION ~reset_v1(a_lock integer, a_name bytea, a_until bigint) RETURNS void LANGUAGE plpgsql AS $cacheness$
 BEGIN
-    PERFORM pg_advisory_xact_lock(a_lock, 0);
+    PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
+    -- In the order in which puts change them.
+    PERFORM 1 FROM ~totals t
+    WHERE a_name IS NULL OR t.generation = (SELECT n.generation FROM ~namespaces n WHERE n.name = a_name)
+    ORDER BY t.generation, t.shard FOR UPDATE;
+    PERFORM ~late_v1(a_until);
     UPDATE ~totals t SET hits = 0, misses = 0, puts = 0, removals = 0, evictions = 0, expirations = 0, errors = 0,
         bytes_out = 0, bytes_in = 0
     WHERE a_name IS NULL OR t.generation = (SELECT n.generation FROM ~namespaces n WHERE n.name = a_name);
@@ -127,7 +137,7 @@ $cacheness$;
 -- Stores limits, unless others have changed some since the revision that the caller knows: of the cache, or where a name is
 -- given of a namespace. True where they were stored.
 CREATE OR REPLACE FUNCTION ~limit_v1(
-    a_lock integer, a_revision bigint, a_name bytea, a_entries bigint, a_bytes bigint, a_policy bytea
+    a_lock integer, a_revision bigint, a_name bytea, a_entries bigint, a_bytes bigint, a_policy bytea, a_until bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $cacheness$
 DECLARE
     s record;
@@ -136,6 +146,8 @@ DECLARE
     limited_before boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
+    PERFORM ~late_v1(a_until);
     SELECT * INTO s FROM ~state;
     IF s.revision <> a_revision THEN
         RETURN false;
@@ -146,6 +158,7 @@ BEGIN
         IF s.policy IS DISTINCT FROM a_policy THEN
             UPDATE ~totals t SET age = 0 WHERE t.generation = 0;
         END IF;
+        PERFORM ~late_v1(a_until);
         RETURN true;
     END IF;
     SELECT x.max_entries, x.max_bytes INTO n FROM ~namespaces x WHERE x.name = a_name;
@@ -156,6 +169,7 @@ BEGIN
     UPDATE ~state SET revision = revision + 1,
         limited = limited + limited_now::integer - limited_before::integer,
         epoch = epoch + CASE WHEN limited_now <> limited_before THEN 1 ELSE 0 END;
+    PERFORM ~late_v1(a_until);
     RETURN true;
 END
 $cacheness$;
@@ -167,6 +181,7 @@ CREATE OR REPLACE FUNCTION ~rank_v1(
 ) RETURNS void LANGUAGE plpgsql AS $cacheness$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
     IF (SELECT s.epoch FROM ~state s) <> a_epoch THEN
         RETURN;
     END IF;
@@ -199,7 +214,8 @@ DECLARE
     first bytea;
 BEGIN
     FOR n IN SELECT x.name, x.generation FROM ~namespaces x
-        WHERE x.name >= a_name AND (x.name = a_name OR NOT a_one) ORDER BY x.name
+        WHERE x.name >= a_name AND (NOT a_one OR x.name <= a_name) ORDER BY x.name
+        LIMIT CASE WHEN a_one THEN 1 ELSE a_names + 1 END
     LOOP
         names := names + 1;
         IF names > a_names THEN
@@ -247,6 +263,7 @@ DECLARE
     gone bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
     WITH found AS (
         SELECT g.blob_id FROM ~garbage g WHERE g.blob_id = ANY (a_blobs) AND g.not_before <= a_now ORDER BY 1 FOR UPDATE
     ), deleted AS (
@@ -254,19 +271,22 @@ BEGIN
     )
     SELECT COALESCE(sum(d.size), 0) INTO gone FROM deleted d;
     IF gone > 0 THEN
-        PERFORM ~count_v1(ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[-gone], ARRAY[0::bigint],
-            ARRAY[0::bigint], 0);
+        PERFORM ~less_garbage_v1(gone);
     END IF;
 END
 $cacheness$;
 
--- Notes that blobs are about to be deleted, and forgets those of long ago. It waits for all puts that do not know of it.
+-- Notes that blobs are about to be deleted, and forgets those of long ago. It waits for all puts that do not know of it, at
+-- last and for no more than that: others wait behind the lock.
 CREATE OR REPLACE FUNCTION ~condemn_v1(a_lock integer, a_now bigint, a_until bigint, a_blobs bytea[]) RETURNS void
 LANGUAGE plpgsql AS $cacheness$
 BEGIN
-    PERFORM pg_advisory_xact_lock(a_lock, 0);
-    DELETE FROM ~condemned x WHERE x.until < a_now;
-    INSERT INTO ~condemned (blob_id, until) SELECT DISTINCT b, a_until FROM unnest(a_blobs) b
+    PERFORM ~mine_v1(a_lock);
+    DELETE FROM ~condemned x WHERE x.blob_id IN (
+        SELECT y.blob_id FROM ~condemned y WHERE y.until < a_now ORDER BY y.until LIMIT 10000 FOR UPDATE SKIP LOCKED
+    );
+    INSERT INTO ~condemned (blob_id, until) SELECT DISTINCT b, a_until FROM unnest(a_blobs) b ORDER BY 1
     ON CONFLICT (blob_id) DO UPDATE SET until = excluded.until;
+    PERFORM pg_advisory_xact_lock(a_lock, 0);
 END
 $cacheness$;

@@ -2,7 +2,8 @@
 
 -- One row. `lock` is the number under which advisory locks are taken. The policy is null until limits are first stored.
 -- `revision` rises with every change of limits, `epoch` with those after which entries are to be ranked anew. `limited`
--- is how many namespaces have limits. Changes are written down until `feed_until`, for those who follow them.
+-- is how many namespaces have limits. Changes are written down until `feed_until`, for those who follow them. `functions`
+-- says which text the functions have.
 CREATE TABLE ~state (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     format integer NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE ~state (
     revision bigint NOT NULL DEFAULT 1,
     epoch integer NOT NULL DEFAULT 1,
     limited integer NOT NULL DEFAULT 0,
+    functions integer NOT NULL DEFAULT 0,
     feed_until timestamptz NOT NULL DEFAULT '-infinity'
 );
 
@@ -74,6 +76,7 @@ CREATE TABLE ~entries (
 CREATE INDEX ~~entries_by_key ON ~entries (generation, substring(key FROM 1 FOR 1024));
 CREATE INDEX ~~entries_by_age ON ~entries (generation, created_at);
 CREATE INDEX ~~entries_by_expiry ON ~entries (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX ~~entries_by_blob ON ~entries (blob_id) WHERE blob_id IS NOT NULL;
 CREATE INDEX ~~entries_by_rank ON ~entries (rank_epoch, priority, rank, version);
 CREATE INDEX ~~limited_by_expiry ON ~entries (generation, expires_at) WHERE limited AND expires_at IS NOT NULL;
 CREATE INDEX ~~limited_by_rank ON ~entries (generation, rank_epoch, priority, rank, version) WHERE limited;

@@ -3,13 +3,17 @@
 -- nobody. Entries with versions from `a_own` on, the one under `a_not`, and those after `a_bound_…` stay. Totals are the
 -- caller's business.
 --
+-- Where `a_keep` is given, another call with the same number in this transaction goes on where this one stopped: what was
+-- looked at, deleted or put since is not looked at again, which would make a batch's time grow with its square.
+--
 -- CN003: there are entries that are not ranked yet, or very many rows of cleared generations are in the way.
 CREATE OR REPLACE FUNCTION ~victims_v1(
     a_generation bigint, a_epoch integer, a_refuses boolean, a_now bigint, a_due bigint,
     a_entries bigint, a_bytes bigint, a_most integer, a_own bigint, a_not_generation bigint, a_not bytea,
-    a_bound_priority real, a_bound_rank bigint, a_bound_version bigint, a_feed boolean
+    a_bound_priority real, a_bound_rank bigint, a_bound_version bigint, a_feed boolean, a_keep integer
 ) RETURNS TABLE (
-    o_reason smallint, o_generation bigint, o_namespace bytea, o_key bytea, o_size bigint, o_blob boolean, o_rank bigint
+    o_reason smallint, o_generation bigint, o_namespace bytea, o_key bytea, o_size bigint, o_blob boolean, o_garbage boolean,
+    o_rank bigint
 ) LANGUAGE plpgsql AS $cacheness$
 DECLARE
     found_rows refcursor;
@@ -27,7 +31,10 @@ BEGIN
                 RAISE EXCEPTION USING ERRCODE = 'CN003', MESSAGE = 'entries are to be ranked first';
             END IF;
         END IF;
-        IF phase = 0 AND a_generation IS NULL THEN
+        found_rows := 'cacheness_' || a_keep || '_' || phase;
+        IF EXISTS (SELECT FROM pg_cursors p WHERE p.name = found_rows::text) THEN
+            NULL;
+        ELSIF phase = 0 AND a_generation IS NULL THEN
             OPEN found_rows FOR
                 SELECT e.generation, e.hash, e.key, e.size, e.blob_id, e.rank, n.name
                 FROM ~entries e LEFT JOIN ~namespaces n ON n.generation = e.generation
@@ -70,6 +77,9 @@ BEGIN
                     INSERT INTO ~garbage (blob_id, not_before, size)
                     SELECT v.blob_id, COALESCE((SELECT c.not_before FROM ~cleared c WHERE c.generation = v.generation), a_due), v.size
                     ON CONFLICT DO NOTHING;
+                    IF NOT FOUND THEN
+                        PERFORM ~less_garbage_v1(v.size);
+                    END IF;
                 END IF;
                 reclaimed := reclaimed + 1;
                 IF reclaimed > 500 THEN
@@ -79,8 +89,10 @@ BEGIN
                 END IF;
                 CONTINUE;
             END IF;
+            o_garbage := false;
             IF v.blob_id IS NOT NULL THEN
                 INSERT INTO ~garbage (blob_id, not_before, size) VALUES (v.blob_id, a_due, v.size) ON CONFLICT DO NOTHING;
+                o_garbage := FOUND;
             END IF;
             IF a_feed THEN
                 INSERT INTO ~changes (kind, namespace, key) VALUES (1, v.name, v.key);
@@ -97,7 +109,9 @@ BEGIN
             o_rank := v.rank;
             RETURN NEXT;
         END LOOP;
-        CLOSE found_rows;
+        IF a_keep IS NULL THEN
+            CLOSE found_rows;
+        END IF;
     END LOOP;
 END
 $cacheness$;
@@ -107,6 +121,7 @@ CREATE OR REPLACE FUNCTION ~reclaim_v1(a_limit integer) RETURNS integer LANGUAGE
 DECLARE
     c record;
     n integer;
+    lost bigint;
     done integer := 0;
 BEGIN
     FOR c IN SELECT t.generation, t.not_before FROM ~cleared t ORDER BY t.generation FOR UPDATE SKIP LOCKED LOOP
@@ -118,9 +133,13 @@ BEGIN
         ), listed AS (
             INSERT INTO ~garbage (blob_id, not_before, size)
             SELECT g.blob_id, c.not_before, g.size FROM gone g WHERE g.blob_id IS NOT NULL
-            ON CONFLICT DO NOTHING
+            ON CONFLICT DO NOTHING RETURNING size
         )
-        SELECT count(*) INTO n FROM gone;
+        SELECT count(*), COALESCE(sum(g.size) FILTER (WHERE g.blob_id IS NOT NULL), 0) - (SELECT COALESCE(sum(l.size), 0) FROM listed l)
+        INTO n, lost FROM gone g;
+        IF lost > 0 THEN
+            PERFORM ~less_garbage_v1(lost);
+        END IF;
         done := done + n;
         IF NOT EXISTS (SELECT FROM ~entries e WHERE e.generation = c.generation) THEN
             DELETE FROM ~cleared t WHERE t.generation = c.generation;
@@ -151,8 +170,15 @@ CREATE OR REPLACE FUNCTION ~count_v1(
         age = GREATEST(t.age, excluded.age)
 $cacheness$;
 
+-- Takes bytes off the garbage that were counted and are not there.
+CREATE OR REPLACE FUNCTION ~less_garbage_v1(a_bytes bigint) RETURNS void LANGUAGE sql AS $cacheness$
+    SELECT ~count_v1(ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[-a_bytes], ARRAY[0::bigint],
+        ARRAY[0::bigint], 0)
+$cacheness$;
+
 -- Evicts up to `a_most` entries from a cache that is over its limits with so much more in it, or from one namespace.
 -- Returns those that went, and a row of kind 4 where there is more to evict, of kind 3 where the epoch is another one.
+-- One after the other: two that evict at once would both free all that is too much.
 CREATE OR REPLACE FUNCTION ~evict_v1(
     a_lock integer, a_epoch integer, a_refuses boolean, a_name bytea, a_now bigint, a_due bigint,
     a_room_entries bigint, a_room_bytes bigint, a_most integer,
@@ -171,6 +197,8 @@ DECLARE
     d_garbage bigint[] := '{}'; d_evicted bigint[] := '{}'; d_expired bigint[] := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
+    PERFORM pg_advisory_xact_lock(a_lock, 2001);
     SELECT * INTO s FROM ~state;
     IF s.epoch <> a_epoch THEN
         o_kind := 3;
@@ -195,7 +223,7 @@ BEGIN
     END IF;
     FOR v IN SELECT * FROM ~victims_v1(
         NULLIF(n.generation, 0), a_epoch, a_refuses, a_now, a_due, entries, bytes, a_most, 9223372036854775807,
-        NULL, NULL, a_bound_priority, a_bound_rank, a_bound_version, s.feed_until > clock_timestamp()
+        NULL, NULL, a_bound_priority, a_bound_rank, a_bound_version, s.feed_until > clock_timestamp(), NULL
     ) LOOP
         entries := entries - 1;
         bytes := bytes - v.o_size;
@@ -206,7 +234,7 @@ BEGIN
         d_entries := d_entries || ARRAY[-1::bigint, -1];
         d_bytes := d_bytes || ARRAY[-v.o_size, -v.o_size];
         d_blob := d_blob || ARRAY[0, CASE WHEN v.o_blob THEN -v.o_size ELSE 0 END];
-        d_garbage := d_garbage || ARRAY[CASE WHEN v.o_blob THEN v.o_size ELSE 0 END, 0];
+        d_garbage := d_garbage || ARRAY[CASE WHEN v.o_garbage THEN v.o_size ELSE 0 END, 0];
         d_evicted := d_evicted || ARRAY[0::bigint, v.o_reason];
         d_expired := d_expired || ARRAY[0::bigint, 1 - v.o_reason];
         o_kind := 1;
@@ -235,6 +263,7 @@ DECLARE
     d_garbage bigint[] := '{}'; d_evicted bigint[] := '{}'; d_expired bigint[] := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(a_lock, 0);
+    PERFORM ~mine_v1(a_lock);
     SELECT x.feed_until > clock_timestamp() INTO feed FROM ~state x;
     o_reclaimed := 0;
     IF EXISTS (SELECT FROM ~cleared) THEN
@@ -242,13 +271,13 @@ BEGIN
     END IF;
     FOR v IN SELECT * FROM ~victims_v1(
         NULL, a_epoch, true, a_now, a_due, 9223372036854775807, 0, a_limit - o_reclaimed, 9223372036854775807,
-        NULL, NULL, NULL, NULL, NULL, feed
+        NULL, NULL, NULL, NULL, NULL, feed, NULL
     ) LOOP
         d_generation := d_generation || ARRAY[0, v.o_generation];
         d_entries := d_entries || ARRAY[-1::bigint, -1];
         d_bytes := d_bytes || ARRAY[-v.o_size, -v.o_size];
         d_blob := d_blob || ARRAY[0, CASE WHEN v.o_blob THEN -v.o_size ELSE 0 END];
-        d_garbage := d_garbage || ARRAY[CASE WHEN v.o_blob THEN v.o_size ELSE 0 END, 0];
+        d_garbage := d_garbage || ARRAY[CASE WHEN v.o_garbage THEN v.o_size ELSE 0 END, 0];
         d_evicted := d_evicted || ARRAY[0::bigint, 0];
         d_expired := d_expired || ARRAY[0::bigint, 1];
         o_kind := 1;

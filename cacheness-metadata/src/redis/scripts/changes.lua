@@ -1,4 +1,11 @@
 -- Changes of what is stored, which can be undone; namespaces; garbage; the indexes of entries.
+--
+-- The last argument of every script that writes is the moment, in microseconds of the server's clock, after which nobody
+-- waits for it any more. It may have been on its way for long, and others have written since: then it does nothing.
+
+local time = call('TIME')
+local microseconds = tonumber(time[1]) * 1000000 + tonumber(time[2])
+if microseconds > tonumber(ARGV[#ARGV]) then return { 'LATE', decimal(microseconds) } end
 
 -- Nil, or what takes back the changes so far, where one that fails later must leave nothing behind.
 local undo
@@ -115,20 +122,28 @@ local function save_tenants()
   end
 end
 
-local function save_events()
-  for _, event in ipairs(events) do
-    head.events = head.events + 1
-    call(
-      'XADD', P .. 'f', 'MAXLEN', '~', '10000', decimal(head.events) .. '-0', 't', event[1], 'n', event[2], 'k', event[3],
-      'v', event[4]
-    )
-  end
+local function save_event(number, event, length)
+  return redis.pcall(
+    'XADD', P .. 'f', 'MAXLEN', '~', length, decimal(number) .. '-0', 't', event[1], 'n', event[2], 'k', event[3], 'v',
+    event[4]
+  )
 end
 
-local function commit()
-  save_events()
+-- Saves what was changed, with a feed that goes back for so many events. Their numbers are saved before them: one that is
+-- missing shows, and one that is used twice is refused by the stream, from then on.
+local function commit(length)
+  local first = head.events
+  head.events = first + #events
   save_tenants()
   save_head()
+  for i, event in ipairs(events) do
+    local saved = save_event(first + i, event, length)
+    if type(saved) == 'table' and saved.err then
+      -- A stream that is not ours, or of another count. Whoever follows it finds a gap.
+      call('UNLINK', P .. 'f')
+      save_event(first + i, event, length)
+    end
+  end
   for _, name in ipairs(trash) do call('UNLINK', name) end
 end
 
@@ -139,9 +154,7 @@ end
 -- A version that was never issued: the moment in microseconds, or one more than the last. So what a server that lost
 -- its last writes issues after a restart is new, too.
 local function next_version()
-  local time = call('TIME')
-  local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  head.sequence = now > head.sequence and now or head.sequence + 1
+  head.sequence = microseconds > head.sequence and microseconds or head.sequence + 1
   return hex(head.sequence)
 end
 
@@ -154,7 +167,7 @@ local function discard(e, due, counted)
     head.garbage = head.garbage - number(sub(before, 17, 30))
   end
   if not counted then head.garbage = head.garbage + e.size end
-  hset(P .. 'z', e.blob, due .. hex(e.size) .. call('TIME')[1])
+  hset(P .. 'z', e.blob, due .. hex(e.size) .. time[1])
   zadd(P .. 'b', 0, due .. e.blob)
 end
 

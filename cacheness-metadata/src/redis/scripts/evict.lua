@@ -6,6 +6,17 @@ local AT_ONCE, RECLAIMED_AT_MOST = 16, 1000
 local evicted, victims_of_limits, evictions_left, reclaimed = {}, 0, 500, 0
 local own_entries, own_bytes = 0, 0
 
+-- At least so many of the first entries of a list are of this call. It is kept from one change to the next: to look through
+-- them anew for each would take the square of their number.
+local skips = {}
+
+-- An entry of this call leaves its place in the lists.
+local function unskip()
+  for list, skip in pairs(skips) do
+    if skip > 0 then skips[list] = skip - 1 end
+  end
+end
+
 -- True where so much is over the limits of a namespace, or of the cache where `row` is nil.
 local function exceeds(row, entries, bytes)
   local limits = row or head
@@ -95,15 +106,15 @@ local function expired_members(list, now, skip, count)
 end
 
 local function evict_expired(row, entries, bytes, now, due)
-  local list, skip = P .. 'x', 0
+  local list = P .. 'x'
   if row then list = P .. 'x:' .. row.generation end
   while is_over(row, entries, bytes) and evictions_left > 0 and reclaimed < RECLAIMED_AT_MOST do
-    local members = expired_members(list, now, skip, AT_ONCE)
+    local members = expired_members(list, now, skips[list] or 0, AT_ONCE)
     for _, member in ipairs(members) do
       if not is_over(row, entries, bytes) or evictions_left == 0 then return end
       local id = sub(member, 17)
       if own[id] then
-        skip = skip + 1
+        skips[list] = (skips[list] or 0) + 1
       else
         local e, name = candidate(list, 0, member, id, function(e) return e.expires == sub(member, 1, 16) end)
         if e then
@@ -119,13 +130,14 @@ end
 -- Those that go next, for the caller to see whether it used them. The first `skip` are entries of this call; without
 -- passing over them nothing would be found where many of them rank lowest, and the caller would ask for ever.
 local function next_victims(row, count, skip)
-  local list, found = ranks(), {}
+  local list, found, bytes = ranks(), {}, 0
   if row then list = list .. ':' .. row.generation end
   for _, member in ipairs(call('ZRANGE', list, skip, skip + count - 1)) do
     local id = sub(member, 31)
     local name = call('HGET', P .. 'g', sub(id, 1, 12))
     local e = name and read(id)
-    if e and not own[id] then
+    if e and not own[id] and bytes < 1048576 then
+      bytes = bytes + #e.key
       found[#found + 1] = name
       found[#found + 1] = e.key
       found[#found + 1] = sub(member, 17)
@@ -135,21 +147,22 @@ local function next_victims(row, count, skip)
 end
 
 local function evict_ranked(row, entries, bytes, due)
-  local list, skip = ranks(), 0
+  local list = ranks()
   if row then list = list .. ':' .. row.generation end
   while is_over(row, entries, bytes) and evictions_left > 0 do
     if reclaimed >= RECLAIMED_AT_MOST then return { 'CLEARED' } end
+    local skip = skips[list] or 0
     local members = call('ZRANGE', list, skip, skip + AT_ONCE - 1)
     for _, member in ipairs(members) do
       if not is_over(row, entries, bytes) or evictions_left == 0 then return nil end
       local id = sub(member, 31)
       if own[id] then
-        skip = skip + 1
+        skips[list] = (skips[list] or 0) + 1
       else
         local e, name = candidate(list, 0, member, id, function(e) return place(e, id) == member end)
         if e then
           if not vetted[sub(member, 17)] then
-            return { 'LOOK', next_victims(row, least(500, 32 + 4 * #evicted), skip) }
+            return { 'LOOK', next_victims(row, least(5000, 32 + 4 * #evicted), skips[list] or 0) }
           end
           evict_one(name, id, e, 'limit', due)
           evictions_left = evictions_left - 1

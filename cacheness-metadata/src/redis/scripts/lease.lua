@@ -1,4 +1,5 @@
--- A lease. Arguments: the cache, `acquire`, `renew` or `release`, the lease's name, the holder, for how many milliseconds.
+-- A lease. Arguments: the cache, `acquire`, `renew` or `release`, the lease's name, the holder, for how many milliseconds,
+-- and until when.
 -- The lease's key ends by itself, by the server's clock.
 if not load_head(ARGV[1]) then return { 'GONE' } end
 local name, holder, ttl = P .. 'l:' .. ARGV[3], ARGV[4], ARGV[5]

@@ -1,7 +1,7 @@
 -- Changes the limits of the cache or of a namespace. Arguments: the cache, the version of the rules that the caller goes
 -- by, the namespace or nothing, then for the cache: the most entries and bytes, the policy, `1` where entries are to be
 -- ranked; for a namespace: what becomes of the most entries and bytes (`keep` or the new ones), `1` where the policy
--- refuses.
+-- refuses; and until when.
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if (stored.rules or '0') ~= ARGV[2] then return { 'STALE', rules() } end
 local name, now = ARGV[3], { ARGV[4], ARGV[5] }

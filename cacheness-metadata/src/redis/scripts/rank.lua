@@ -1,9 +1,18 @@
--- Writes ranks that a policy gave. Arguments: the cache, the epoch, `1` where this is the end of ranking all anew, then
--- for each entry its id, what its header was when it was ranked, and its rank. Says for how many that was no longer so.
+-- Writes ranks that a policy gave. Arguments: the cache, the epoch, `1` where this is the end of ranking all anew, who does
+-- that or nothing, then for each entry its id, what its header was when it was ranked, and its rank; and until when. Says for
+-- how many that was no longer so.
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if decimal(head.epoch) ~= ARGV[2] or head.ranked == 0 then return { 'OVER' } end
+if ARGV[4] ~= '' then
+  -- One process at a time ranks all anew; one that has ended without a word is waited for by this time.
+  if head.ranking == 0 then return { 'OVER' } end
+  local mine = ARGV[2] .. ':' .. ARGV[4]
+  local ranker = call('GET', P .. 'q') or ''
+  if ranker ~= mine and sub(ranker, 1, #ARGV[2] + 1) == ARGV[2] .. ':' then return { 'TAKEN' } end
+  call('SET', P .. 'q', mine, 'PX', 2000)
+end
 local missed = 0
-for at = 4, #ARGV, 3 do
+for at = 5, #ARGV - 1, 3 do
   local id, rank = ARGV[at], ARGV[at + 2]
   local text = call('GETRANGE', P .. 'e:' .. id, 0, HEADER - 1)
   local e = parse(text)
@@ -26,6 +35,7 @@ for at = 4, #ARGV, 3 do
 end
 if ARGV[3] == '1' and missed == 0 and head.ranking == 1 then
   head.ranking, head.rules = 0, head.rules + 1
+  call('UNLINK', P .. 'q')
   save_head()
 end
 return { 'OK', decimal(missed) }

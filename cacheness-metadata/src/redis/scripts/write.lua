@@ -1,11 +1,13 @@
 -- Makes the changes of one call, all or none. Arguments: the cache, the version of the rules that the caller goes by, `1`
--- where a later change may fail, `1` where the policy refuses, and how many uses, vetted entries and changes follow.
+-- where a later change may fail, `1` where the policy refuses, how many uses, vetted entries and changes follow, and for how
+-- many events the feed goes back.
 
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if (stored.rules or '0') ~= ARGV[2] then return { 'STALE', rules() } end
 if ARGV[3] == '1' then undo = {} end
 local refuses = ARGV[4] == '1'
 local uses, looked_at, count = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local feed_length = ARGV[8]
 local USE, CHANGE, RECLAIMED_PER_CALL = 6, 9, 16
 evictions_left = evictions_left + count
 local used, outcomes = {}, {}
@@ -111,6 +113,7 @@ local function put(name, key, condition, now, due, header, tail, rank_form)
   if problem then return nil, problem end
 
   if old then
+    unskip()
     unindex(row.generation, id, old)
     count_out(row, old)
     if old.blob ~= blob then discard(old, due) end
@@ -161,6 +164,7 @@ local function remove(name, key, condition, due)
     row.own_entries, row.own_bytes = row.own_entries - 1, row.own_bytes - mine
     own_entries, own_bytes = own_entries - 1, own_bytes - mine
     own[id] = nil
+    unskip()
   end
   tell('gone', name, key)
   return { '1', previous }
@@ -173,6 +177,7 @@ local function touch(name, key, condition, now, way, by, form)
   if not holds(condition, old.version) then return { '0', old.version } end
   local expires = by
   if way == 'extend' then expires = old.expires == NEVER and NEVER or add(old.expires, by) end
+  if own[id] then unskip() end
   local result = use(row, id, old, now, 1, form, expires)
   tell('gone', name, key)
   return { '1', old.version, '', {}, result, id }
@@ -204,17 +209,9 @@ local function add_counters(name, counts)
 end
 
 local function reset(name)
-  local names = { name }
-  if name == '' then names = call('ZRANGE', P .. 'n', 0, -1) end
-  for _, each in ipairs(names) do
-    if call('EXISTS', P .. 's:' .. each) == 1 then
-      local zeros = { 'HSET', P .. 's:' .. each }
-      for _, field in ipairs(COUNTERS) do
-        zeros[#zeros + 1] = field
-        zeros[#zeros + 1] = '0'
-      end
-      call(unpack(zeros))
-    end
+  local row = tenant(name)
+  if row then
+    for _, field in ipairs(COUNTERS) do row[field] = 0 end
   end
   return { '1' }
 end
@@ -303,10 +300,10 @@ local function change(at)
 end
 
 local function run()
-  local at = 8
-  local last = 7 + uses * USE + looked_at
+  local at = 9
+  local last = 8 + uses * USE + looked_at
   local reclaims = false
-  for i = 8 + uses * USE, last do vetted[ARGV[i]] = true end
+  for i = 9 + uses * USE, last do vetted[ARGV[i]] = true end
   for i = last + 1, last + count * CHANGE, CHANGE do
     local kind = ARGV[i]
     if kind == 'put' or kind == 'remove' then reclaims = true end
@@ -343,6 +340,6 @@ if problem and undo then
 end
 local next_ones = {}
 if not problem and victims_of_limits > 0 then next_ones = next_victims(nil, least(32, 4 + 2 * victims_of_limits), 0) end
-commit()
+commit(feed_length)
 if problem then return { problem[1], '1', head.age, evicted, used, problem[2] or {}, {} } end
 return { 'OK', '1', head.age, {}, used, next_ones, outcomes }

@@ -31,7 +31,7 @@ fn context(folder: &Path) -> OpenContext {
 
 /// Opens the store beneath a backend, on the calling thread.
 fn open_store(folder: &Path) -> Result<super::store::Store> {
-    let settings = Settings { readers: 2, busy_timeout_ms: 30_000, cache_size_kib: 1024 };
+    let settings = Settings { readers: 2, busy_timeout_ms: 30_000, cache_size_kib: 1024, reserve: 1 << 20 };
     super::open::file(&folder.join("index.sqlite"), &settings, &context(folder))
 }
 

@@ -98,7 +98,7 @@ async fn opening_what_must_exist_creates_nothing() {
 }
 
 #[tokio::test]
-async fn after_a_close_only_the_database_and_the_lock_are_left() {
+async fn after_a_close_the_log_is_gone() {
     let subject = subject();
     let store = subject.open().await;
     store.put(subject.entry("default", "k")).await;
@@ -108,5 +108,9 @@ async fn after_a_close_only_the_database_and_the_lock_are_left() {
         .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["index.lock", "index.sqlite"], "the log has been written into the database");
+    assert_eq!(
+        names,
+        ["index.lock", "index.reserve", "index.sqlite"],
+        "the log has been written into the database"
+    );
 }

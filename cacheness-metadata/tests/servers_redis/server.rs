@@ -23,6 +23,13 @@ pub(crate) async fn client(url: &str) -> MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
+/// Runs a command whose answer is of no interest.
+pub(crate) async fn run(connection: &mut MultiplexedConnection, command: &str) {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    let _: redis::Value = command.arg(words.collect::<Vec<_>>()).query_async(connection).await.unwrap();
+}
+
 /// A server of a test's own, which ends with the test.
 pub(crate) struct OwnServer {
     process: Child,

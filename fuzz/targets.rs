@@ -1,0 +1,261 @@
+//! What is fuzzed: each target takes any bytes, and panics where a promise does not hold. `tests/fuzz_corpus.rs` runs all of them over the
+//! corpus.
+#![allow(unreachable_pub, reason = "a module of the fuzzing program and of a test")]
+
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use cacheness::blocking::Cache;
+use cacheness::handlers::Npy;
+use cacheness::{
+    CacheBuilder, CacheValue, Checksums, Compression, Config, FormatMeta, KeyBuilder, ListOptions,
+    PutOptions, RawEntry, Registry, Variables, trailer,
+};
+use ndarray::{Array2, IxDyn};
+use serde_json::{Value, json};
+
+/// The targets by name.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("trailer", read_trailer),
+    ("key_encoding", key_encoding),
+    ("journal", journal),
+    ("snapshot", snapshot),
+    ("config_toml", config_toml),
+    ("config_json", config_json),
+    ("msgpack", |data| handler::<Value, _>("msgpack", data)),
+    ("json", |data| handler::<Value, _>("json", data)),
+    ("bincode", |data| handler::<Nested, _>("bincode", data)),
+    ("postcard", |data| handler::<Nested, _>("postcard", data)),
+    ("text", |data| handler::<String, _>("text", data)),
+    ("npy", |data| handler::<Npy<f32, IxDyn>, _>("npy", data)),
+    ("arrow_ipc", |data| handler::<RecordBatch, _>("arrow_ipc", data)),
+    ("parquet", |data| handler::<RecordBatch, _>("parquet", data)),
+    ("lz4", |data| compressed(Compression::Lz4, data)),
+    ("zstd", |data| compressed(Compression::Zstd(3), data)),
+];
+
+/// A type with everything that has a length, and itself.
+type Nested = Vec<(String, Option<Vec<u8>>, std::collections::BTreeMap<u32, Vec<String>>)>;
+
+/// The trailer of a blob, and the whole blob in which it stands.
+fn read_trailer(data: &[u8]) {
+    if let Ok((_, entry)) = trailer::read_trailer(data) {
+        assert!(!entry.key.as_str().is_empty());
+    }
+    if data.len() >= trailer::TAIL_LEN {
+        let (record, tail) = data.split_at(data.len() - trailer::TAIL_LEN);
+        if let Ok(tail) = trailer::Tail::read(tail, data.len() as u64) {
+            let _ = tail.record(record);
+        }
+    }
+    // Without the checksums, which a fuzzer does not guess.
+    let _ = cacheness::Entry::from_trailer(data);
+}
+
+/// Two values that are the same have one key, and two that are not have two. The bytes are two JSON texts after one another.
+fn key_encoding(data: &[u8]) {
+    let mut values = serde_json::Deserializer::from_slice(data).into_iter::<Value>();
+    let (Some(Ok(one)), Some(Ok(other))) = (values.next(), values.next()) else { return };
+    let key = |value: &Value| KeyBuilder::new().param("value", value).map(|builder| builder.build());
+    let (Ok(first), Ok(second)) = (key(&one), key(&other)) else { return };
+    assert_eq!(key(&one).unwrap(), first);
+    if one != other {
+        assert_ne!(first, second, "{one} and {other} have one key");
+    }
+}
+
+/// The files of a small cache with the index `json`, as they lie after a close.
+struct Template {
+    snapshot: Vec<u8>,
+    journal: Vec<u8>,
+}
+
+static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::builder().folder(folder.path()).metadata("json").open_blocking().unwrap();
+    cache.put_with("key", "value", PutOptions::new().tag("tag")).unwrap();
+    cache.close().unwrap();
+    let read = |name: &str| read_file(&folder.path().join(name));
+    Template { snapshot: read("index.json"), journal: read("index.json.journal") }
+});
+
+fn read_file(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut file = std::fs::OpenOptions::new().read(true).open(path).unwrap();
+    std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+    bytes
+}
+
+fn write_file(path: &Path, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+}
+
+/// Opens a cache over such an index, and uses what it can of it.
+fn index(snapshot: &[u8], journal: &[u8]) {
+    static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = FOLDER.path();
+    write_file(&folder.join("index.json"), snapshot);
+    write_file(&folder.join("index.json.journal"), journal);
+    let Ok(cache) = Cache::builder().folder(folder).metadata("json").blobs("memory").open_blocking() else {
+        return;
+    };
+    let _ = cache.get::<String, _>("key");
+    let _ = cache.list(ListOptions::new());
+    let _ = cache.put("another", "value");
+    let _ = cache.close();
+}
+
+/// What follows the first line of a journal.
+fn journal(data: &[u8]) {
+    let Template { snapshot, journal } = &*TEMPLATE;
+    let end = journal.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    index(snapshot, &[&journal[..end], data].concat());
+}
+
+/// A snapshot, beside a journal that fits the one that is whole.
+fn snapshot(data: &[u8]) {
+    index(data, &TEMPLATE.journal);
+}
+
+/// A configuration, and the same printed and read again.
+fn config(read: impl Fn(&str) -> cacheness::Result<Config>, data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(builder) = read(text).and_then(|config| CacheBuilder::new(Registry::builtin()).config(config))
+    else {
+        return;
+    };
+    let Ok(printed) = builder.to_toml() else { return };
+    let again = Config::from_toml(&printed, &Variables::none())
+        .and_then(|config| CacheBuilder::new(Registry::builtin()).config(config))
+        .and_then(|builder| builder.to_toml());
+    match again {
+        Ok(again) => assert_eq!(again, printed),
+        Err(error) => panic!("what was printed is not read: {error}\n{printed}"),
+    }
+}
+
+fn config_toml(data: &[u8]) {
+    config(|text| Config::from_toml(text, &Variables::none()), data);
+}
+
+fn config_json(data: &[u8]) {
+    config(|text| Config::from_json(text, &Variables::none()), data);
+}
+
+/// A whole entry of each handler, to be given other bytes.
+fn raw(handler: &str) -> RawEntry {
+    let cache = Cache::memory().unwrap();
+    let options = PutOptions::new().handler(handler);
+    let values: Nested = vec![("a".to_owned(), Some(vec![1, 2]), [(1, vec!["b".to_owned()])].into())];
+    match handler {
+        "text" => cache.put_with("key", "value", options),
+        "npy" => cache.put_with("key", &Npy(Array2::<f32>::zeros((2, 3)).into_dyn()), options),
+        "arrow_ipc" | "parquet" => {
+            let column: arrow_array::ArrayRef =
+                std::sync::Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3]));
+            cache.put_with("key", &RecordBatch::try_from_iter([("n", column)]).unwrap(), options)
+        }
+        "bincode" | "postcard" => cache.put_with("key", &values, options),
+        _ => cache.put_with("key", &json!({"a": [1, 2.5, null, "text"]}), options),
+    }
+    .unwrap();
+    cache.get_raw("key").unwrap().unwrap()
+}
+
+/// The stored bytes of a value. The first two bytes say how many of the rest are what the handler kept with the entry.
+fn handler<T: CacheValue<Via>, Via>(name: &str, data: &[u8]) {
+    static KNOWN: Mutex<Vec<(String, RawEntry)>> = Mutex::new(Vec::new());
+    let [a, b, rest @ ..] = data else { return };
+    let mut raw = {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.iter().find(|(known, _)| known == name) {
+            Some((_, raw)) => raw.clone(),
+            None => {
+                known.push((name.to_owned(), raw(name)));
+                known[known.len() - 1].1.clone()
+            }
+        }
+    };
+    let (meta, bytes) = rest.split_at(usize::from(u16::from_le_bytes([*a, *b])).min(rest.len()));
+    raw.entry.format.meta = FormatMeta::new(meta.to_vec());
+    give(&mut raw, bytes, bytes.len() as u64);
+    read::<T, Via>(raw);
+}
+
+fn give(raw: &mut RawEntry, bytes: &[u8], size: u64) {
+    raw.bytes = bytes.to_vec().into();
+    raw.entry.checksums = Checksums::of(bytes);
+    raw.entry.size = size;
+    raw.entry.stored_size = bytes.len() as u64;
+}
+
+fn read<T: CacheValue<Via>, Via>(raw: RawEntry) {
+    static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::memory().unwrap());
+    let key = raw.entry.key.as_str().to_owned();
+    if CACHE.put_raw(raw).is_ok() {
+        let _ = CACHE.get::<T, Via>(&key);
+    }
+}
+
+/// A compressed value. The first four bytes say how long it claims to be.
+fn compressed(compression: Compression, data: &[u8]) {
+    let [a, b, c, d, bytes @ ..] = data else { return };
+    let cache = Cache::memory().unwrap();
+    let text = "value ".repeat(100);
+    cache.put_with("key", text.as_str(), PutOptions::new().compression(compression)).unwrap();
+    let mut raw = cache.get_raw("key").unwrap().unwrap();
+    give(&mut raw, bytes, u64::from(u32::from_le_bytes([*a, *b, *c, *d])));
+    read::<String, _>(raw);
+}
+
+/// What fuzzing begins with: what this version writes itself.
+pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let of = |name: &'static str| {
+        let raw = raw(name);
+        let meta = raw.entry.format.meta.as_bytes();
+        let meta_len = u16::try_from(meta.len()).unwrap().to_le_bytes();
+        (name, vec![[&meta_len[..], meta, &raw.bytes].concat()])
+    };
+    let compressed = |name: &'static str, compression: Compression| {
+        let cache = Cache::memory().unwrap();
+        let text = "value ".repeat(100);
+        cache.put_with("key", text.as_str(), PutOptions::new().compression(compression)).unwrap();
+        let raw = cache.get_raw("key").unwrap().unwrap();
+        (name, vec![[&(text.len() as u32).to_le_bytes()[..], &raw.bytes].concat()])
+    };
+    let Template { snapshot, journal } = &*TEMPLATE;
+    let end = journal.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let printed = Cache::builder().folder("/tmp/cache").to_toml().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let options = PutOptions::ttl(std::time::Duration::from_secs(60))
+        .inline(false)
+        .tag("tag")
+        .description("a value")
+        .priority(0.7);
+    cache.put_with("key", "value", options).unwrap();
+    let blob = cache.get_entry("key").unwrap().unwrap().blob_id().unwrap().to_string();
+    let file = folder.path().join("blobs").join(cache.id().to_string());
+    let blob = read_file(&file.join(&blob[28..30]).join(&blob[30..]).join(&blob));
+    let record = blob[5..blob.len() - trailer::TAIL_LEN].to_vec();
+    let mut seeds = vec![
+        ("trailer", vec![blob, record]),
+        ("key_encoding", vec![br#"{"a": [1, 2.5, "x", null]} {"a": [1, 2.5, "x", true]}"#.to_vec()]),
+        ("journal", vec![journal[end..].to_vec()]),
+        ("snapshot", vec![snapshot.clone()]),
+        ("config_toml", vec![printed.into_bytes()]),
+        (
+            "config_json",
+            vec![br#"{"limits": {"max_entries": 5}, "metadata": {"backend": "sqlite"}}"#.to_vec()],
+        ),
+        compressed("lz4", Compression::Lz4),
+        compressed("zstd", Compression::Zstd(3)),
+    ];
+    let handlers = ["msgpack", "json", "bincode", "postcard", "text", "npy", "arrow_ipc", "parquet"];
+    seeds.extend(handlers.map(of));
+    seeds
+}
