@@ -26,6 +26,7 @@ mod metric;
 mod names;
 mod options;
 mod permissions;
+mod rebuild;
 mod registry;
 mod resilience;
 mod stage;
@@ -75,6 +76,7 @@ pub use metadata::{
 pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use permissions::Permissions;
+pub use rebuild::{RebuildOptions, RebuildReport, Salvage, SalvageIndex, SalvagedIndex, SalvagedRow};
 pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
     Registry,

@@ -47,7 +47,8 @@ impl Aside {
     /// died. To be called by one at a time.
     pub(crate) fn begin(index: &Path, suffixes: &[&str], permissions: Permissions) -> Result<Self> {
         let (marker, new) = (marker_of(index), beside(index, ".new"));
-        let at = |kept: PathBuf| Self { index: index.to_owned(), marker: marker.clone(), kept, new: new.clone() };
+        let at =
+            |kept: PathBuf| Self { index: index.to_owned(), marker: marker.clone(), kept, new: new.clone() };
         let begun = match fs::read_to_string(&marker) {
             Ok(name) => kept_as(index, &name),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -87,8 +88,10 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Gives the new index its name, and lets it be opened. It has been written in full.
-    pub(crate) fn finish(&self) -> Result<()> {
+    /// Gives the new index its name, and lets it be opened. It has been written in full, into one file: none that ends like
+    /// these stands beside it.
+    pub(crate) fn finish(&self, beside_it: &[&str]) -> Result<()> {
+        remove(beside_it.iter().map(|suffix| beside(&self.index, suffix)))?;
         let io = |error| Error::io(error, "the new index cannot take the place of the damaged one");
         File::open(&self.new).and_then(|file| file.sync_all()).map_err(io)?;
         fs::rename(&self.new, &self.index).map_err(io)?;

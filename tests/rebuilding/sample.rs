@@ -45,7 +45,11 @@ impl Sample {
         let limited = Limits::unbounded().max_entries(700);
         cache.namespace("limited").unwrap().set_namespace_limits(limited).unwrap();
         cache.namespace("cleared").unwrap().clear().unwrap();
-        sample.values.iter_mut().filter(|((namespace, _), _)| namespace == "cleared").for_each(|(_, value)| *value = None);
+        sample
+            .values
+            .iter_mut()
+            .filter(|((namespace, _), _)| namespace == "cleared")
+            .for_each(|(_, value)| *value = None);
         for namespace in ["default", "cleared"] {
             let cache = cache.namespace(namespace).unwrap();
             for i in (0..60).filter(|i| i % 7 < 2) {
@@ -63,7 +67,8 @@ impl Sample {
 
     fn put(&mut self, cache: &Cache, namespace: &str, i: usize, what: &str) {
         let value = format!("{namespace} {what} {i} ").repeat(LENGTHS[i % 3] / 20);
-        let in_blob = i % 3 == 2;
+        // The index in JSON takes no values of more than 2 KiB.
+        let in_blob = i % 3 == 2 || (i % 3 == 1 && self.metadata == "json");
         let options = PutOptions::new().inline(!in_blob).tag(format!("tag{}", i % 5));
         cache.put_with(key(i), &value, options).unwrap();
         let place = (namespace.to_owned(), key(i));

@@ -50,6 +50,7 @@ pub use listing::{EntryPage, ListOptions};
 pub(crate) use observe::{TARGET, finish, observed};
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
+pub(crate) use raw::check_size;
 pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;

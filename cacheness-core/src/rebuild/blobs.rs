@@ -22,10 +22,16 @@ const LONGEST_RECORD: u64 = 64 << 20;
 pub(super) async fn entry_of(blobs: &dyn BlobBackend, env: &Env, key: &BlobKey) -> Result<Option<Entry>> {
     let read = match read(blobs, env, key).await {
         Ok(read) => read,
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported | ErrorKind::Io) => None,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported | ErrorKind::Io) =>
+        {
+            None
+        }
         Err(error) => return Err(error),
     };
-    Ok(read.filter(|(cache, entry)| *cache == key.cache && entry.blob_id() == Some(key.blob)).map(|(_, entry)| entry))
+    Ok(read
+        .filter(|(cache, entry)| *cache == key.cache && entry.blob_id() == Some(key.blob))
+        .map(|(_, entry)| entry))
 }
 
 async fn read(

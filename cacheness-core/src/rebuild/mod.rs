@@ -37,7 +37,7 @@ impl RebuildOptions {
         self
     }
 
-    /// Says which cache it is, for an index of which not even that can be read. For blobs in files it is the name of the
+    /// Says which cache it is, whatever the index says: for one of which not even that can be read. For blobs in files it is the name of the
     /// folder among them, 32 hexadecimal digits, which [`CacheId::parse`] reads.
     #[must_use]
     pub fn cache_id(mut self, id: CacheId) -> Self {

@@ -45,6 +45,8 @@ pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> R
         accesses: Arc::new(AccessLog::new(builder.access_interval)),
         policies: builder.registry.policies(),
         call_timeout: None,
+        permissions: builder.permissions,
+        allow_other_owner: builder.allow_other_owner,
     };
     let (blobs, _guard) = open_blobs(blob_part, &context, builder.settings.remote).await?;
     let rebuilt = match index.begin(&metadata.options, &context).await {
@@ -66,13 +68,8 @@ async fn from(
     options: &RebuildOptions,
 ) -> Result<RebuildReport> {
     let found = salvage.found().clone();
-    let cache = match (found.cache, options.cache_id) {
-        (Some(found), Some(given)) if found != given => {
-            let message = format!("the index is that of the cache {found}, and {given} was given");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        (found, given) => found.or(given),
-    };
+    // What is read may be damaged; what is given may not.
+    let cache = options.cache_id.or(found.cache);
     let Some(cache) = cache else {
         let message = "not even the cache's id can be read any more; give it by `RebuildOptions::cache_id`: for blobs in \
                        files it is the name of the folder among them";

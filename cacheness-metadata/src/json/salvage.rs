@@ -52,7 +52,7 @@ impl JsonSalvage {
             let message = "there is no index here that could be rebuilt";
             return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
         }
-        let context = OpenContext { mode: OpenMode::Create, ..context };
+        let context = context.with_mode(OpenMode::Create);
         let users = users::keep_out(&path, &context)?;
         let aside = Aside::begin(&path, &FILES, context.permissions)?;
         let mut saved = read(&rows_of(&aside.kept)?);
@@ -89,7 +89,7 @@ impl Salvage for JsonSalvage {
                 // What a process left that died while it replaced a file belongs to the old index.
                 remove(["", ".journal", ".journal.new"].map(|suffix| beside(&aside.new, suffix)))?;
                 Files::new(aside.new.clone(), permissions).write_snapshot(&identity, &rows)?;
-                aside.finish()
+                aside.finish(&[".journal"])
             })
             .await
     }
@@ -103,13 +103,13 @@ fn rows_of(index: &Path) -> Result<SavedRows> {
         Err(error) => Err(Error::io(error, "the damaged index cannot be read")),
     };
     let json = read(index.to_owned())?.unwrap_or_default();
-    let (identity, mut rows) = match snapshot::parse(index, &json) {
-        Ok(snapshot) => (Some(snapshot.identity), confirmed(snapshot.rows)),
-        Err(_) => (snapshot::first_line_of(&json), confirmed(snapshot::lines_of(&json))),
+    let (whole, identity, mut rows) = match snapshot::parse(index, &json) {
+        Ok(snapshot) => (true, Some(snapshot.identity), confirmed(snapshot.rows)),
+        Err(_) => (false, snapshot::first_line_of(&json), confirmed(snapshot::lines_of(&json))),
     };
     let is_first = identity.as_ref().is_some_and(|identity| identity.generation == 1);
     match read(beside(index, ".journal"))? {
-        Some(journal) => apply(&mut rows, identity.as_ref(), &journal, index),
+        Some(journal) => apply(&mut rows, (identity.as_ref(), whole), &journal, index),
         // From the second on, no crash leaves a snapshot without a journal.
         None if is_first => {}
         None => doubt(&mut rows),
@@ -127,9 +127,10 @@ fn doubt(rows: &mut SavedRows) {
 }
 
 /// Makes the writes of a journal that can be read.
-fn apply(rows: &mut SavedRows, snapshot: Option<&Identity>, journal: &[u8], index: &Path) {
+fn apply(rows: &mut SavedRows, (snapshot, whole): (Option<&Identity>, bool), journal: &[u8], index: &Path) {
     let header = journal::parse_first_line(index, journal).ok().map(|(identity, _)| identity);
     if let (Some(snapshot), Some(header)) = (snapshot, &header)
+        && whole
         && snapshot.id == header.id
         && snapshot.generation > header.generation
     {
@@ -137,14 +138,15 @@ fn apply(rows: &mut SavedRows, snapshot: Option<&Identity>, journal: &[u8], inde
         return;
     }
     // A write that was interrupted had not returned.
-    let whole = journal.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let lines: Vec<&[u8]> = journal[..whole].split_inclusive(|&byte| byte == b'\n').skip(1).collect();
+    let written_to = journal.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let lines: Vec<&[u8]> = journal[..written_to].split_inclusive(|&byte| byte == b'\n').skip(1).collect();
     // The checksum of a write tells to which snapshot it belongs, whatever the first line says.
     let generations = [snapshot, header.as_ref()].into_iter().flatten().map(|identity| identity.generation);
     let written = |generation: u64| lines.iter().filter_map(move |line| journal::write_of(generation, line));
     let generation = generations.clone().find(|&generation| written(generation).next().is_some());
     let belongs = generation.or(header.as_ref().map(|header| header.generation));
-    if snapshot.is_none_or(|snapshot| Some(snapshot.generation) != belongs) {
+    // One that is older than a damaged snapshot says again what that says.
+    if belongs.is_none() || snapshot.is_some_and(|snapshot| Some(snapshot.generation) != belongs) {
         doubt(rows);
     }
     let mut next = 1;

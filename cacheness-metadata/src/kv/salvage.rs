@@ -31,16 +31,20 @@ pub(crate) fn read(rows: &SavedRows) -> Saved {
     let mut found = SalvagedIndex::default();
     let head = rows.get(&layout::HEAD).and_then(|(row, _)| Head::decode(row).ok());
     if let Some(head) = &head {
-        (found.cache, found.entries, found.limits) = (Some(head.cache), Some(head.entries), head.limits.clone());
+        (found.cache, found.entries, found.limits) =
+            (Some(head.cache), Some(head.entries), head.limits.clone());
     }
     let mut saved = Saved { found, entries: Vec::new(), sequence: 0, garbage: Vec::new(), garbage_bytes: 0 };
     // Where the head is lost, entries that cannot be read may have had higher versions than those that can.
-    let issued = head.map(|head| head.sequence);
+    let issued = head.as_ref().map(|head| head.sequence);
+    // Then every entry that has a row is shown by a namespace.
+    let none_cleared = head.as_ref().is_some_and(|head| head.cleared == 0);
     let (names, candidates) = saved.namespaces(rows);
     for (key, (value, confirmed)) in rows.range(layout::all(layout::ENTRY)) {
-        saved.entry(rows, (&names, &candidates), key, value, *confirmed);
+        saved.entry(rows, (&names, &candidates, none_cleared), key, value, *confirmed);
     }
-    saved.sequence = issued.map_or(saved.sequence.saturating_add(1 << 20), |issued| issued.max(saved.sequence));
+    saved.sequence =
+        issued.map_or(saved.sequence.saturating_add(1 << 20), |issued| issued.max(saved.sequence));
     for (key, (value, _)) in rows.range(layout::all(layout::BLOB)) {
         let blob = key.get(1..).and_then(cacheness_core::BlobId::from_slice);
         if let (Some(blob), Ok((due, bytes))) = (blob, rows::read_garbage(value)) {
@@ -69,13 +73,15 @@ impl Saved {
             self.sequence = self.sequence.max(row.generation);
             self.found.namespaces.push((name, row.limits, row.counters));
         }
+        // One that certainly shows a generation shows no other.
+        candidates.retain(|name| !names.values().any(|shown| shown == name));
         (names, candidates)
     }
 
     fn entry(
         &mut self,
         rows: &SavedRows,
-        (names, candidates): (&BTreeMap<u64, Namespace>, &BTreeSet<Namespace>),
+        (names, candidates, none_cleared): (&BTreeMap<u64, Namespace>, &BTreeSet<Namespace>, bool),
         key: &Bytes,
         value: &Bytes,
         confirmed: bool,
@@ -85,10 +91,8 @@ impl Saved {
             return;
         }
         let known = names.get(&generation);
-        let lost = |key: Option<&str>| SalvagedRow::Lost {
-            namespace: known.cloned(),
-            key: key.map(str::to_owned),
-        };
+        let lost =
+            |key: Option<&str>| SalvagedRow::Lost { namespace: known.cloned(), key: key.map(str::to_owned) };
         let Ok(text) = rows::tail(key, 9) else { return self.entries.push(lost(None)) };
         let Ok(row) = EntryRow::decode(value) else { return self.entries.push(lost(Some(text))) };
         self.sequence = self.sequence.max(row.version);
@@ -99,7 +103,7 @@ impl Saved {
         };
         // The generation of an entry stands in its index by time, too.
         let listed = rows.contains_key(&layout::created(generation, row.created_at, row.version));
-        let confirmed = confirmed && known.is_some() && listed;
+        let confirmed = confirmed && listed && (known.is_some() || none_cleared);
         self.entries.push(match (entry, known, row.blob) {
             (Some(entry), ..) if confirmed => SalvagedRow::Entry(Box::new(entry)),
             (Some(entry), ..) => SalvagedRow::Unconfirmed(Box::new(entry)),

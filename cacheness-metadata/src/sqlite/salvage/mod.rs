@@ -17,9 +17,9 @@ use super::backend::SqliteMetadata;
 use super::config::{Settings, SqliteMetadataFactory};
 use super::failure::Failure;
 use super::store::Store;
-use super::users::{self, Users};
 use super::{open, schema};
 use crate::aside::{Aside, beside, remove};
+use crate::users::{self, Users};
 use source::Source;
 use walk::Walk;
 
@@ -60,7 +60,7 @@ impl SqliteSalvage {
             return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
         }
         // What is missing of the files beside the index is made.
-        let context = OpenContext { mode: OpenMode::Create, ..context };
+        let context = context.with_mode(OpenMode::Create);
         let lock = open::lock(&path.with_extension("lock"), &context)?;
         let users = users::keep_out(&path, &context)?;
         let aside = Aside::begin(&path, &FILES, context.permissions)?;
@@ -84,7 +84,9 @@ impl SqliteSalvage {
     }
 
     fn take(&mut self) -> Result<(Source, Walk)> {
-        self.reading.take().ok_or_else(|| Error::new(ErrorKind::Unexpected, "the damaged index is no longer read"))
+        self.reading
+            .take()
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the damaged index is no longer read"))
     }
 }
 
@@ -97,7 +99,8 @@ impl Salvage for SqliteSalvage {
     async fn create(&mut self, cache: CacheId) -> Result<Arc<dyn MetadataBackend>> {
         let (mut source, walk) = self.take()?;
         let (new, settings, context) = (self.aside.new.clone(), self.settings.clone(), self.context.clone());
-        let made = self.env().unblock(move || {
+        let env = self.env();
+        let made = env.unblock(move || {
             let store = create(&mut source, new, &settings, &context, cache)?;
             Ok((source, store))
         });
@@ -108,7 +111,8 @@ impl Salvage for SqliteSalvage {
 
     async fn rows(&mut self) -> Result<Vec<SalvagedRow>> {
         let (mut source, mut walk) = self.take()?;
-        let read = self.env().unblock(move || {
+        let env = self.env();
+        let read = env.unblock(move || {
             let rows = walk.next(&mut source);
             Ok((source, walk, rows))
         });
@@ -124,7 +128,7 @@ impl Salvage for SqliteSalvage {
             // What reading it made.
             remove([beside(&self.aside.kept, "-shm")])?;
             open::settle(&self.aside.new).map_err(|failure| failure.at(Some(&self.aside.new)))?;
-            self.aside.finish()
+            self.aside.finish(&["-wal", "-shm"])
         })
         .await
     }
@@ -165,5 +169,5 @@ fn create(
     })();
     copied.map_err(told)?;
     drop(connection);
-    open::store(&path, settings, context, None)
+    open::store(&path, settings, context, None, None)
 }

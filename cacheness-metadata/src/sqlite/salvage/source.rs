@@ -8,7 +8,7 @@ use std::time::Duration;
 use cacheness_core::{BlobId, CacheId, Counters, Error, Limits, Namespace, Result, SalvagedIndex};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::first_page;
+use super::{first_page, walk};
 use crate::aside::{beside, remove};
 use crate::sqlite::reader::counters;
 use crate::sqlite::schema::{MAX_GENERATION, MAX_VERSION};
@@ -46,15 +46,15 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let copy = first_page::copy_of(path);
         remove(["", "-wal", "-shm"].map(|suffix| beside(&copy, suffix)))?;
-        let (connection, copy) = match connect(path).filter(first_page::is_whole) {
-            Some(connection) => (connection, None),
-            None => {
+        let as_is = connect(path);
+        let (connection, copy) = match as_is {
+            Some(connection) if first_page::is_whole(&connection) => (connection, None),
+            as_is => {
                 first_page::replace(path, &copy)?;
-                match connect(&copy) {
-                    Some(connection) => (connection, Some(copy)),
-                    // There is nothing that SQLite would read. An empty index says nothing, either.
-                    None => (empty()?, Some(copy)),
-                }
+                // Whichever shows more; an index without entries where SQLite reads neither.
+                let either = [as_is, connect(&copy)].into_iter().flatten();
+                let best = either.max_by_key(|connection| walk::Ids::count(connection));
+                (best.map_or_else(empty, Ok)?, Some(copy))
             }
         };
         let mut source = Self {
@@ -77,7 +77,9 @@ impl Source {
     pub(super) fn found(&mut self) -> SalvagedIndex {
         let mut found = SalvagedIndex::default();
         let sql = "SELECT value FROM meta WHERE name = 'cache_id'";
-        let id = self.connection.query_row(sql, (), |row| Ok(row.get_ref(0)?.as_blob().ok().and_then(CacheId::from_slice)));
+        let id = self
+            .connection
+            .query_row(sql, (), |row| Ok(row.get_ref(0)?.as_blob().ok().and_then(CacheId::from_slice)));
         found.cache = id.ok().flatten().or_else(|| self.find_id());
         found.entries = self.head.entries;
         found.limits = self.head.limits.clone();
@@ -100,9 +102,12 @@ impl Source {
     pub(super) fn garbage(&mut self) -> Vec<(i64, BlobId, i64)> {
         let read = |row: &Row<'_>| {
             let blob = row.get_ref(1)?.as_blob().ok().and_then(BlobId::from_slice);
-            Ok(blob.map(|blob| (row.get_ref(0).map_or(0, lenient), blob, row.get_ref(2).map_or(0, lenient).max(0))))
+            Ok(blob.map(|blob| {
+                (row.get_ref(0).map_or(0, lenient), blob, row.get_ref(2).map_or(0, lenient).max(0))
+            }))
         };
-        let (up, whole) = all(&self.connection, "SELECT not_before, blob_id, size FROM garbage ORDER BY not_before", read);
+        let (up, whole) =
+            all(&self.connection, "SELECT not_before, blob_id, size FROM garbage ORDER BY not_before", read);
         let mut found: Vec<_> = up.into_iter().flatten().collect();
         if !whole {
             let down = "SELECT not_before, blob_id, size FROM garbage ORDER BY not_before DESC";
@@ -113,25 +118,28 @@ impl Source {
 
     fn read_head(&mut self) {
         let sql = "SELECT entries, sequence FROM totals WHERE generation = 0";
-        let totals = self.connection.query_row(sql, (), |row| {
-            Ok((row.get_ref(0)?.as_i64().ok(), row.get_ref(1)?.as_i64().ok()))
-        });
+        let totals = self
+            .connection
+            .query_row(sql, (), |row| Ok((row.get_ref(0)?.as_i64().ok(), row.get_ref(1)?.as_i64().ok())));
         if let Ok((entries, sequence)) = totals {
             self.head.entries = entries.and_then(|entries| u64::try_from(entries).ok());
             self.head.sequence = sequence.filter(|sequence| (0..=MAX_VERSION).contains(sequence));
         }
-        let sql = "SELECT generation, policy, max_entries, max_bytes FROM state";
+        let sql = "SELECT generation, policy, max_entries, max_bytes, cleared FROM state";
         let state = self.connection.query_row(sql, (), |row| {
             let policy = row.get_ref(1)?.as_str().ok().map(str::to_owned);
-            Ok((row.get_ref(0)?.as_i64().ok(), policy.map(|policy| limits(row, 2).policy(policy))))
+            let limits = policy.map(|policy| limits(row, 2).policy(policy));
+            Ok((row.get_ref(0)?.as_i64().ok(), limits, row.get_ref(4)?.as_i64().ok()))
         });
-        if let Ok((generation, limits)) = state {
+        let mut count = None;
+        if let Ok((generation, limits, cleared)) = state {
             self.head.generation = generation.filter(|generation| (0..=MAX_GENERATION).contains(generation));
             self.head.limits = limits;
+            count = cleared.and_then(|cleared| usize::try_from(cleared).ok());
         }
         let sql = "SELECT generation FROM cleared";
         let (cleared, whole) = all(&self.connection, sql, |row| row.get::<_, i64>(0));
-        self.cleared = whole.then(|| cleared.into_iter().collect());
+        self.cleared = (whole && count == Some(cleared.len())).then(|| cleared.into_iter().collect());
     }
 
     /// Finds out which namespace shows which generation. It stands in the table and in an index of it; where the two differ
@@ -142,10 +150,13 @@ impl Source {
         let (rows, table_whole) = all(&self.connection, sql, |row| {
             let name = row.get_ref(9)?.as_str().ok().and_then(|name| Namespace::new(name).ok());
             let generation = row.get_ref(10)?.as_i64().ok();
-            Ok(name.zip(generation).map(|(name, generation)| (name, (generation, limits(row, 11), counters(row, 0).unwrap_or_default()))))
+            Ok(name.zip(generation).map(|(name, generation)| {
+                (name, (generation, limits(row, 11), counters(row, 0).unwrap_or_default()))
+            }))
         });
         let table: BTreeMap<Namespace, (i64, Limits, Counters)> = rows.into_iter().flatten().collect();
-        let sql = "SELECT name, generation FROM namespaces INDEXED BY namespaces_by_generation ORDER BY generation";
+        let sql =
+            "SELECT name, generation FROM namespaces INDEXED BY namespaces_by_generation ORDER BY generation";
         let (rows, index_whole) = all(&self.connection, sql, |row| {
             let name = row.get_ref(0)?.as_str().ok().and_then(|name| Namespace::new(name).ok());
             Ok(name.zip(row.get_ref(1)?.as_i64().ok()))
@@ -158,16 +169,19 @@ impl Source {
                 (Some(one), None) => Some(one).filter(|_| !index_whole),
                 (None, other) => other.filter(|_| !table_whole),
             };
-            let cleared = |generation: &i64| self.cleared.as_ref().is_some_and(|all| all.contains(generation));
+            let cleared =
+                |generation: &i64| self.cleared.as_ref().is_some_and(|all| all.contains(generation));
             if let Some(generation) = generation.filter(|generation| !cleared(generation)) {
                 self.names.insert(generation, name.clone());
             }
         }
+        // One that certainly shows a generation shows no other.
+        self.candidates.retain(|name| !self.names.values().any(|shown| shown == name));
         self.head.namespaces = table;
     }
 
     fn highest_seen(&mut self) -> (i64, i64) {
-        let mut walk = super::walk::Ids::default();
+        let mut walk = walk::Ids::default();
         let mut highest = (0, 0);
         while let Some((generation, version)) = walk.next(&self.connection) {
             highest = (version.max(highest.0), generation.max(highest.1));
@@ -246,7 +260,9 @@ fn all<T>(
 }
 
 fn limits(row: &Row<'_>, first: usize) -> Limits {
-    let number = |index: usize| row.get_ref(index).ok().and_then(|most| most.as_i64().ok()).and_then(|most| u64::try_from(most).ok());
+    let number = |index: usize| {
+        row.get_ref(index).ok().and_then(|most| most.as_i64().ok()).and_then(|most| u64::try_from(most).ok())
+    };
     let mut limits = Limits::unbounded();
     (limits.max_entries, limits.max_bytes) = (number(first), number(first + 1));
     limits

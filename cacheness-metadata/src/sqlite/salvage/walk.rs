@@ -65,7 +65,8 @@ impl Walk {
         while self.ready.is_empty() {
             match &mut self.phase {
                 Phase::Up(steps) => {
-                    let (rows, gap, more) = steps.take(|after| batch(source, UP, after, |id, last| id > last));
+                    let (rows, gap, more) =
+                        steps.take(|after| batch(source, UP, after, |id, last| id > last));
                     self.ready.extend(rows);
                     self.gaps.extend(gap);
                     if !more {
@@ -78,13 +79,15 @@ impl Walk {
                         self.phase = if missing { Phase::Keys(Keys::default()) } else { Phase::Done };
                         continue;
                     };
-                    let (rows, last, whole) = batch(source, DOWN, gap.to, |id, last| id < last && id > gap.from);
-                    gap.to = last.min(gap.to);
-                    if !whole || rows.len() < AT_ONCE {
-                        // Where it read on to the beginning, nothing is missing.
-                        if whole {
-                            gap.to = gap.from;
-                        }
+                    let (from, mut reached) = (gap.from, false);
+                    let (rows, last, whole) = batch(source, DOWN, gap.to, |id, last| {
+                        reached |= id <= from;
+                        id < last && !reached
+                    });
+                    // Where it read on to the beginning, nothing is missing.
+                    let at_end = reached || (whole && last == gap.to);
+                    gap.to = if at_end { from } else { last.min(gap.to) };
+                    if at_end || !whole {
                         *at += 1;
                     }
                     self.ready.extend(rows);
@@ -128,7 +131,7 @@ impl Steps {
             if !whole {
                 // Nothing could be read from here on.
                 self.step = if self.step == 0 { 1 } else { self.step.saturating_mul(2) };
-                let end = self.last.checked_add(self.step).is_none();
+                let end = self.step > i64::MAX / 4;
                 return (found, end.then_some(Gap { from: self.last, to: i64::MAX }), !end);
             }
             let gap = (self.step > 0).then_some(Gap { from: self.last, to: i64::MAX });
@@ -145,15 +148,14 @@ impl Steps {
 
 /// Reads up to 500 rows from an id on: what they are, the last id, and whether nothing failed.
 fn batch(
-    source: &mut Source,
+    source: &Source,
     sql: &str,
     from: i64,
-    goes_on: impl Fn(i64, i64) -> bool,
+    mut goes_on: impl FnMut(i64, i64) -> bool,
 ) -> (Vec<SalvagedRow>, i64, bool) {
     let (mut found, mut last) = (Vec::new(), from);
-    let source = &*source;
     let whole = (|| {
-        let mut statement = source.connection.prepare_cached(sql)?;
+        let mut statement = source.connection.prepare(sql)?;
         let mut rows = statement.query((from,))?;
         while let Some(row) = rows.next()? {
             let id = row.get::<_, i64>(0)?;
@@ -172,7 +174,7 @@ fn batch(
 /// Looks one entry up that the index over keys names.
 fn one(source: &Source, generation: i64, key: String, id: i64) -> Option<SalvagedRow> {
     let read = (|| {
-        let mut statement = source.connection.prepare_cached(ONE)?;
+        let mut statement = source.connection.prepare(ONE)?;
         let mut rows = statement.query((id,))?;
         match rows.next()? {
             Some(row) => Ok(decode(source, row, id)),
@@ -207,7 +209,12 @@ fn decode(source: &Source, row: &Row<'_>, id: i64) -> Option<SalvagedRow> {
     let known = source.names.get(&generation);
     let Some(key) = key.filter(|_| number(2) == generation) else { return lost(known, None) };
     let version = Version(number(1).clamp(0, MAX_VERSION).unsigned_abs());
-    let inline = bytes(9).map(Bytes::copy_from_slice).or_else(|| long_value(&source.connection, number(1)));
+    let blob = bytes(7).and_then(BlobId::from_slice);
+    let inline = match bytes(9) {
+        Some(bytes) => Some(Bytes::copy_from_slice(bytes)),
+        None if blob.is_none() => long_value(&source.connection, number(1)),
+        None => None,
+    };
     let read = |namespace: &Namespace| {
         let at = Timestamp::from_nanos(number(4));
         let mut entry = StoredEntry::new(bytes(8).unwrap_or_default(), namespace.clone(), key, version, at);
@@ -226,7 +233,7 @@ fn decode(source: &Source, row: &Row<'_>, id: i64) -> Option<SalvagedRow> {
     if let Some(entry) = entry {
         return Some(SalvagedRow::Entry(Box::new(entry)));
     }
-    match (known, bytes(7).and_then(BlobId::from_slice)) {
+    match (known, blob) {
         (Some(namespace), Some(blob)) => {
             Some(SalvagedRow::Blob { namespace: namespace.clone(), key: key.to_owned(), version, blob })
         }
@@ -236,7 +243,7 @@ fn decode(source: &Source, row: &Row<'_>, id: i64) -> Option<SalvagedRow> {
 
 /// A value that is too long to stand in the row of its entry.
 fn long_value(connection: &Connection, version: i64) -> Option<Bytes> {
-    let mut statement = connection.prepare_cached("SELECT bytes FROM inline_values WHERE version = ?1").ok()?;
+    let mut statement = connection.prepare("SELECT bytes FROM inline_values WHERE version = ?1").ok()?;
     statement
         .query_row((version,), |row| Ok(row.get_ref(0)?.as_blob().ok().map(Bytes::copy_from_slice)))
         .ok()
@@ -264,7 +271,7 @@ impl Keys {
         let (mut found, mut last) = (Vec::new(), self.at.clone());
         let (sql, down) = (if self.down { KEYS_DOWN } else { KEYS_UP }, self.down);
         let whole = (|| {
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare(sql)?;
             let mut rows = statement.query((last.0, &last.1))?;
             while let Some(row) = rows.next()? {
                 let place = (row.get::<_, i64>(0)?, row.get::<_, String>(1)?);
@@ -297,12 +304,18 @@ pub(super) struct Ids {
 }
 
 impl Ids {
+    /// How many entries can be read.
+    pub(super) fn count(connection: &Connection) -> usize {
+        let mut walk = Self::default();
+        std::iter::from_fn(|| walk.next(connection)).count()
+    }
+
     pub(super) fn next(&mut self, connection: &Connection) -> Option<(i64, i64)> {
         while self.ready.is_empty() && !self.done {
             let (found, _, more) = self.steps.take(|from| {
                 let (mut found, mut last) = (Vec::new(), from);
                 let whole = (|| {
-                    let mut statement = connection.prepare_cached(IDS)?;
+                    let mut statement = connection.prepare(IDS)?;
                     let mut rows = statement.query((from,))?;
                     while let Some(row) = rows.next()? {
                         let id = row.get::<_, i64>(0)?;

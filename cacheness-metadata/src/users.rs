@@ -1,5 +1,5 @@
-//! Who has an index open: each holds a shared lock on a file beside it, so that a rebuild can tell that nobody does. SQLite's
-//! own locks cannot tell, because on a damaged file it takes none.
+//! Who has an index open: each holds a shared lock on a file beside it, so that a rebuild can tell that nobody does. The locks of
+//! SQLite cannot tell, because on a damaged file it takes none.
 
 use std::fs::TryLockError;
 use std::path::Path;
@@ -7,11 +7,13 @@ use std::path::Path;
 use cacheness_core::{Error, ErrorKind, OpenContext, OpenMode, Result};
 use fs_err::{File, OpenOptions};
 
+use crate::aside::beside;
+
 /// The lock, for as long as it is held.
-pub(super) struct Users(#[expect(dead_code, reason = "closing it lets go of the lock")] File);
+pub(crate) struct Users(#[expect(dead_code, reason = "closing it lets go of the lock")] File);
 
 fn open(index: &Path, context: &OpenContext) -> Result<Option<File>> {
-    let path = index.with_extension("users");
+    let path = beside(index, ".users");
     let mut options = OpenOptions::from_options(context.permissions.file_options());
     match options.read(true).write(true).create(context.mode == OpenMode::Create).open(path) {
         Ok(file) => Ok(Some(file)),
@@ -21,7 +23,7 @@ fn open(index: &Path, context: &OpenContext) -> Result<Option<File>> {
 }
 
 /// Takes note that this process uses the index. `None` where the file is missing and nothing may be created.
-pub(super) fn join(index: &Path, context: &OpenContext) -> Result<Option<Users>> {
+pub(crate) fn join(index: &Path, context: &OpenContext) -> Result<Option<Users>> {
     let Some(file) = open(index, context)? else { return Ok(None) };
     file.file().lock_shared().map_err(|error| Error::io(error, "the index cannot be marked as in use"))?;
     Ok(Some(Users(file)))
@@ -31,9 +33,10 @@ pub(super) fn join(index: &Path, context: &OpenContext) -> Result<Option<Users>>
 ///
 /// # Errors
 /// `Conflict` where somebody does.
-pub(super) fn keep_out(index: &Path, context: &OpenContext) -> Result<Users> {
-    let created = OpenContext { mode: OpenMode::Create, ..context.clone() };
-    let file = open(index, &created)?.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a created file is missing"))?;
+pub(crate) fn keep_out(index: &Path, context: &OpenContext) -> Result<Users> {
+    let created = context.clone().with_mode(OpenMode::Create);
+    let file = open(index, &created)?
+        .ok_or_else(|| Error::new(ErrorKind::Unexpected, "a created file is missing"))?;
     match file.file().try_lock() {
         Ok(()) => Ok(Users(file)),
         Err(TryLockError::WouldBlock) => {
