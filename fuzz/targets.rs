@@ -2,7 +2,6 @@
 //! corpus.
 #![allow(unreachable_pub, reason = "a module of the fuzzing program and of a test")]
 
-use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -15,8 +14,11 @@ use cacheness::{
 use ndarray::{Array2, IxDyn};
 use serde_json::{Value, json};
 
+/// What takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("trailer", read_trailer),
     ("key_encoding", key_encoding),
     ("journal", journal),
@@ -76,21 +78,9 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     let cache = Cache::builder().folder(folder.path()).metadata("json").open_blocking().unwrap();
     cache.put_with("key", "value", PutOptions::new().tag("tag")).unwrap();
     cache.close().unwrap();
-    let read = |name: &str| read_file(&folder.path().join(name));
+    let read = |name: &str| fs_err::read(folder.path().join(name)).unwrap();
     Template { snapshot: read("index.json"), journal: read("index.json.journal") }
 });
-
-fn read_file(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut file = std::fs::OpenOptions::new().read(true).open(path).unwrap();
-    std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-    bytes
-}
-
-fn write_file(path: &Path, bytes: &[u8]) {
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
-    std::io::Write::write_all(&mut file, bytes).unwrap();
-}
 
 /// Opens a cache over such an index, and uses what it can of it.
 fn index(snapshot: &[u8], journal: &[u8]) {
@@ -98,8 +88,8 @@ fn index(snapshot: &[u8], journal: &[u8]) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = FOLDER.path();
-    write_file(&folder.join("index.json"), snapshot);
-    write_file(&folder.join("index.json.journal"), journal);
+    fs_err::write(folder.join("index.json"), snapshot).unwrap();
+    fs_err::write(folder.join("index.json.journal"), journal).unwrap();
     let Ok(cache) = Cache::builder().folder(folder).metadata("json").blobs("memory").open_blocking() else {
         return;
     };
@@ -240,7 +230,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     cache.put_with("key", "value", options).unwrap();
     let blob = cache.get_entry("key").unwrap().unwrap().blob_id().unwrap().to_string();
     let file = folder.path().join("blobs").join(cache.id().to_string());
-    let blob = read_file(&file.join(&blob[28..30]).join(&blob[30..]).join(&blob));
+    let blob = fs_err::read(file.join(&blob[28..30]).join(&blob[30..]).join(&blob)).unwrap();
     let record = blob[5..blob.len() - trailer::TAIL_LEN].to_vec();
     let mut seeds = vec![
         ("trailer", vec![blob, record]),

@@ -40,6 +40,7 @@
 //! | `bincode` | no | handler `bincode` |
 //! | `postcard` | no | handler `postcard` |
 //! | `metrics` | no | counters and times through the facade `metrics` |
+//! | `signing` | no | signed entries, the table `signing` of configurations |
 //! | `npy` | no | handler `npy` for `ndarray` arrays in a [`handlers::Npy`] |
 //!
 //! The metadata backend `memory` and the blob backend `memory` are always there.
@@ -83,6 +84,7 @@ mod pages {
         Architecture => "../docs/architecture.md",
         KeyEncoding => "../docs/key-encoding.md",
         OnDiskFormat => "../docs/on-disk-format.md",
+        Security => "../docs/security.md",
         Testing => "../docs/testing.md",
     }
 }

@@ -47,11 +47,47 @@ fn put_and_measure(metadata: &str, puts: u64) {
     assert!(highest <= start + GROWTH_KIB, "{metadata}: {start} KiB after {warm} puts, then {highest} KiB");
 }
 
+/// Holds so many entries at once, opens the cache anew, and says what that takes.
+fn hold_and_measure(entries: u64) {
+    use std::time::Instant;
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Cache::builder().folder(folder.path()).limits(Limits::unbounded()).open_blocking().unwrap();
+    let cache = open();
+    let (before, begun) = (resident(), Instant::now());
+    for from in (0..entries).step_by(1_000) {
+        let values = (from..entries.min(from + 1_000)).map(|i| (format!("key-{i:08}"), vec![i as u8; 100]));
+        let values: Vec<(String, Vec<u8>)> = values.collect();
+        cache.put_many(values.iter().map(|(key, value)| (key, value)), PutOptions::new()).unwrap();
+    }
+    let loaded = begun.elapsed();
+    cache.close().unwrap();
+    let begun = Instant::now();
+    let cache = open();
+    let reopened = begun.elapsed();
+    let begun = Instant::now();
+    let gets = 20_000;
+    for i in 0..gets {
+        let i = i * 7_919 % entries;
+        assert_eq!(cache.get::<Vec<u8>, _>(format!("key-{i:08}")).unwrap(), Some(vec![i as u8; 100]));
+    }
+    let each = begun.elapsed() / gets as u32;
+    let begun = Instant::now();
+    assert_eq!(cache.stats().unwrap().entries, entries);
+    let counted = begun.elapsed();
+    let grown = resident().saturating_sub(before);
+    println!(
+        "{entries} entries: loaded in {loaded:.1?}, opened again in {reopened:.1?}, {each:.1?} a get, statistics in \
+         {counted:.1?}, {grown} KiB more resident"
+    );
+    assert!(grown < 128 * 1024, "{grown} KiB for {entries} entries");
+}
+
 /// Runs in a process of its own, so that nothing else that this one does is measured.
 fn measure(name: &str, metadata: &str, puts: u64) {
     if let Ok(task) = std::env::var(TASK) {
         let (metadata, puts) = task.split_once(' ').unwrap();
-        return put_and_measure(metadata, puts.parse().unwrap());
+        let number = puts.parse().unwrap();
+        return if metadata == "hold" { hold_and_measure(number) } else { put_and_measure(metadata, number) };
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--include-ignored", "--nocapture"]);
@@ -84,4 +120,18 @@ fn a_cache_in_memory_stays_flat_over_a_million_puts() {
 #[ignore = "takes minutes"]
 fn a_cache_in_a_folder_stays_flat_over_a_million_puts() {
     measure("a_cache_in_a_folder_stays_flat_over_a_million_puts", "sqlite", 1_000_000);
+}
+
+// shows: row 104
+#[cfg(all(feature = "sqlite", feature = "filesystem"))]
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_entries_are_held_and_opened_again() {
+    measure("a_million_entries_are_held_and_opened_again", "hold", 1_000_000);
+}
+
+#[cfg(all(feature = "sqlite", feature = "filesystem"))]
+#[test]
+fn many_entries_are_held_and_opened_again() {
+    measure("many_entries_are_held_and_opened_again", "hold", 50_000);
 }

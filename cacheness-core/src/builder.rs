@@ -20,8 +20,10 @@ use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::permissions::{Permissions, prepare_folder};
+use crate::protection::Protection;
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
+use crate::signing::{Signer, Signing};
 use crate::stage::Compression;
 
 /// Composes a cache of backends by name.
@@ -50,6 +52,7 @@ pub struct CacheBuilder {
     pub(crate) blobs: Chosen,
     pub(crate) local_tier: Option<LocalTier>,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) signing: Option<Signing>,
     pub(crate) durability: Durability,
     /// The limits that were given; what was not depends on what the cache has, or on the folder of a new one.
     pub(crate) limits: LimitsChange,
@@ -71,6 +74,9 @@ const DEFAULT_MAX_BYTES: u64 = 10 << 30;
 /// What queued writes may take in memory, unless told otherwise: 64 MiB.
 const DEFAULT_WRITE_QUEUE: u64 = 64 << 20;
 
+const UNKNOWN_CACHE: &str = "the backends have never answered on this machine, so it is not known which cache entries are to \
+                             be signed for; open the cache once while they answer";
+
 impl CacheBuilder {
     /// Starts with metadata and blobs in memory and no limit, and the handlers and backends of this registry.
     #[must_use]
@@ -83,6 +89,7 @@ impl CacheBuilder {
             blobs: Chosen::default(),
             local_tier: None,
             fallback: None,
+            signing: None,
             durability: Durability::Process,
             limits: LimitsChange::new(),
             policy_origin: ConfigOrigin::Program,
@@ -192,6 +199,17 @@ impl CacheBuilder {
     #[must_use]
     pub fn fallback(mut self, fallback: Fallback) -> Self {
         self.fallback = Some(fallback);
+        self
+    }
+
+    /// Signs every entry that is stored, and serves none that was not signed so: one without a signature, one that was
+    /// changed, and one that was moved from another key, namespace or cache is a miss, which is counted and logged, and
+    /// is taken out. The guide's page on security says what that catches and what it does not.
+    ///
+    /// It needs the feature `signing`. By default nothing is signed.
+    #[must_use]
+    pub fn signing(mut self, signing: Signing) -> Self {
+        self.signing = Some(signing);
         self
     }
 
@@ -406,22 +424,54 @@ impl CacheBuilder {
         if let Some(folder) = &self.folder {
             context.prepare_folder(folder)?;
         }
+        let signer = self.signer()?;
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let calls = self.settings.remote;
+        let mut first_id = None;
         let (metadata, blobs, guards) = match (&self.fallback, second) {
             (Some(fallback), Some(second)) => {
-                crate::fallback::open(fallback, (metadata, blobs), second, context, calls).await?
+                let first = (metadata, blobs);
+                let signs = signer.is_some();
+                let opened = crate::fallback::open(fallback, first, second, context, calls, signs).await?;
+                if signs && opened.first_id.is_none() {
+                    return Err(Error::new(ErrorKind::Unavailable, UNKNOWN_CACHE));
+                }
+                first_id = opened.first_id;
+                (opened.metadata, opened.blobs, opened.guards)
             }
             _ => {
                 let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
-                let (blobs, blob_guard) = open_blobs(blobs, &context, calls).await?;
+                let (blobs, blob_guard) = match open_blobs(blobs, &context, calls).await {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        // The first error is the one to tell.
+                        let _ = metadata.close().await;
+                        return Err(error);
+                    }
+                };
                 (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
             }
         };
-        let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
-        let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier };
+        let local_tier = match self.open_local_tier(blobs.capabilities(), &blob_name).await {
+            Ok(tier) => tier,
+            Err(error) => {
+                let _ = metadata.close().await;
+                let _ = blobs.close().await;
+                return Err(error);
+            }
+        };
+        let id = first_id.unwrap_or_else(|| metadata.cache_id());
+        let protection = signer.map(|signer| Protection::new(id, signer));
+        let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier, protection };
         Engine::start(self.registry, self.env, self.settings, stores, accesses, self.listeners, self.folder)
+    }
+
+    /// Reads the key, where entries are signed.
+    fn signer(&self) -> Result<Option<Signer>> {
+        let Some(signing) = &self.signing else { return Ok(None) };
+        let key = signing.source()?.read("signing", signing.create_key, self.folder.as_deref())?;
+        Signer::new(signing.algorithm, &key).map(Some)
     }
 
     async fn open_local_tier(

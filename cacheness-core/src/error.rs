@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Decode,
     /// Stored bytes are not the ones that were written.
     Corrupted,
+    /// The signature of an entry is missing or is not that of what it says: somebody else wrote, changed or moved it.
+    Untrusted,
     /// A condition on an operation did not hold.
     Conflict,
     /// A value or key is larger than a limit allows.
@@ -67,6 +69,7 @@ impl ErrorKind {
             Self::Encode => "cannot encode",
             Self::Decode => "cannot decode",
             Self::Corrupted => "corrupted",
+            Self::Untrusted => "untrusted",
             Self::Conflict => "conflict",
             Self::LimitExceeded => "limit exceeded",
             Self::StorageFull => "storage full",
@@ -98,6 +101,7 @@ impl ErrorKind {
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Corrupted => "corrupted",
+            Self::Untrusted => "untrusted",
             Self::Conflict => "conflict",
             Self::LimitExceeded => "limit_exceeded",
             Self::StorageFull => "storage_full",

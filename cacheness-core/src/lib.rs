@@ -8,6 +8,7 @@ mod blob;
 pub mod blocking;
 mod builder;
 mod cache;
+mod checksums;
 mod config;
 mod engine;
 mod entry;
@@ -26,9 +27,11 @@ mod metric;
 mod names;
 mod options;
 mod permissions;
+mod protection;
 mod rebuild;
 mod registry;
 mod resilience;
+mod signing;
 mod stage;
 mod stats;
 #[cfg(feature = "strict")]
@@ -82,7 +85,8 @@ pub use registry::{
     Registry,
 };
 pub use resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, RemoteCalls, UnmadeWrites};
-pub use stage::{Checksums, Compression, Stage};
+pub use signing::{Signing, SigningAlgorithm};
+pub use stage::{ChecksumKind, Checksums, Compression, Stage};
 pub use stats::{Counters, Stats};
 pub use validity::{FileCheck, FileSource, Validity, ValidityMode};
 pub use value::{

@@ -1,12 +1,13 @@
-//! Stages between a handler and a blob backend: compression, where it pays, and the checksums that every blob has.
+//! Stages between a handler and a blob backend: compression, where it pays.
 
-use std::hash::Hasher;
 use std::io::{Read, Write};
 
 use bytes::Bytes;
-use twox_hash::XxHash3_64;
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub(crate) use crate::checksums::ChunkHasher;
+pub use crate::checksums::{ChecksumKind, Checksums};
 
 /// How a value is compressed before it is stored. What does not shrink is stored as it is.
 #[non_exhaustive]
@@ -148,126 +149,6 @@ pub(crate) fn decompress(stage: Stage, bytes: &[u8], size: u64) -> Result<Bytes>
     Ok(Bytes::from(out))
 }
 
-/// The checksums of a blob: XXH3-64 of each 256 KiB of stored payload, in order.
-///
-/// They find damage, not forgery. The algorithm is that of <https://github.com/Cyan4973/xxHash>, with seed 0.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Checksums(Bytes);
-
-impl Checksums {
-    /// The bytes that one checksum covers. The last one of a blob covers what is left.
-    pub const CHUNK: u64 = 256 * 1024;
-
-    /// The checksums of bytes that lie in memory.
-    #[must_use]
-    pub fn of(payload: &[u8]) -> Self {
-        let mut sums = Vec::with_capacity(payload.len().div_ceil(Self::CHUNK as usize) * 8);
-        for chunk in payload.chunks(Self::CHUNK as usize) {
-            sums.extend_from_slice(&XxHash3_64::oneshot(chunk).to_le_bytes());
-        }
-        Self(Bytes::from(sums))
-    }
-
-    /// Takes checksums as they are stored: eight bytes each, least significant first.
-    #[must_use]
-    pub fn from_stored(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    /// The form in which they are stored.
-    #[must_use]
-    pub fn as_stored(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// How many chunks a payload of `len` bytes has.
-    #[must_use]
-    pub fn chunks(len: u64) -> u64 {
-        len.div_ceil(Self::CHUNK)
-    }
-
-    /// Checks that there is one checksum for each chunk of `len` bytes.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupted`] where there are more or fewer.
-    pub fn check_count(&self, len: u64) -> Result<()> {
-        if self.0.len() as u64 == Self::chunks(len).saturating_mul(8) {
-            return Ok(());
-        }
-        let message = format!(
-            "{len} bytes need {} checksums, {} bytes of them are stored",
-            Self::chunks(len),
-            self.0.len()
-        );
-        Err(Error::new(ErrorKind::Corrupted, message))
-    }
-
-    /// Checks chunk number `index`, which holds `chunk`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupted`] where the bytes are not those that were written.
-    pub fn verify_chunk(&self, index: u64, chunk: &[u8]) -> Result<()> {
-        let at = usize::try_from(index).ok().and_then(|index| index.checked_mul(8));
-        let stored = at.and_then(|at| self.0.get(at..at.checked_add(8)?));
-        if stored == Some(&XxHash3_64::oneshot(chunk).to_le_bytes()[..]) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Corrupted, format!("chunk {index} does not match its checksum")))
-    }
-
-    /// Checks a whole payload.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupted`] where the bytes are not those that were written.
-    pub fn verify(&self, payload: &[u8]) -> Result<()> {
-        self.check_count(payload.len() as u64)?;
-        let chunks = payload.chunks(Self::CHUNK as usize);
-        chunks.enumerate().try_for_each(|(index, chunk)| self.verify_chunk(index as u64, chunk))
-    }
-}
-
-/// Computes [`Checksums`] of a payload that comes in pieces.
-#[derive(Default)]
-pub(crate) struct ChunkHasher {
-    done: Vec<u8>,
-    current: XxHash3_64,
-    filled: u64,
-}
-
-impl ChunkHasher {
-    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = (Checksums::CHUNK - self.filled) as usize;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if self.filled == 0 && now.len() as u64 == Checksums::CHUNK {
-                // Whole chunks take the one-shot path, which is faster than the streaming one.
-                self.done.extend_from_slice(&XxHash3_64::oneshot(now).to_le_bytes());
-                bytes = later;
-                continue;
-            }
-            self.current.write(now);
-            self.filled += now.len() as u64;
-            if self.filled == Checksums::CHUNK {
-                self.close_chunk();
-            }
-            bytes = later;
-        }
-    }
-
-    fn close_chunk(&mut self) {
-        let full = std::mem::take(&mut self.current);
-        self.done.extend_from_slice(&full.finish().to_le_bytes());
-        self.filled = 0;
-    }
-
-    pub(crate) fn finish(mut self) -> Checksums {
-        if self.filled > 0 {
-            self.close_chunk();
-        }
-        Checksums(Bytes::from(self.done))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,28 +181,5 @@ mod tests {
         assert_eq!(decompress(Stage::Zstd, &bomb, 1000).unwrap_err().kind(), ErrorKind::Corrupted);
         assert_eq!(decompress(Stage::Zstd, &bomb[..20], 64 << 20).unwrap_err().kind(), ErrorKind::Corrupted);
         assert_eq!(decompress(Stage::Lz4, b"garbage", u64::MAX).unwrap_err().kind(), ErrorKind::Corrupted);
-    }
-
-    #[test]
-    fn checksums_are_the_same_however_the_bytes_come() {
-        let payload = noise(600_000);
-        let whole = Checksums::of(&payload);
-        assert_eq!(whole.as_stored().len(), 3 * 8);
-        let mut hasher = ChunkHasher::default();
-        payload.chunks(777).for_each(|piece| hasher.update(piece));
-        assert_eq!(hasher.finish(), whole);
-        whole.verify(&payload).unwrap();
-    }
-
-    #[test]
-    fn checksums_find_a_changed_bit_and_a_changed_length() {
-        let mut payload = noise(300_000);
-        let sums = Checksums::of(&payload);
-        payload[299_999] ^= 1;
-        assert_eq!(sums.verify(&payload).unwrap_err().kind(), ErrorKind::Corrupted);
-        payload[299_999] ^= 1;
-        assert!(sums.verify(&payload[..262_144]).is_err());
-        assert!(sums.verify(b"").is_err());
-        Checksums::of(b"").verify(b"").unwrap();
     }
 }

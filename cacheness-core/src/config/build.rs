@@ -63,6 +63,7 @@ impl CacheBuilder {
     pub(crate) fn parts(&self) -> Result<Parts> {
         self.check_limits()?;
         self.check_local_tier()?;
+        self.signing.as_ref().map_or(Ok(()), |signing| signing.source().map(drop))?;
         let folder = self.folder.is_some();
         let metadata = self.metadata_part(&self.metadata, folder, ["metadata", "metadata.backend"])?;
         Ok((metadata, self.blob_part(&self.blobs, folder, ["blobs", "blobs.backend"])?))

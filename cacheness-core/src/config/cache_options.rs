@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::names::Namespace;
 use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
+use crate::signing::{Signing, SigningAlgorithm};
 use crate::stage::Compression;
 
 /// The options of the cache itself, in the order in which they are printed. A dot stands for a table.
@@ -222,6 +223,37 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
     .otherwise("only what is read is kept")
     .example("true"),
     OptionSpec::new(
+        "signing.key_file",
+        OptionKind::Path,
+        None,
+        "The file of the key that entries are signed with, 32 bytes at least; others may not read it.",
+    )
+    .otherwise("without a key, entries are not signed")
+    .example("/etc/app/cache.key"),
+    OptionSpec::new(
+        "signing.key_env",
+        OptionKind::Text,
+        None,
+        "The variable of the environment that holds the key, in place of a file.",
+    )
+    .example("CACHE_SIGNING_KEY"),
+    OptionSpec::new(
+        "signing.create_key",
+        OptionKind::Bool,
+        None,
+        "Whether a key file that is not there is made; one that is there is never replaced.",
+    )
+    .otherwise("a key file that is not there is an error")
+    .example("true"),
+    OptionSpec::new(
+        "signing.algorithm",
+        OptionKind::Choice(&["hmac-sha256", "blake3"]),
+        None,
+        "How signatures are made; all who share the cache say the same.",
+    )
+    .otherwise("`hmac-sha256`")
+    .example("blake3"),
+    OptionSpec::new(
         "fallback.folder",
         OptionKind::Path,
         None,
@@ -379,6 +411,21 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         }
         "local_tier.max_bytes" => format_size(builder.local_tier.as_ref()?.max_bytes?).into(),
         "local_tier.write_through" => builder.local_tier.as_ref()?.write_through?.into(),
+        "signing.key_file" => match builder.signing.as_ref()? {
+            // Where a program gives the key, this is where a reader looks for it.
+            Signing { key: Some(key), .. } => key.clone().into(),
+            signing => {
+                let file = signing.key_file.as_deref()?;
+                let file = builder.folder.as_deref().map_or(file.into(), |cache| cache.join(file));
+                std::path::absolute(&file).unwrap_or(file).to_str()?.into()
+            }
+        },
+        "signing.key_env" => builder.signing.as_ref()?.key_env.clone()?.into(),
+        "signing.create_key" => builder.signing.as_ref()?.create_key.into(),
+        "signing.algorithm" => match builder.signing.as_ref()?.algorithm {
+            SigningAlgorithm::HmacSha256 => "hmac-sha256".into(),
+            SigningAlgorithm::Blake3 => "blake3".into(),
+        },
         "fallback.folder" => {
             let folder = builder.fallback.as_ref()?.folder_in(builder.folder.as_deref())?;
             std::path::absolute(&folder).unwrap_or(folder).to_str()?.into()

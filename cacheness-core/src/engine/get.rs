@@ -308,7 +308,10 @@ impl Engine {
         }
         let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
         let mut reader = match stored {
-            Stored::Mapped(bytes, blob) if self.is_verified(blob) => LocalReader::trusted(bytes),
+            // Where others may try to change blobs, that one was whole before says nothing.
+            Stored::Mapped(bytes, blob) if self.protection.is_none() && self.is_verified(blob) => {
+                LocalReader::trusted(bytes)
+            }
             // One chunk is verified at once, which needs no account of what has been.
             Stored::Local(bytes) if entry.stored_size <= Checksums::CHUNK => {
                 entry.checksums.verify(&bytes)?;

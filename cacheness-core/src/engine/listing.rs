@@ -278,7 +278,7 @@ impl Engine {
         let mut query = self.query(tenant, options).await?;
         let mut count = 0;
         loop {
-            let page = self.metadata.list_entries(&query).await;
+            let page = self.list_page(&query).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             self.found_damaged(&page.damaged, "count_matching");
             let matching = page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid));
@@ -300,6 +300,9 @@ impl Engine {
             options.order = ListOrder::Key;
             options.direction = Direction::Ascending;
         }
+        // What waits to be written is not listed, and came before.
+        let written = self.write_queued_first().await;
+        self.count_failure(tenant, None, "remove", written)?;
         let valid = options.valid;
         let mut query = self.query(tenant, options).await?;
         let (mut left, mut removed) = (limit.unwrap_or(usize::MAX), 0);
@@ -329,10 +332,10 @@ impl Engine {
     /// which are few and which the backend cannot tell, are gathered from all over by one.
     async fn read_page(&self, query: &ListQuery, valid: Option<bool>) -> Result<Page> {
         if valid != Some(false) || query.is_in_key_order() {
-            return self.metadata.list_entries(query).await;
+            return self.list_page(query).await;
         }
         let by_key = |query: ListQuery| async move {
-            let mut page = self.metadata.list_entries(&query).await?;
+            let mut page = self.list_page(&query).await?;
             page.entries.retain(|entry| self.is_as_valid_as(entry, valid));
             Ok(page)
         };

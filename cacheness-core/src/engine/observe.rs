@@ -301,6 +301,7 @@ impl Engine {
             }
             // Damage is a miss that has been repaired.
             ErrorKind::Corrupted => (MissReason::Corrupt, OnReadError::Miss),
+            ErrorKind::Untrusted => (MissReason::Untrusted, OnReadError::Miss),
             ErrorKind::Io
             | ErrorKind::Unavailable
             | ErrorKind::Timeout
@@ -311,7 +312,7 @@ impl Engine {
             _ => return self.count_error(tenant, Err(error)),
         };
         match reason {
-            MissReason::Corrupt => self.corrupt(tenant, key, &error),
+            MissReason::Corrupt | MissReason::Untrusted => self.corrupt(tenant, key, &error),
             MissReason::BackendError => self.failed(Some(&tenant.namespace), Some(key), "get", &error),
             _ => {}
         }

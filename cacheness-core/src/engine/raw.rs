@@ -16,6 +16,7 @@ use crate::events::MissReason;
 use crate::handler::{Access, FormatMeta};
 use crate::key::Key;
 use crate::options::PutOptions;
+use crate::stage::{ChecksumKind, Checksums};
 
 /// An entry and its stored bytes, as they are: compressed if they were compressed, in the format of their handler.
 ///
@@ -31,7 +32,7 @@ pub struct RawEntry {
 impl RawEntry {
     /// Checks that the bytes are the entry's and that a put could have made it, and prepares to store them under
     /// the tenant's namespace.
-    pub(super) fn into_encoded(self, tenant: &Tenant) -> Result<Encoded> {
+    pub(super) fn into_encoded(self, tenant: &Tenant, kind: ChecksumKind) -> Result<Encoded> {
         let Self { mut entry, bytes } = self;
         check_options(&mut entry)?;
         entry.namespace = tenant.namespace.clone();
@@ -39,6 +40,9 @@ impl RawEntry {
         entry.location = Location::InlineOmitted;
         check_size(&entry, bytes.len() as u64)?;
         entry.checksums.verify(&bytes)?;
+        if entry.checksums.kind() != kind {
+            entry.checksums = Checksums::of_kind(kind, &bytes);
+        }
         let written = Written {
             size: entry.size,
             stored_size: bytes.len() as u64,

@@ -107,11 +107,13 @@ pub enum Damage {
     DamagedTrailer,
     /// Its blob is there and cannot be read: no permission, or the disk fails.
     UnreadableBlob,
+    /// The cache signs its entries, and this one has no signature that holds.
+    Untrusted,
 }
 
 impl Damage {
     /// All kinds, in the order of the enumeration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MissingBlob,
         Self::TruncatedBlob,
         Self::DamagedBlob,
@@ -119,6 +121,7 @@ impl Damage {
         Self::DamagedRecord,
         Self::DamagedTrailer,
         Self::UnreadableBlob,
+        Self::Untrusted,
     ];
 
     /// The kind in logs, such as `"missing_blob"`.
@@ -132,6 +135,7 @@ impl Damage {
             Self::DamagedRecord => "damaged_record",
             Self::DamagedTrailer => "damaged_trailer",
             Self::UnreadableBlob => "unreadable_blob",
+            Self::Untrusted => "untrusted",
         }
     }
 
@@ -228,8 +232,19 @@ impl Engine {
                     self.settle_finding(finding, options, repair, &mut report).await?;
                 }
             }
+            let mut trusted = Vec::with_capacity(page.entries.len());
+            for entry in page.entries {
+                match self.admit(&entry) {
+                    Ok(()) => trusted.push(entry),
+                    Err(error) if error.kind() == ErrorKind::Untrusted => {
+                        let found = Some((Damage::Untrusted, error));
+                        self.consider(&entry, found, options, repair, &mut report).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             let (in_blobs, inline): (Vec<Entry>, Vec<Entry>) =
-                page.entries.into_iter().partition(|entry| entry.blob_id().is_some());
+                trusted.into_iter().partition(|entry| entry.blob_id().is_some());
             for some in in_blobs.chunks(at_once) {
                 self.check_open()?;
                 let looks = some.iter().map(|entry| self.check_blob(entry, !options.quick));

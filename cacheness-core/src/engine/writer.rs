@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::blob::{BlobSource, StagedFile};
 use crate::error::{Error, Result};
 use crate::handler::BlobWriter;
-use crate::stage::{Checksums, ChunkHasher, Compression, Encoder, Stage, compress};
+use crate::stage::{ChecksumKind, Checksums, ChunkHasher, Compression, Encoder, Stage, compress};
 
 /// What a value may occupy in memory while it is written; past this it goes to a file.
 const SPILL: usize = 1024 * 1024;
@@ -18,6 +18,7 @@ const SPILL: usize = 1024 * 1024;
 pub(crate) struct ValueWriter<'a> {
     staging: Option<&'a Path>,
     compression: Compression,
+    checksums: ChecksumKind,
     size: u64,
     state: State,
 }
@@ -76,8 +77,8 @@ impl Payload {
 }
 
 impl<'a> ValueWriter<'a> {
-    pub(crate) fn new(staging: Option<&'a Path>, compression: Compression) -> Self {
-        Self { staging, compression, size: 0, state: State::Memory(Vec::new()) }
+    pub(crate) fn new(staging: Option<&'a Path>, compression: Compression, checksums: ChecksumKind) -> Self {
+        Self { staging, compression, checksums, size: 0, state: State::Memory(Vec::new()) }
     }
 
     pub(crate) fn finish(self) -> Result<Written> {
@@ -90,7 +91,7 @@ impl<'a> ValueWriter<'a> {
                 Ok(Written {
                     size,
                     stored_size: payload.len() as u64,
-                    checksums: Checksums::of(&payload),
+                    checksums: Checksums::of_kind(self.checksums, &payload),
                     stages: stages.into_iter().collect(),
                     payload: Payload::Memory(payload),
                 })
@@ -116,7 +117,7 @@ impl<'a> ValueWriter<'a> {
             None => tempfile::NamedTempFile::new(),
         };
         let file = BufWriter::with_capacity(128 * 1024, file.map_err(staging_error)?);
-        let hashed = HashedFile { file, hasher: ChunkHasher::default(), len: 0 };
+        let hashed = HashedFile { file, hasher: ChunkHasher::new(self.checksums), len: 0 };
         let pays = compress(bytes, self.compression)?.is_some();
         let mut spilled = if pays {
             match Encoder::new(hashed, self.compression)? {
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     fn written(bytes: &[u8], piece: usize, compression: Compression) -> Written {
-        let mut writer = ValueWriter::new(None, compression);
+        let mut writer = ValueWriter::new(None, compression, ChecksumKind::default());
         bytes.chunks(piece).for_each(|piece| writer.write_all(piece).unwrap());
         writer.finish().unwrap()
     }

@@ -12,6 +12,7 @@ use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stage::{Checksums, Stage};
 use crate::validity::Validity;
 
+use record::Form;
 pub use record::StoredEntry;
 
 /// The record about one value: its key, how it was encoded, where its bytes lie, and why it may be served.
@@ -50,6 +51,8 @@ pub struct Entry {
     pub description: Option<String>,
     /// The caller's own fields.
     pub custom: Map<String, Value>,
+    /// What proves that this cache wrote the entry, where it signs.
+    pub(crate) signature: Bytes,
 }
 
 /// How a value was turned into the bytes that are stored.
@@ -121,6 +124,7 @@ impl Entry {
             priority: DEFAULT_PRIORITY,
             description: None,
             custom: Map::new(),
+            signature: Bytes::new(),
         }
     }
 
@@ -136,13 +140,20 @@ impl Entry {
     /// The entry as a metadata backend stores it, apart from inline bytes: see [`StoredEntry`].
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
-        record::encode(self, None)
+        record::encode(self, Form::Stored)
     }
 
     /// The entry as it stands in the trailer of its blob: with its namespace and key, and the cache's id.
     #[must_use]
     pub fn to_trailer(&self, cache: CacheId) -> Vec<u8> {
-        record::encode(self, Some(cache))
+        record::encode(self, Form::Trailer(cache))
+    }
+
+    /// All of the entry that a reader relies on, for a signature: as in a trailer, with the expiry as it is now, and
+    /// without what changes with each use.
+    #[cfg_attr(not(feature = "signing"), allow(dead_code, reason = "nothing is signed"))]
+    pub(crate) fn to_signed(&self, cache: CacheId) -> Vec<u8> {
+        record::encode(self, Form::Signed(cache))
     }
 }
 

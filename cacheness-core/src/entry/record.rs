@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::handler::{Access, FormatMeta, TypeClass};
 use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
-use crate::stage::{Checksums, Stage};
+use crate::stage::{ChecksumKind, Checksums, Stage};
 use crate::validity::{FileSource, Validity};
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,8 +71,12 @@ struct Record {
     description: Option<String>,
     #[prost(string, tag = "26")]
     custom: String,
-    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of, 31 encryption, 32 signature. 33 is the checksum, which
-    // is read apart.
+    #[prost(bytes = "bytes", tag = "32")]
+    signature: Bytes,
+    #[prost(uint32, tag = "33")]
+    checksum_kind: u32,
+    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of, 31 encryption. 34 is the checksum, which is
+    // read apart.
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -170,15 +174,30 @@ impl Entry {
     }
 }
 
+/// What a record is for.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// For the index, which knows the cache, the namespace and the key.
+    Stored,
+    /// For the end of a blob of this cache.
+    Trailer(CacheId),
+    /// To be signed: all that a reader relies on. What changes without a new write is left out.
+    #[cfg_attr(not(feature = "signing"), allow(dead_code, reason = "nothing is signed"))]
+    Signed(CacheId),
+}
+
 /// Encodes an entry as a [`Record`] of it would be, without making one: puts do this, and need no copies of its parts.
-pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
+pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
     let mut record = Encoder(Vec::with_capacity(128 + entry.format.meta.as_bytes().len()));
-    if let Some(cache) = trailer_of {
+    if let Form::Trailer(cache) | Form::Signed(cache) = form {
         record.bytes(1, cache.as_bytes());
         record.text(2, entry.namespace.as_str());
         record.text(3, entry.key.as_str());
     }
-    record.number(4, entry.version.0);
+    let signed = matches!(form, Form::Signed(_));
+    if !signed {
+        record.number(4, entry.version.0);
+    }
     let Format { handler, class, type_tag, type_version, type_name, meta, stages, access } = &entry.format;
     record.text(5, handler);
     record.number(6, u64::from(class.code()));
@@ -193,8 +212,10 @@ pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
     record.bytes(15, entry.checksums.as_stored());
     record.bytes(16, entry.blob_id().as_ref().map_or(&[], |id| id.as_bytes()));
     record.time(17, entry.created_at);
-    record.time(18, entry.accessed_at);
-    record.number(19, entry.hits);
+    if !signed {
+        record.time(18, entry.accessed_at);
+        record.number(19, entry.hits);
+    }
     record.optional_time(20, entry.validity.expires_at);
     let nanos = |ttl: Duration| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
     record.optional_number(21, entry.validity.ttl.map(nanos));
@@ -210,8 +231,12 @@ pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
         // A map of JSON values always serialises: its keys are strings and its numbers finite.
         record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
     }
-    if trailer_of.is_none() {
-        // The trailer has one in its tail.
+    if !signed {
+        record.bytes(32, &entry.signature);
+    }
+    record.number(33, u64::from(entry.checksums.kind().code()));
+    if matches!(form, Form::Stored) {
+        // A trailer has one in its tail.
         let sum = checksum(&record.0, entry.namespace.as_str(), entry.key.as_str());
         record.key(CHECKSUM, WireType::SixtyFourBit);
         record.0.extend_from_slice(&sum.to_le_bytes());
@@ -220,10 +245,10 @@ pub(super) fn encode(entry: &Entry, trailer_of: Option<CacheId>) -> Vec<u8> {
 }
 
 /// The number of the field with which a record in the index ends.
-const CHECKSUM: u32 = 33;
+const CHECKSUM: u32 = 34;
 
 /// How that field begins: its number and wire type.
-const CHECKSUM_KEY: [u8; 2] = [0x89, 0x02];
+const CHECKSUM_KEY: [u8; 2] = [0x91, 0x02];
 
 /// Ties a record to the namespace and the key that it stands under, so that neither can change unnoticed.
 fn checksum(record: &[u8], namespace: &str, key: &str) -> u64 {
@@ -313,6 +338,9 @@ impl Record {
             Stage::from_code(code)
                 .ok_or_else(|| damaged(format_args!("stage {code} is not known to this version")))
         });
+        let checksum_kind = ChecksumKind::from_code(self.checksum_kind).ok_or_else(|| {
+            damaged(format_args!("checksums of kind {} are not known to this version", self.checksum_kind))
+        })?;
         let custom = if self.custom.is_empty() {
             serde_json::Map::new()
         } else {
@@ -334,7 +362,7 @@ impl Record {
             },
             size: self.size,
             stored_size: self.stored_size,
-            checksums: Checksums::from_stored(self.checksums),
+            checksums: Checksums::from_stored_of(checksum_kind, self.checksums),
             location,
             created_at: Timestamp::from_nanos(self.created_at),
             accessed_at: Timestamp::from_nanos(self.accessed_at),
@@ -352,6 +380,7 @@ impl Record {
             },
             description: self.description,
             custom,
+            signature: self.signature,
         })
     }
 }
@@ -423,7 +452,8 @@ mod tests {
         let mut entry = Entry::new(namespace, key, format, blob, Timestamp::from_nanos(-7));
         entry.version = Version(u64::MAX);
         (entry.size, entry.stored_size, entry.hits) = (300, 200, 1 << 40);
-        entry.checksums = Checksums::of(b"payload");
+        entry.checksums = Checksums::of_kind(ChecksumKind::Blake3, b"payload");
+        entry.signature = Bytes::from_static(b"signature");
         entry.validity.expires_at = Some(Timestamp::from_nanos(0));
         entry.validity.ttl = Some(Duration::ZERO);
         let modified = Timestamp::from_nanos(5);
@@ -450,7 +480,7 @@ mod tests {
         );
         bare.priority = 0.0;
         for entry in [full, bare] {
-            let bytes = encode(&entry, Some(cache));
+            let bytes = encode(&entry, Form::Trailer(cache));
             assert_eq!(Record::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
             assert_eq!(Entry::from_trailer(&bytes).unwrap(), (cache, entry));
         }

@@ -99,7 +99,7 @@ pub enum Event {
         /// How many entries there were.
         entries: u64,
     },
-    /// A value turned out to be damaged or lost, and its entry was taken out.
+    /// A value turned out to be damaged, lost or not trusted, and its entry was taken out.
     #[non_exhaustive]
     Corrupt {
         /// The namespace.
@@ -230,6 +230,8 @@ pub enum MissReason {
     TypeVersion,
     /// Its value is damaged or lost.
     Corrupt,
+    /// The cache signs its entries, and this one's signature is missing or wrong.
+    Untrusted,
     /// Its bytes are whole, but do not decode as the type asked for.
     Decode,
     /// A backend failed.
@@ -238,12 +240,13 @@ pub enum MissReason {
 
 impl MissReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Absent,
         Self::Expired,
         Self::SourceChanged,
         Self::TypeVersion,
         Self::Corrupt,
+        Self::Untrusted,
         Self::Decode,
         Self::BackendError,
     ];
@@ -257,6 +260,7 @@ impl MissReason {
             Self::SourceChanged => "source_changed",
             Self::TypeVersion => "type_version",
             Self::Corrupt => "corrupt",
+            Self::Untrusted => "untrusted",
             Self::Decode => "decode",
             Self::BackendError => "backend_error",
         }

@@ -16,7 +16,7 @@ use crate::config::Parts;
 use crate::error::Result;
 use crate::eviction::LimitsChange;
 use crate::metadata::MetadataBackend;
-use crate::names::LeaseHolder;
+use crate::names::{CacheId, LeaseHolder};
 use crate::registry::{OpenContext, OpenMode};
 use crate::resilience::{Guard, RemoteCalls, open_blobs, open_metadata};
 
@@ -25,6 +25,8 @@ pub(super) struct Opener {
     parts: Parts,
     context: OpenContext,
     calls: RemoteCalls,
+    /// Whether it is to be known when the first pair does not answer which cache it holds.
+    remember_id: bool,
     /// Held while somebody tries; what watches over the pair that was opened.
     trying: tokio::sync::Mutex<Guards>,
 }
@@ -55,6 +57,15 @@ async fn pair((metadata, blobs): Parts, context: &OpenContext, calls: RemoteCall
     }
 }
 
+/// Both pairs as one pair of backends.
+pub(crate) struct Opened {
+    pub(crate) metadata: Arc<dyn MetadataBackend>,
+    pub(crate) blobs: Arc<dyn BlobBackend>,
+    pub(crate) guards: Guards,
+    /// The id of the cache in the first pair, where it has ever answered: also when it does not at present.
+    pub(crate) first_id: Option<CacheId>,
+}
+
 /// Opens both pairs as one pair of backends.
 pub(crate) async fn open(
     fallback: &Fallback,
@@ -62,7 +73,8 @@ pub(crate) async fn open(
     second: Parts,
     context: OpenContext,
     calls: RemoteCalls,
-) -> Result<(Arc<dyn MetadataBackend>, Arc<dyn BlobBackend>, Guards)> {
+    remember_id: bool,
+) -> Result<Opened> {
     let mut spare = context.clone();
     spare.folder = fallback.folder_in(context.folder.as_deref());
     // It is no cache that anybody expects to be there.
@@ -80,7 +92,13 @@ pub(crate) async fn open(
         first: OnceLock::new(),
         second,
         env: context.env.clone(),
-        opener: Opener { parts: first, context, calls, trying: tokio::sync::Mutex::new(Vec::new()) },
+        opener: Opener {
+            parts: first,
+            context,
+            calls,
+            trying: tokio::sync::Mutex::new(Vec::new()),
+            remember_id,
+        },
         fresh: Mutex::new(HashSet::new()),
         limits: Mutex::default(),
         bringing: tokio::sync::Mutex::new(()),
@@ -97,7 +115,12 @@ pub(crate) async fn open(
     Shared::start_driver(&shared)?;
     // Where it is opened later, the cache asks the fallback itself how the first pair fares.
     let guards = shared.opener.trying.lock().await.clone();
-    Ok((Arc::new(FallbackMetadata(shared.clone())), Arc::new(FallbackBlobs(shared)), guards))
+    let first_id = match shared.first.get() {
+        Some(first) => Some(first.id()),
+        None => shared.remembered_id().await?,
+    };
+    let (metadata, blobs) = (Arc::new(FallbackMetadata(shared.clone())), Arc::new(FallbackBlobs(shared)));
+    Ok(Opened { metadata, blobs, guards, first_id })
 }
 
 impl Shared {
@@ -112,6 +135,9 @@ impl Shared {
             opened.metadata.close().await?;
             opened.blobs.close().await?;
             return Err(Self::closed_error());
+        }
+        if self.opener.remember_id {
+            self.remember_id(opened.id()).await?;
         }
         *trying = guards;
         Ok(self.first.get_or_init(|| opened))

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::handler::TypeClass;
 use crate::key::Key;
 use crate::metadata::{Change, Condition, ListQuery};
-use crate::names::{Namespace, Timestamp};
+use crate::names::{CacheId, Namespace, Timestamp};
 
 /// The handler of a note. No registered handler has such a name.
 const NOTE: &str = "\0cacheness removed";
@@ -20,8 +20,11 @@ const NOTE: &str = "\0cacheness removed";
 /// The namespace of the notes of cleared namespaces.
 const CLEARED: &str = "\0cacheness cleared";
 
-/// The namespace of the note of who is bringing rows at present.
+/// The namespace of the note of who is bringing rows at present, and of what else is no change to the cache.
 const MEETING: &str = "\0cacheness meeting";
+
+/// The note, in the same namespace, of which cache the first store holds.
+const FIRST_ID: &str = "first";
 
 /// How long nobody else brings rows, after whoever does has last said so.
 const TURN: Duration = Duration::from_secs(120);
@@ -83,7 +86,8 @@ impl Shared {
     /// True where the second store has any row or note.
     pub(super) async fn second_holds_any(&self) -> Result<bool> {
         let mut query = ListQuery::new();
-        query.limit = 2;
+        // One more than there are rows in the namespace that does not count.
+        query.limit = 3;
         loop {
             let page = self.second.metadata.list_entries(&query).await?;
             let any = page.entries.iter().any(|row| row.namespace.as_str() != MEETING);
@@ -92,6 +96,24 @@ impl Shared {
             }
             query.after = page.next;
         }
+    }
+
+    /// Notes which cache the first store holds.
+    pub(super) async fn remember_id(&self, id: CacheId) -> Result<()> {
+        if self.remembered_id().await? == Some(id) {
+            return Ok(());
+        }
+        let now = self.env.now();
+        let mut entry = Box::new(note(Namespace::new(MEETING)?, Key::new(FIRST_ID)?, now));
+        entry.description = Some(id.to_string());
+        self.second.metadata.apply(vec![Change::Put { entry, condition: Condition::Always, now }]).await?;
+        Ok(())
+    }
+
+    /// Which cache the first store held when it last answered.
+    pub(super) async fn remembered_id(&self) -> Result<Option<CacheId>> {
+        let noted = self.second.metadata.get_entry(&Namespace::new(MEETING)?, FIRST_ID).await?;
+        Ok(noted.and_then(|note| note.description).and_then(|id| CacheId::parse(&id)))
     }
 
     /// Takes or keeps the turn of bringing rows. `None` where another process has it.

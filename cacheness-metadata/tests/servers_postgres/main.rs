@@ -4,12 +4,16 @@
 //! after.
 #![cfg(feature = "postgres")]
 
+mod batches;
 mod faults;
+mod late;
 mod limits;
+mod locks;
 mod opening;
 mod proxy;
 #[path = "../random_changes/mod.rs"]
 mod random_changes;
+mod repeats;
 mod server;
 mod tls;
 mod trips;

@@ -88,6 +88,37 @@ async fn functions_that_are_missing_are_made() {
 }
 
 #[tokio::test]
+async fn functions_that_have_an_older_text_are_replaced_and_newer_ones_stay() {
+    let options = fresh();
+    store(&options).await;
+    let schema = options.text("schema").unwrap().to_owned();
+    let client = client(&url()).await;
+    let other = format!(
+        "CREATE OR REPLACE FUNCTION \"{schema}\".mine_v1(a_lock integer) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         UPDATE \"{schema}\".state SET functions = "
+    );
+    let text = format!("SELECT prosrc FROM pg_proc WHERE oid = '\"{schema}\".mine_v1'::regproc");
+    for (number, stays) in [(0, false), (1_000, true)] {
+        client.batch_execute(&format!("{other}{number}")).await.unwrap();
+        store(&options).await.put(subject(&options).entry("default", "k")).await;
+        let text: String = client.query_one(&text, &[]).await.unwrap().get(0);
+        assert_eq!(text == "SELECT true", stays, "{number}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_second_host_is_tried_where_the_first_says_nothing() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let both = url().replacen('@', &format!("@{},", silent.local_addr().unwrap()), 1);
+    let options = at(&both).with("connect_timeout", "2s");
+    let begun = std::time::Instant::now();
+    let (store, subject) = (store(&options).await, subject(&options));
+    store.put(subject.entry("default", "k")).await;
+    assert!(begun.elapsed() >= Duration::from_secs(1), "the first one had its share of the time");
+    assert!(store.has("default", "k").await);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_an_error_that_says_what_to_do() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("postgres://u@{}/d", silent.local_addr().unwrap());
@@ -145,8 +176,22 @@ async fn users_need_what_the_page_says_and_no_more() {
         plain.put(subject.entry("default", &format!("{i}"))).await;
     }
     assert_eq!(plain.total().await.entries, 3);
+    let brief = subject.expiring_entry("default", "brief", Duration::from_secs(1));
+    plain.put(brief).await;
+    subject.wait(Duration::from_secs(2));
+    assert_eq!(plain.purge_once(subject.now(), 100).await.expired, 1);
+    assert_eq!(plain.list(&cacheness_core::ListQuery::new()).await.len(), 2);
+    let live = plain.list(&cacheness_core::ListQuery::new()).await[0].blob_id().unwrap();
+    let stray = cacheness_core::BlobId::new(subject.now());
+    assert_eq!(plain.unnamed(&[live, stray]).await.unwrap(), [stray]);
+    plain.condemn(&[stray], subject.now()).await.unwrap();
+    plain.reset_stats(None).await.unwrap();
+    plain.namespaces().await.unwrap();
+    plain.evict(None, subject.now(), 10).await.unwrap();
     plain.clear_all("default").await;
     plain.purge_all(subject.now()).await;
+    let due = plain.due(subject.now() + cacheness_core::GARBAGE_DELAY + cacheness_core::GARBAGE_DELAY).await;
+    plain.forget_garbage(&due).await.unwrap();
     let name = cacheness_core::Namespace::default();
     let leases = plain.leases().unwrap();
     let holder = cacheness_core::LeaseHolder::random();

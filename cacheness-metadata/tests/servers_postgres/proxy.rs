@@ -1,10 +1,12 @@
-//! A proxy between the backend and its server that counts round trips, and can swallow what comes or cut it off.
+//! A proxy between the backend and its server that counts round trips, and can swallow what comes, hold it up, or cut it
+//! off.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What the proxy does with what it is given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +16,8 @@ pub(crate) enum Mode {
     Pass,
     /// Takes everything and hands on nothing, as a half-open connection does.
     Swallow,
+    /// Takes everything and hands it on only in another mode, also where the backend is gone by then.
+    Stall,
     /// Hands on what the backend says, and cuts the connection off where the server answers.
     CutAnswers,
 }
@@ -87,6 +91,9 @@ impl Shared {
         while let Ok(len) = from.read(&mut buffer)
             && len > 0
         {
+            while self.mode.load(Ordering::SeqCst) == Mode::Stall as u8 {
+                thread::sleep(Duration::from_millis(2));
+            }
             let mode = self.mode.load(Ordering::SeqCst);
             if mode == Mode::Swallow as u8 {
                 continue;

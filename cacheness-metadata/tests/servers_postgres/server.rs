@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cacheness_core::{CacheId, ConfigOptions, Env, MetadataBackend, MetadataFactory, OpenContext, Result};
 use cacheness_metadata::postgres::PostgresMetadataFactory;
@@ -39,6 +40,20 @@ pub(crate) fn at(url: &str) -> ConfigOptions {
 /// Opens a backend by the operating system's clock.
 pub(crate) async fn open(options: &ConfigOptions) -> Result<Arc<dyn MetadataBackend>> {
     PostgresMetadataFactory::new().open(options, &OpenContext::new(Env::new())).await
+}
+
+/// As [`store`], by a cache that waits for one call so long only.
+pub(crate) async fn waiting(options: &ConfigOptions, wait: Duration) -> Store {
+    let context = OpenContext::new(Env::new()).with_call_timeout(wait);
+    let opened = PostgresMetadataFactory::new().open(options, &context).await;
+    Store::new(opened.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The schema of a cache, quoted, and the number of its locks.
+pub(crate) async fn lock_of(client: &Client, options: &ConfigOptions) -> (String, i32) {
+    let schema = format!("\"{}\"", options.text("schema").unwrap());
+    let row = client.query_one(&format!("SELECT lock FROM {schema}.state"), &[]).await.unwrap();
+    (schema, row.get(0))
 }
 
 /// As [`open`], with the words of the test kit.

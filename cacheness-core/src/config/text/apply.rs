@@ -18,7 +18,8 @@ use crate::names::Namespace;
 use crate::registry::Registry;
 
 /// What stands in a configuration beside single options.
-const TABLES: [&str; 7] = ["limits", "remote", "metadata", "blobs", "local_tier", "fallback", "namespaces"];
+const TABLES: [&str; 8] =
+    ["limits", "remote", "metadata", "blobs", "local_tier", "signing", "fallback", "namespaces"];
 
 impl CacheBuilder {
     /// Starts with what a configuration file says, and the variables of this process laid over it, for the parts that
@@ -80,6 +81,7 @@ impl CacheBuilder {
         let metadata = table(&mut root, "metadata", "backend = \"sqlite\"")?;
         let blobs = table(&mut root, "blobs", "backend = \"filesystem\"")?;
         let local_tier = table(&mut root, "local_tier", "folder = \"/var/cache/blobs\"")?;
+        let signing = table(&mut root, "signing", "key_file = \"/etc/app/cache.key\"")?;
         let mut fallback = table(&mut root, "fallback", "folder = \"./spare\"")?;
         let second_metadata =
             table_at(&mut fallback, "metadata", "fallback.metadata", "backend = \"sqlite\"")?;
@@ -90,6 +92,7 @@ impl CacheBuilder {
         self.take(&values(limits), "limits")?;
         self.take(&values(remote), "remote")?;
         self.take(&values(local_tier), "local_tier")?;
+        self.take(&values(signing), "signing")?;
         self.metadata.options = self.part(metadata, "metadata", &self.metadata.options.clone())?;
         self.blobs.options = self.part(blobs, "blobs", &self.blobs.options.clone())?;
         self.take(&values(fallback), "fallback")?;

@@ -13,6 +13,7 @@ use crate::local_tier::LocalTier;
 use crate::names::Namespace;
 use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
+use crate::signing::{Signing, SigningAlgorithm};
 use crate::stage::Compression;
 
 /// Sets what the option of this name, of the cache's own, governs. The value has been checked.
@@ -92,6 +93,13 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         "local_tier.folder" => tier(builder).folder = value.as_path(),
         "local_tier.max_bytes" => tier(builder).max_bytes = value.as_size(),
         "local_tier.write_through" => tier(builder).write_through = value.as_bool(),
+        "signing.key_file" => signing(builder).key_file = value.as_path(),
+        "signing.key_env" => signing(builder).key_env = Some(word.to_owned()),
+        "signing.create_key" => signing(builder).create_key = value.as_bool().unwrap_or(false),
+        "signing.algorithm" => {
+            signing(builder).algorithm =
+                if word == "blake3" { SigningAlgorithm::Blake3 } else { SigningAlgorithm::HmacSha256 };
+        }
         // A test holds to that every option of the list is one of these.
         _ => return Err(invalid(value.origin(), format!("the option `{name}` is not read"))),
     }
@@ -104,6 +112,10 @@ pub(super) fn fallback(builder: &mut CacheBuilder) -> &mut Fallback {
 
 fn tier(builder: &mut CacheBuilder) -> &mut LocalTier {
     builder.local_tier.get_or_insert_with(LocalTier::nowhere)
+}
+
+fn signing(builder: &mut CacheBuilder) -> &mut Signing {
+    builder.signing.get_or_insert_default()
 }
 
 /// Sets what the option of this name governs for one namespace. The value has been checked.

@@ -1,0 +1,66 @@
+//! What is said of a key that is missing, open to others or ambiguous.
+
+use cacheness::*;
+
+use super::store::Store;
+
+fn refused(store: &Store, signing: Signing) -> String {
+    let error = store.builder().signing(signing).open_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_key_that_cannot_be_taken_is_an_error_that_names_the_option_and_the_way_out() {
+    let store = Store::new();
+    let missing = refused(&store, Signing::new().key_file("none.key"));
+    assert!(missing.contains("`signing.key_file`") && missing.contains("create_key = true"), "{missing}");
+    let none = refused(&store, Signing::new());
+    assert!(none.contains("`signing.key_file` or `signing.key_env`"), "{none}");
+    let both = refused(&store, Signing::new().key_file("a").key_env("B"));
+    assert!(both.contains("leave all but one"), "{both}");
+    let nowhere = refused(&store, Signing::new().key_env("CACHENESS_NOT_SET").create_key(true));
+    assert!(nowhere.contains("`signing.create_key`"), "{nowhere}");
+    let short = refused(&store, Signing::new().key(Secret::new("too short")));
+    assert!(short.contains("the fewest are 32") && !short.contains("too short"), "{short}");
+    assert!(store.rows.lock().unwrap().is_empty(), "nothing was opened");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = Store::new();
+    let path = store.folder.path().join("cache.key");
+    fs_err::write(&path, "k".repeat(64)).unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let message = refused(&store, Signing::new().key_file(&path));
+    assert!(message.contains("mode is 0644") && message.contains("`signing.key_file`"), "{message}");
+    assert!(!message.contains("kkkk"), "{message}");
+}
+
+#[test]
+fn a_configuration_names_the_key_and_prints_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "folder = {:?}\n[signing]\nkey_file = 'made.key'\ncreate_key = true\nalgorithm = 'blake3'\n",
+        folder.path().join("cache")
+    );
+    let builder = CacheBuilder::from_toml(&text).unwrap();
+    let cache = builder.clone().open_blocking().unwrap();
+    cache.put("k", &1).unwrap();
+    cache.close().unwrap();
+    let key = fs_err::read_to_string(folder.path().join("cache/made.key")).unwrap();
+    assert_eq!(key.trim().len(), 64);
+
+    let printed = builder.to_toml().unwrap();
+    assert!(printed.contains("algorithm = \"blake3\"") && !printed.contains(key.trim()), "{printed}");
+    let again = CacheBuilder::from_toml(&printed).unwrap().open_blocking().unwrap();
+    assert_eq!(again.get::<i32, _>("k").unwrap(), Some(1));
+
+    let given = Cache::builder().signing(Signing::new().key(Secret::new("hunter2".repeat(9))));
+    let texts = format!("{:?} {}", given, given.to_toml().unwrap());
+    assert!(!texts.contains("hunter2") && texts.contains("(hidden)"), "{texts}");
+    let cache = given.open_blocking().unwrap();
+    assert!(!format!("{cache:?}").contains("hunter2"));
+}
