@@ -8,7 +8,7 @@ use cacheness::{CacheBuilder, CacheId, Limits, ListOptions, PutOptions, Registry
 use fs_err as fs;
 
 /// The cache, closed, and what it should hold.
-pub struct Sample {
+pub(super) struct Sample {
     folder: tempfile::TempDir,
     metadata: &'static str,
     /// What is there; `None` for what was removed or cleared.
@@ -18,11 +18,11 @@ pub struct Sample {
     id: CacheId,
 }
 
-pub fn builder(folder: &Path, metadata: &str) -> CacheBuilder {
+pub(super) fn builder(folder: &Path, metadata: &str) -> CacheBuilder {
     CacheBuilder::new(Registry::builtin()).folder(folder).metadata(metadata).blobs("filesystem")
 }
 
-pub fn open(folder: &Path, metadata: &str) -> Result<Cache> {
+pub(super) fn open(folder: &Path, metadata: &str) -> Result<Cache> {
     builder(folder, metadata).open_blocking()
 }
 
@@ -30,7 +30,7 @@ pub fn open(folder: &Path, metadata: &str) -> Result<Cache> {
 const LENGTHS: [usize; 3] = [40, 5_000, 9_000];
 
 impl Sample {
-    pub fn make(metadata: &'static str) -> Self {
+    pub(super) fn make(metadata: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits::unbounded().max_entries(5_000);
         let cache = builder(folder.path(), metadata).limits(limits).open_blocking().unwrap();
@@ -79,32 +79,32 @@ impl Sample {
     }
 
     /// The index's file.
-    pub fn index(&self) -> &'static str {
+    pub(super) fn index(&self) -> &'static str {
         if self.metadata == "sqlite" { "index.sqlite" } else { "index.json" }
     }
 
-    pub fn cache_id(&self) -> CacheId {
+    pub(super) fn cache_id(&self) -> CacheId {
         self.id
     }
 
     /// The keys under which there ever was a blob, which may all still be there.
-    pub fn keys_with_blobs(&self) -> Vec<(String, String)> {
+    pub(super) fn keys_with_blobs(&self) -> Vec<(String, String)> {
         self.blobs.keys().cloned().collect()
     }
 
-    pub fn latest_blob(&self, namespace: &str, key: &str) -> &str {
+    pub(super) fn latest_blob(&self, namespace: &str, key: &str) -> &str {
         &self.blobs[&(namespace.to_owned(), key.to_owned())]
     }
 
     /// A copy of the cache's folder.
-    pub fn copy(&self) -> tempfile::TempDir {
+    pub(super) fn copy(&self) -> tempfile::TempDir {
         let to = tempfile::tempdir().unwrap();
         copy(self.folder.path(), to.path());
         to
     }
 
     /// Checks that what the cache serves is right, that it is `all` where it is to be, and that everything adds up.
-    pub fn check(&self, cache: &Cache, all: bool) {
+    pub(super) fn check(&self, cache: &Cache, all: bool) {
         let mut served = 0;
         for ((namespace, key), expected) in &self.values {
             let found: Option<String> = cache.namespace(namespace).unwrap().get(key).unwrap();

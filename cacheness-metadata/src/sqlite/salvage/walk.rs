@@ -111,15 +111,10 @@ impl Walk {
 }
 
 /// A walk upwards that steps over what cannot be read: by one, two, four and so on, until something can.
+#[derive(Default)]
 struct Steps {
     last: i64,
     step: i64,
-}
-
-impl Default for Steps {
-    fn default() -> Self {
-        Self { last: 0, step: 0 }
-    }
 }
 
 impl Steps {
@@ -251,16 +246,11 @@ fn long_value(connection: &Connection, version: i64) -> Option<Bytes> {
 }
 
 /// The keys that the index over them names, with their ids: upwards to where it cannot be read, then from the end down.
+#[derive(Default)]
 struct Keys {
     at: (i64, String),
     down: bool,
     done: bool,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { at: (0, String::new()), down: false, done: false }
-    }
 }
 
 impl Keys {
