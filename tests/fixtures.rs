@@ -188,7 +188,7 @@ fn write_the_fixture_of_this_format() {
         fill(&cache);
         cache.close().unwrap();
         // What no reader needs.
-        for name in ["index.reserve", "index.sqlite.users", "index.json.users"] {
+        for name in ["index.sqlite-reserve", "index.sqlite.users", "index.json.users"] {
             let _ = fs::remove_file(folder.join(name));
         }
     }

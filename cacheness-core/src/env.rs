@@ -145,6 +145,18 @@ impl Env {
         ended((&mut task.0).await)
     }
 
+    /// As [`apart`](Self::apart), to its end.
+    pub(crate) async fn apart_to_the_end<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        if BLOCKING.get() {
+            return work.await;
+        }
+        ended(self.own_handle()?.spawn(work.in_current_span()).await)
+    }
+
     /// Sets work off on the cache's own runtime that nobody waits for. Without a runtime it is not done.
     pub(crate) fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(handle) = self.own_handle() {

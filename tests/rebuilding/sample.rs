@@ -144,7 +144,7 @@ fn copy(from: &Path, to: &Path) {
         if file.file_type().unwrap().is_dir() {
             fs::create_dir_all(&to).unwrap();
             copy(&file.path(), &to);
-        } else if file.file_name() != "index.reserve" {
+        } else if file.file_name() != "index.sqlite-reserve" {
             fs::copy(file.path(), to).unwrap();
         }
     }

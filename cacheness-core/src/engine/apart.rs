@@ -23,6 +23,16 @@ impl Engine {
         if self.waits { self.env.apart(work(engine)).await } else { work(engine).await }
     }
 
+    /// As [`apart`](Self::apart), and it goes on to its end also where its caller does not wait for it any more.
+    pub(super) async fn to_the_end<T, F>(&self, work: impl FnOnce(Arc<Self>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let engine = self.this.upgrade().ok_or_else(Self::closed_error)?;
+        if self.waits { self.env.apart_to_the_end(work(engine)).await } else { work(engine).await }
+    }
+
     /// Takes a lock. Over remote backends it is waited for as long as a call may take, because whoever has it may be waiting
     /// for calls of his own.
     pub(super) async fn taking(&self, lock: &Arc<Mutex<()>>) -> Result<OwnedMutexGuard<()>> {

@@ -309,7 +309,8 @@ impl Engine {
     /// Writes counters down, and those access times that are due, or all. When it returns, everything that was
     /// counted before the call has been written down, by this call or another.
     pub(crate) async fn flush(&self, everything: bool) -> Result<()> {
-        self.apart(|engine| async move {
+        // Not aborted with its caller: what is being written down would be counted again.
+        self.to_the_end(|engine| async move {
             let guard = engine.taking(&engine.flushing).await?;
             engine.flush_guarded(everything, &guard).await
         })

@@ -89,7 +89,8 @@ impl Engine {
         if self.queue.is_empty() {
             return Ok(true);
         }
-        self.apart(|engine| async move { engine.write_queued_here(until).await }).await
+        // Not aborted with its caller: the write under way would go on, and be overtaken by those that come next.
+        self.to_the_end(|engine| async move { engine.write_queued_here(until).await }).await
     }
 
     async fn write_queued_here(&self, until: Timestamp) -> Result<bool> {
@@ -162,7 +163,9 @@ impl Engine {
                 break error;
             }
             // There is no later: what may pass is waited for now.
-            self.pause(pause).await?;
+            if self.pause(pause).await.is_err() {
+                break error;
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         let left = self.queue.take_all();

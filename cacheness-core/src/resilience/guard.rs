@@ -23,6 +23,7 @@ use super::{Refused, random};
 use crate::env::{Env, Place, in_place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Event};
+use crate::metadata::GARBAGE_DELAY;
 use crate::metric;
 use crate::names::Timestamp;
 
@@ -146,6 +147,11 @@ impl Guard {
         let is_abandoned = || call.is_a_change() && nobody_waits.load(Ordering::Acquire);
         let mut last: Option<Error> = None;
         let mut unknown = false;
+        // A backend has its server refuse a change that comes later than the time of a call: with less left than that, it
+        // could still be made when nobody waits for it any more.
+        let told = self.calls.told_to_backends();
+        let needed = if call.is_a_change() { told } else { LEAST.min(self.calls.timeout / 2).min(limit / 2) };
+        let first = self.env.now();
         for made in 1.. {
             let Some(Ok(permit)) = self.within(left(), self.permits.clone().acquire_owned()).await else {
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
@@ -171,18 +177,25 @@ impl Guard {
                 admitted
             };
             let timeout = one.min(left());
-            // A backend has its server refuse a change that comes later than the time of a call: with less left than that,
-            // this one could still be made when nobody waits for it any more.
-            let needed = if call.is_a_change() {
-                self.calls.told_to_backends()
-            } else {
-                LEAST.min(one / 2).min(limit / 2)
-            };
             if timeout < needed {
                 // It would be sent, and nobody would wait to hear what became of it.
+                return Err(match last {
+                    Some(error) => {
+                        admitted.failed(error.clone());
+                        error
+                    }
+                    None => {
+                        admitted.undecided();
+                        self.no_turn(limit)
+                    }
+                });
+            }
+            // Waiting for a place and the question whether it answers take time, too.
+            if is_abandoned() {
                 admitted.undecided();
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
             }
+            let begun = self.env.now();
             let place = Arc::new(Mutex::new(permit));
             let held: Place = place.clone();
             let (error, gave_up) = match self.within(timeout, in_place(held, attempt())).await {
@@ -206,12 +219,23 @@ impl Guard {
             drop(place);
             unknown |= error.is_outcome_unknown();
             let error = self.explained(call, error, unknown);
-            let pause = pause(&self.calls, made, random());
+            let mut pause = pause(&self.calls, made, random());
+            let mut too_late = pause >= left();
+            if call.is_a_change() {
+                if error.is_outcome_unknown() {
+                    // What lies between may have cut the connection, and the server go on: until it refuses the attempt, that one
+                    // could be made after what is put next.
+                    pause = pause.max(told.saturating_sub(self.env.now().since(begun)));
+                }
+                // A blob that others have replaced meanwhile is kept for so long, and not longer.
+                let age = self.env.now().since(first) + pause;
+                too_late = left() < needed.saturating_add(pause) || age >= GARBAGE_DELAY / 2;
+            }
             let last_one = probing
                 || made >= self.calls.attempts
                 || self.closing.load(Ordering::Acquire)
                 || is_abandoned()
-                || pause >= left()
+                || too_late
                 || !call.may_be_repeated(&error, gave_up);
             if last_one {
                 admitted.failed(error.clone());

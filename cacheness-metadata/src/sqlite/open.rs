@@ -56,9 +56,9 @@ pub(super) fn store(
         let may_be_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Io);
         let released = may_be_full && reserve.as_ref().is_some_and(Reserve::release);
         if released { connections(path, settings, context) } else { Err(error) }
-    })?;
+    });
     reserve.iter().for_each(Reserve::make);
-    let (cache, writer, readers) = opened;
+    let (cache, writer, readers) = opened?;
     Ok(Store::new(Parts {
         path: Some(path.to_owned()),
         cache,
