@@ -188,6 +188,8 @@ fn write_the_fixture_of_this_format() {
         fill(&cache);
         cache.close().unwrap();
         // What no reader needs.
-        let _ = fs::remove_file(folder.join("index.sqlite-reserve"));
+        for name in ["index.sqlite-reserve", "index.sqlite.users", "index.json.users"] {
+            let _ = fs::remove_file(folder.join(name));
+        }
     }
 }

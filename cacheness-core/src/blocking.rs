@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::builder::{CacheBuilder, default_folder};
 use crate::engine::{
     EntryInfo, EntryPage, ListOptions, PurgeReport, RawEntry, RotateReport, Stored, SweepReport,
+    VerifyOptions, VerifyReport,
 };
 use crate::entry::Entry;
 #[cfg(doc)]
@@ -515,6 +516,22 @@ impl Cache {
     /// [`Closed`](ErrorKind::Closed) after [`close`](Self::close). A backend that is down is no error.
     pub fn health(&self) -> Result<Health> {
         self.inner.engine.block_on(self.inner.health())
+    }
+
+    /// Looks whether every entry can be served, and changes nothing; see [`crate::Cache::verify`].
+    ///
+    /// # Errors
+    /// As the async [`verify`](crate::Cache::verify).
+    pub fn verify(&self, options: VerifyOptions) -> Result<VerifyReport> {
+        self.inner.engine.block_on(self.inner.verify(options))
+    }
+
+    /// Removes the entries that certainly cannot be served; see [`crate::Cache::repair`].
+    ///
+    /// # Errors
+    /// As the async [`repair`](crate::Cache::repair).
+    pub fn repair(&self, options: VerifyOptions) -> Result<VerifyReport> {
+        self.inner.engine.block_on(self.inner.repair(options))
     }
 
     /// Deletes blobs older than `min_age` that no entry names; see [`crate::Cache::sweep`].

@@ -29,6 +29,7 @@ mod names;
 mod options;
 mod permissions;
 mod protection;
+mod rebuild;
 mod registry;
 mod resilience;
 mod signing;
@@ -54,8 +55,8 @@ pub use config::{
 pub use config::{Config, Variables};
 pub use encryption::{Encryption, EncryptionKey};
 pub use engine::{
-    EntryInfo, EntryPage, EntryState, ListOptions, OnReadError, OnWriteError, PurgeReport, RawEntry,
-    RotateReport, Stored, StoredState, SweepReport, ValueReader,
+    Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError, OnWriteError, PurgeReport,
+    RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader, VerifyOptions, VerifyReport,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -72,14 +73,15 @@ pub use key::{Key, KeyBuilder, Unordered};
 pub use lease::Lease;
 pub use local_tier::LocalTier;
 pub use metadata::{
-    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, Direction,
-    EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
+    AccessBatch, CONDEMNED_FOR, Change, ChangeFeed, ChangeFeeds, Changed, Condition, Cursor, DamagedEntry,
+    Direction, EntryAccess, EntryFilter, Evicted, EvictionReason, Evictions, Expiry, Field, FieldComparison,
     FieldCondition, FieldPath, FieldStep, GARBAGE_DELAY, Glob, Leases, ListOrder, ListQuery, MetadataBackend,
     MetadataCapabilities, Outcome, Page, Purged, QuerySupport, field,
 };
 pub use names::{BlobId, BlobKey, CacheId, LeaseHolder, Namespace, Timestamp, Version};
 pub use options::{Column, Comparison, Literal, Operator, Predicate, PutOptions, ReadOptions, column};
 pub use permissions::Permissions;
+pub use rebuild::{RebuildOptions, RebuildReport, Salvage, SalvageIndex, SalvagedIndex, SalvagedRow};
 pub use registry::{
     BlobFactory, Builtin, Durability, MetadataFactory, OpenContext, OpenMode, PartInfo, Plugin, Register,
     Registry,

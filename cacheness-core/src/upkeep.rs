@@ -1,14 +1,54 @@
-//! Upkeep that an application asks for, on the async face: sweeping and rotating keys.
+//! Upkeep that an application asks for, on the async face: verifying, repairing, sweeping, rotating keys.
 
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::engine::{RotateReport, SweepReport, observed};
+use crate::engine::{RotateReport, SweepReport, VerifyOptions, VerifyReport, observed};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Cache {
+    /// Looks whether every entry can be served: its record can be read, its blob is there, has its length and the bytes that
+    /// were stored. It goes page by page in bounded memory, changes nothing, and the cache stays in use: what is replaced,
+    /// removed or expires meanwhile is no finding. Blobs without entries are what
+    /// [`sweep_dry_run`](Self::sweep_dry_run) counts.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cacheness::Error> {
+    /// use cacheness::VerifyOptions;
+    ///
+    /// let cache = cacheness::Cache::memory().await?;
+    /// cache.put("answer", &42).await?;
+    /// let report = cache.verify(VerifyOptions::new()).await?;
+    /// for finding in &report.findings {
+    ///     println!("{}: {} ({})", finding.key, finding.damage, finding.error);
+    /// }
+    /// assert!(report.is_clean());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of a backend that cannot be reached, which say nothing about the entries. An index that is itself damaged is
+    /// [`Corrupted`](ErrorKind::Corrupted).
+    pub async fn verify(&self, options: VerifyOptions) -> Result<VerifyReport> {
+        let verified = self.engine.verify(&options, false);
+        observed!("verify", {}, |report| if report.is_clean() { "clean" } else { "damaged" }, verified)
+    }
+
+    /// Does what [`verify`](Self::verify) does, and removes the entries that certainly cannot be served, unless they have
+    /// been replaced meanwhile. An entry stays where its value can be served all the same, or may be once its blob can be
+    /// read again.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); what was removed before stays removed.
+    pub async fn repair(&self, options: VerifyOptions) -> Result<VerifyReport> {
+        let repaired = self.engine.verify(&options, true);
+        observed!("repair", {}, |report| if report.is_clean() { "clean" } else { "damaged" }, repaired)
+    }
+
     /// Deletes blobs that no entry names, of the whole cache: what processes leave that die between writing a value's blob
     /// and its entry. The cache stays in use meanwhile, and no other cache's blobs in the same store are touched.
     ///

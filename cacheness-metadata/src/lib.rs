@@ -11,6 +11,8 @@
 //! Applications depend on the crate `cacheness`, which registers these. For a backend of your own over an ordered
 //! key-value store, see [`kv`].
 
+#[cfg(any(feature = "json", feature = "sqlite"))]
+mod aside;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod kv;
@@ -21,3 +23,5 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "json", feature = "sqlite"))]
+mod users;

@@ -220,6 +220,7 @@ impl Engine {
         let mut removed = 0;
         loop {
             let page = self.list_page(&query).await?;
+            self.found_damaged(&page.damaged, "purge");
             let now = self.env.now();
             let stale = page.entries.iter().filter(|entry| {
                 !entry.validity.sources.is_empty() && self.file_checks.state(entry, now) != EntryState::Valid

@@ -226,6 +226,9 @@ pub struct EntryPage {
     pub entries: Vec<EntryInfo>,
     /// Where the next page begins, for [`ListOptions::after`]; `None` at the end.
     pub next: Option<Cursor>,
+    /// How many entries were left out because their records are damaged, whether the options ask for them or not.
+    /// [`verify`](crate::Cache::verify) says which, and [`repair`](crate::Cache::repair) removes them.
+    pub damaged: usize,
 }
 
 impl Engine {
@@ -239,6 +242,8 @@ impl Engine {
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { limit - page.entries.len() };
             let part = self.read_page(&query, valid).await;
             let part = self.count_failure(tenant, None, "list", part)?;
+            page.damaged += part.damaged.len();
+            self.found_damaged(&part.damaged, "list");
             let mut entries = part.entries.into_iter();
             while let Some(entry) = entries.next() {
                 // Before pending uses are added: the backend knows the place by what it has stored.
@@ -275,6 +280,7 @@ impl Engine {
         loop {
             let page = self.list_page(&query).await;
             let page = self.count_failure(tenant, None, "list", page)?;
+            self.found_damaged(&page.damaged, "count_matching");
             let matching = page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid));
             count += matching.count() as u64;
             query.after = page.next;
@@ -304,6 +310,7 @@ impl Engine {
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { left.min(ListQuery::MAX_PAGE) };
             let page = self.read_page(&query, valid).await;
             let page = self.count_failure(tenant, None, "list", page)?;
+            self.found_damaged(&page.damaged, "remove_matching");
             let mut entries: Vec<Entry> =
                 page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid)).collect();
             while left > 0 && !entries.is_empty() {

@@ -3,6 +3,7 @@
 
 mod apart;
 mod batch;
+mod check_blob;
 mod copies;
 mod counting;
 mod degraded;
@@ -24,6 +25,7 @@ mod stored;
 mod stream;
 mod sweep;
 mod trust;
+mod verify;
 mod write_queue;
 mod writer;
 
@@ -54,10 +56,12 @@ pub use listing::{EntryPage, ListOptions};
 pub(crate) use observe::{TARGET, finish, observed};
 pub(crate) use put::{Prepared, prepare_shared};
 pub use raw::RawEntry;
+pub(crate) use raw::check_size;
 pub use rotate::RotateReport;
 pub use stored::{Stored, StoredState};
 pub use stream::ValueReader;
 pub use sweep::SweepReport;
+pub use verify::{Damage, Finding, VerifyOptions, VerifyReport};
 
 use copies::Tier;
 use counting::Tenants;

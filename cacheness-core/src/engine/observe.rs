@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, ExpireReason, MissReason};
 use crate::key::Key;
-use crate::metadata::{Evicted, EvictionReason};
+use crate::metadata::{DamagedEntry, Evicted, EvictionReason};
 use crate::metric::{self, Started};
 use crate::names::{Namespace, Version};
 use crate::resilience::is_refusal;
@@ -214,6 +214,21 @@ impl Engine {
             key,
             error: error.clone(),
         });
+    }
+
+    /// Counts and tells of entries that a listing had to leave out.
+    pub(super) fn found_damaged(&self, damaged: &[DamagedEntry], operation: &'static str) {
+        for found in damaged {
+            let DamagedEntry { namespace, key, error, .. } = found;
+            let tenant = self.tenants.get(namespace);
+            let told = error.without_key();
+            tracing::warn!(
+                target: TARGET, %namespace, operation, error = %told,
+                "an entry is damaged and was left out; `repair` removes it"
+            );
+            self.corrupt(&tenant, key, error);
+            let _ = self.count_error(&tenant, Err::<(), _>(error.clone()));
+        }
     }
 
     /// Counts a failed operation on its way to the caller.

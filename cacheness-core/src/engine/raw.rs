@@ -112,7 +112,7 @@ impl Engine {
 }
 
 /// Checks that an entry gives one size for bytes of which `stored` are stored: compression alone makes two of it.
-pub(super) fn check_size(entry: &Entry, stored: u64) -> Result<()> {
+pub(crate) fn check_size(entry: &Entry, stored: u64) -> Result<()> {
     let contradicts = |what: &str, len: u64| {
         let message = format!("{what} is said to have {len} bytes, and {stored} are stored");
         Err(Error::new(ErrorKind::Corrupted, message))

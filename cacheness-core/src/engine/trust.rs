@@ -83,6 +83,14 @@ impl Engine {
         }
     }
 
+    /// Checks an entry as it was listed.
+    pub(super) fn admit(&self, entry: &Entry) -> Result<()> {
+        match &self.protection {
+            Some(protection) => protection.admit(&mut entry.clone()),
+            None => Ok(()),
+        }
+    }
+
     /// An entry for those who look at entries: one that is not trusted is counted and told, and is none.
     pub(super) fn or_none(
         &self,
@@ -125,7 +133,7 @@ impl Engine {
                 }
             }
         }
-        Ok(Page { entries: trusted, next: page.next })
+        Ok(Page { entries: trusted, ..page })
     }
 
     /// The change that gives an entry another expiry time. Where the entry is protected it is stored anew, with the

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use prost::encoding::WireType;
+use twox_hash::XxHash3_64;
 
 use super::{Entry, Format, Location, damaged};
 use crate::error::Result;
@@ -76,7 +77,7 @@ struct Record {
     signature: Bytes,
     #[prost(uint32, tag = "33")]
     checksum_kind: u32,
-    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of.
+    // Reserved: 27 stale_until, 28 etag, 29 last_modified, 30 as_of. 34 is the checksum, which is read apart.
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -140,7 +141,8 @@ impl<'a> StoredEntry<'a> {
     /// [`ErrorKind::Corrupted`](crate::ErrorKind::Corrupted) where the record is damaged or names something that
     /// this version does not know.
     pub fn decode(self) -> Result<Entry> {
-        let record = Record::decode(self.record).map_err(damaged)?;
+        let record = checked(self.record, &self.namespace, self.key)?;
+        let record = Record::decode(record).map_err(damaged)?;
         let blob = match (record.blob_id.is_empty(), self.inline) {
             (false, _) => Location::Blob(
                 BlobId::from_slice(&record.blob_id).ok_or_else(|| damaged("a blob id has 16 bytes"))?,
@@ -238,7 +240,37 @@ pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
         record.bytes(32, &entry.signature);
     }
     record.number(33, u64::from(entry.checksums.kind().code()));
+    if matches!(form, Form::Stored) {
+        // A trailer has one in its tail.
+        let sum = checksum(&record.0, entry.namespace.as_str(), entry.key.as_str());
+        record.key(CHECKSUM, WireType::SixtyFourBit);
+        record.0.extend_from_slice(&sum.to_le_bytes());
+    }
     record.0
+}
+
+/// The number of the field with which a record in the index ends.
+const CHECKSUM: u32 = 34;
+
+/// How that field begins: its number and wire type.
+const CHECKSUM_KEY: [u8; 2] = [0x91, 0x02];
+
+/// Ties a record to the namespace and the key that it stands under, so that neither can change unnoticed.
+fn checksum(record: &[u8], namespace: &str, key: &str) -> u64 {
+    let seed = XxHash3_64::oneshot(namespace.as_bytes());
+    let seed = XxHash3_64::oneshot_with_seed(seed, key.as_bytes());
+    XxHash3_64::oneshot_with_seed(seed, record)
+}
+
+/// The fields of a record before its checksum, which must be right.
+fn checked<'a>(record: &'a [u8], namespace: &Namespace, key: &str) -> Result<&'a [u8]> {
+    let without = || damaged("it has no checksum");
+    let (before, sum) = record.split_last_chunk::<8>().ok_or_else(without)?;
+    let fields = before.strip_suffix(&CHECKSUM_KEY).ok_or_else(without)?;
+    if *sum != checksum(fields, namespace.as_str(), key).to_le_bytes() {
+        return Err(damaged("it does not match its checksum, or stands under another key"));
+    }
+    Ok(fields)
 }
 
 /// Writes fields; those that have their default value only where they are optional.
@@ -408,6 +440,7 @@ fn access_from(code: u32) -> Result<Access> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::names::Timestamp;
 
     fn entry() -> Entry {
@@ -458,6 +491,28 @@ mod tests {
             let bytes = encode(&entry, Form::Trailer(cache));
             assert_eq!(Record::decode(&bytes[..]).unwrap().encode_to_vec(), bytes);
             assert_eq!(Entry::from_trailer(&bytes).unwrap(), (cache, entry));
+        }
+    }
+
+    #[test]
+    fn a_stored_record_with_any_bit_turned_or_under_another_key_is_damaged() {
+        let entry = entry();
+        let whole = entry.to_stored();
+        let read = |record: &[u8], namespace: &str, key: &str| {
+            let namespace = Namespace::new(namespace).unwrap();
+            StoredEntry::new(record, namespace, key, entry.version, entry.accessed_at).decode()
+        };
+        assert!(read(&whole, "team", "user:1").is_ok());
+        for at in 0..whole.len() * 8 {
+            let mut turned = whole.clone();
+            turned[at / 8] ^= 1 << (at % 8);
+            assert_eq!(read(&turned, "team", "user:1").unwrap_err().kind(), ErrorKind::Corrupted, "bit {at}");
+        }
+        for cut in 0..whole.len() {
+            assert!(read(&whole[..cut], "team", "user:1").is_err(), "cut at {cut}");
+        }
+        for (namespace, key) in [("team", "user:2"), ("teams", "user:1"), ("tea", "muser:1")] {
+            assert!(read(&whole, namespace, key).is_err(), "{namespace} {key}");
         }
     }
 }

@@ -29,6 +29,8 @@ impl Shared {
         let mut entries: Vec<Entry> = here.entries.into_iter().filter_map(live).chain(others).collect();
         let before = |a: &Cursor, b: &Cursor| order(query.direction, a, b);
         entries.sort_by(|a, b| before(&Cursor::of(a, query.order), &Cursor::of(b, query.order)));
+        let mut damaged = here.damaged;
+        damaged.extend(there.damaged);
         // Beyond the nearer end of the two pages, the other may have more.
         let mut next = match (here.next, there.next) {
             (Some(a), Some(b)) => Some(if before(&a, &b).is_lt() { a } else { b }),
@@ -42,7 +44,12 @@ impl Shared {
             entries.truncate(limit);
             next = entries.last().map(|last| Cursor::of(last, query.order));
         }
-        Ok(Page { entries, next })
+        if let Some(end) = next.as_ref().filter(|_| query.is_in_key_order()) {
+            // What stands beyond it is found again by the next page.
+            damaged
+                .retain(|entry| (&entry.namespace, entry.key.as_str()) <= (&end.namespace, end.key.as_str()));
+        }
+        Ok(Page { entries, next, damaged })
     }
 
     async fn list_second(&self, query: &ListQuery) -> Result<Page> {
@@ -79,7 +86,7 @@ fn place(entry: &Entry) -> (Namespace, String) {
 /// A page of the second store, as callers see it.
 fn shown_page(page: Page) -> Page {
     let entries = page.entries.into_iter().filter(|row| !is_hidden(&row.namespace)).filter_map(live);
-    Page { entries: entries.collect(), next: page.next }
+    Page { entries: entries.collect(), ..page }
 }
 
 fn order(direction: Direction, a: &Cursor, b: &Cursor) -> Ordering {

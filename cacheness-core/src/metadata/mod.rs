@@ -1,6 +1,7 @@
 //! Metadata backends: where entries live, and what can be asked of them.
 
 mod changes;
+mod damage;
 mod eviction;
 mod leases;
 mod query;
@@ -17,6 +18,7 @@ use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
 use crate::stats::{Counters, Stats};
 
 pub use changes::{ChangeFeed, ChangeFeeds, Changed};
+pub use damage::DamagedEntry;
 pub use eviction::{Evicted, EvictionReason, Evictions};
 pub use leases::Leases;
 pub(crate) use query::yield_now;
@@ -45,7 +47,9 @@ pub use query::{
 ///   [`Closed`](crate::ErrorKind::Closed), and closing again does nothing.
 /// - Names, keys and tags are data: no text in them means anything to the backend.
 /// - An expired entry stays until it is purged, evicted or replaced; `get_entry` and `list_entries` return it.
-/// - What is read back damaged is an error of kind [`Corrupted`](crate::ErrorKind::Corrupted), never a panic.
+/// - What is read back damaged is an error of kind [`Corrupted`](crate::ErrorKind::Corrupted), never a panic. One entry
+///   whose record is damaged does not keep a listing from the others: it is named in [`Page::damaged`], and a change with
+///   [`Condition::Version`] of the version given there removes it.
 ///
 /// # Errors
 /// Every method may fail with [`Unavailable`](crate::ErrorKind::Unavailable),

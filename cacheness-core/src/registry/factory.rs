@@ -13,6 +13,7 @@ use crate::config::{ConfigOptions, OptionSpec};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::metadata::MetadataBackend;
+use crate::rebuild::SalvageIndex;
 
 /// Makes a metadata backend from its options.
 #[async_trait]
@@ -55,6 +56,12 @@ pub trait MetadataFactory: Send + Sync + 'static {
     /// a [remote](crate::RemoteCalls) backend, and is made again where it fails for a reason that may pass.
     fn needs_runtime(&self) -> bool {
         true
+    }
+
+    /// How what is left of a damaged index is saved, for [`CacheBuilder::rebuild`](crate::CacheBuilder::rebuild), where this
+    /// backend keeps an index in files of its own. Where it does not, nothing can be rebuilt.
+    fn salvage(&self) -> Option<&dyn SalvageIndex> {
+        None
     }
 }
 

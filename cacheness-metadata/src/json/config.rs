@@ -6,16 +6,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cacheness_core::{
     ConfigOptions, MetadataBackend, MetadataFactory, OpenContext, OptionKind, OptionSpec, Result,
+    SalvageIndex,
 };
 
 use super::backend::JsonStore;
 use super::store::Store;
 use crate::kv::KvMetadata;
 
-const NAME: &str = "json";
+pub(super) const NAME: &str = "json";
 
 /// The file in the cache's folder.
-const FILE: &str = "index.json";
+pub(super) const FILE: &str = "index.json";
 
 const OPTIONS: [OptionSpec; 2] = [
     OptionSpec::new(
@@ -100,6 +101,10 @@ impl MetadataFactory for JsonMetadataFactory {
 
     fn needs_runtime(&self) -> bool {
         false
+    }
+
+    fn salvage(&self) -> Option<&dyn SalvageIndex> {
+        Some(self)
     }
 }
 

@@ -11,8 +11,9 @@ pub(super) const FORMAT: u64 = 1;
 /// A file that this backend has written and that is no longer whole.
 pub(super) fn damaged(path: &Path, what: &str) -> Error {
     let message = format!(
-        "the index is damaged: {what}; close every process that uses the cache, then move the file away together \
-         with its `.journal`, and the cache begins anew"
+        "the index is damaged: {what}; close every process that uses the cache, then rebuild it by \
+         `Cache::builder().folder(..).rebuild_blocking(RebuildOptions::new())`; or move the file away together with its \
+         `.journal`, and the cache begins anew"
     );
     Error::new(ErrorKind::Corrupted, message).with_context("path", path.to_string_lossy())
 }

@@ -81,6 +81,11 @@ impl Files {
         Ok(json.len() as u64)
     }
 
+    /// Writes a snapshot under its name, where nobody looks for it yet.
+    pub(super) fn write_snapshot(&self, identity: &Identity, rows: &Rows) -> Result<()> {
+        self.write_whole(&self.index, &snapshot::render(identity, rows))
+    }
+
     /// Gives the prepared snapshot its name.
     pub(super) fn publish_snapshot(&self) -> Result<()> {
         fs_err::rename(&self.new_index, &self.index)

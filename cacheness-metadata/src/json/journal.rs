@@ -94,6 +94,25 @@ pub(super) fn parse(path: &Path, generation: u64, known: u64, journal: &[u8]) ->
     Ok(read)
 }
 
+/// The number and the changes of a write, where the line is one of a journal of this generation.
+pub(super) fn write_of(generation: u64, line: &[u8]) -> Option<(u64, Changes)> {
+    let Record { n, end: None, changes: Some(Ordered(changes)), checksum } =
+        serde_json::from_slice(line).ok()?
+    else {
+        return None;
+    };
+    let number = n?;
+    (checksum? == format!("{:016x}", checksum_of(generation, number, &changes))).then_some((number, changes))
+}
+
+/// True for the line with which a journal ends.
+pub(super) fn is_last_line(line: &[u8]) -> bool {
+    matches!(
+        serde_json::from_slice(line),
+        Ok(Record { n: None, end: Some(_), changes: None, checksum: None })
+    )
+}
+
 enum Line {
     Write(Changes),
     End,

@@ -10,6 +10,7 @@
 //! | `index.json` | the snapshot: one JSON document with one row a line; replaced as a whole |
 //! | `index.json.journal` | one line of JSON for each write since the snapshot; only ever appended to |
 //! | `index.json.lock` | the lock; empty, and never replaced |
+//! | `index.json.users` | whoever has the index open holds a shared lock on it; empty, and never replaced |
 //!
 //! `docs/on-disk-format.md` specifies them. The rows are those of [`kv`](crate::kv).
 //!
@@ -35,6 +36,7 @@ mod failure;
 mod files;
 mod journal;
 mod lock;
+mod salvage;
 mod snapshot;
 mod store;
 mod text;

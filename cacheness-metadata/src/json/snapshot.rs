@@ -68,6 +68,30 @@ pub(super) fn parse(path: &Path, json: &[u8]) -> Result<Snapshot> {
     Ok(Snapshot { identity, rows: read.rows.0 })
 }
 
+/// Which snapshot a damaged document is, by its first line as this program writes it.
+pub(super) fn first_line_of(json: &[u8]) -> Option<Identity> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        cacheness_index: u64,
+        id: String,
+        generation: u64,
+    }
+    let end = json.iter().position(|&byte| byte == b'\n')?;
+    let read: Header = serde_json::from_slice(&[&json[..end], b"}}"].concat()).ok()?;
+    let is_one = read.cacheness_index == failure::FORMAT && is_id(&read.id);
+    is_one.then_some(Identity { id: read.id, generation: read.generation })
+}
+
+/// The rows of a damaged document that can be read, one a line as this program writes them.
+pub(super) fn lines_of(json: &[u8]) -> Rows {
+    let lines = json.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"\""));
+    let row = |line: &[u8]| {
+        let line = line.strip_suffix(b",").unwrap_or(line);
+        serde_json::from_slice::<UniqueRows>(&[b"{", line, b"}"].concat()).ok()
+    };
+    lines.filter_map(row).flat_map(|row| row.0).collect()
+}
+
 /// True for what can be the id of an index.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())

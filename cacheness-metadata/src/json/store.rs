@@ -2,7 +2,7 @@
 //! takes the lock and reads on.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use cacheness_core::{CacheId, Durability, Env, Error, ErrorKind, OpenContext, OpenMode, Result, Timestamp};
@@ -14,7 +14,9 @@ use super::files::{self, Files};
 use super::journal::{self, Changes};
 use super::lock::{Held, Lock, closed};
 use super::snapshot::{Identity, Rows};
+use crate::aside::check_whole;
 use crate::kv::WriteBatch;
+use crate::users::{self, Users};
 
 /// The length of a journal, in bytes, from which on it is written into a snapshot if it also is longer than that.
 const LONG_JOURNAL: u64 = 64 << 10;
@@ -32,6 +34,8 @@ pub(super) struct Store {
     syncs: bool,
     /// What is known; `None` when closed. Only the holder of the lock changes it.
     view: RwLock<Option<View>>,
+    /// Says that this process has the index open.
+    users: Mutex<Option<Users>>,
 }
 
 /// What is known of the files.
@@ -83,15 +87,26 @@ impl Store {
         // Whoever comes by another name of the same file must find the same lock beside it, and a process that goes
         // to another folder must still find its own.
         let path = fs_err::canonicalize(&path).or_else(|_| std::path::absolute(&path)).unwrap_or(path);
+        check_whole(&path)?;
         if context.mode == OpenMode::Existing && !path.exists() {
             return Err(nothing_here(&path));
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             context.prepare_folder(folder)?;
         }
+        let users = users::join(&path, context)?;
+        // Whoever rebuilt it while this waited may have died.
+        check_whole(&path)?;
         let files = Files::new(path, context.permissions);
         let lock = Lock::open(&files, settings.busy_timeout)?;
-        let store = Self { files, lock, env: context.env.clone(), syncs, view: RwLock::new(None) };
+        let store = Self {
+            files,
+            lock,
+            env: context.env.clone(),
+            syncs,
+            view: RwLock::new(None),
+            users: Mutex::new(users),
+        };
         {
             let held = store.lock.hold()?;
             if context.mode == OpenMode::Create {
@@ -186,6 +201,7 @@ impl Store {
     pub(super) fn close(&self) {
         self.lock.close();
         self.write_view().take();
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn sync(&self, _: &Held<'_>) -> Result<()> {

@@ -166,7 +166,15 @@ impl Transaction<'_> {
         let Some(mut namespace) = self.namespace(name).await? else { return Ok(Outcome::skipped(None)) };
         let found = self.entry(namespace.generation, key).await?;
         let previous = found.version();
-        if matches!(found, Found::Nothing) || !condition.holds(previous) {
+        // What cannot be decoded has the version that no put is given.
+        let holds = match found {
+            Found::Nothing => false,
+            Found::Damaged => {
+                condition.holds(previous) || condition == Condition::Version(Version::default())
+            }
+            Found::Entry(_) => condition.holds(previous),
+        };
+        if !holds {
             return Ok(Outcome::skipped(previous));
         }
         self.take_out(&mut namespace, key, found, now);

@@ -20,7 +20,7 @@ pub(super) const EXPIRY: u8 = b'x';
 
 pub(super) const CONDEMNED: u8 = b'k';
 
-const BLOB: u8 = b'b';
+pub(super) const BLOB: u8 = b'b';
 const CREATED: u8 = b'c';
 const LIVE: u8 = b'l';
 

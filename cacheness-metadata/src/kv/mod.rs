@@ -89,6 +89,8 @@ mod layout;
 mod limits;
 mod reading;
 mod rows;
+#[cfg(feature = "json")]
+pub(crate) mod salvage;
 mod sweeping;
 mod transaction;
 

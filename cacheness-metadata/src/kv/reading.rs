@@ -4,8 +4,8 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 use cacheness_core::{
-    BlobId, Cursor, Entry, EntryFilter, Error, ErrorKind, ListQuery, Namespace, Page, Result, Stats,
-    Timestamp,
+    BlobId, Cursor, DamagedEntry, Entry, EntryFilter, Error, ErrorKind, ListQuery, Namespace, Page, Result,
+    Stats, Timestamp,
 };
 
 use super::KvStore;
@@ -41,7 +41,7 @@ async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
     let limit = query.limit.clamp(1, ListQuery::MAX_PAGE);
     let mut page = Page::default();
     let Some(prefix) = query.key_prefix() else { return Ok(page) };
-    let (mut looked_at, mut bytes) = (0, 0_usize);
+    let (mut looked_at, mut bytes, mut damaged_before) = (0, 0_usize, 0);
     let mut names = layout::all(layout::NAMESPACE);
     if let Some(namespace) = &query.namespace {
         names.start = layout::namespace(namespace.as_str());
@@ -73,18 +73,28 @@ async fn list_by_key(store: &dyn KvStore, query: &ListQuery) -> Result<Page> {
             let found = store.scan(range.clone(), wanted).await?;
             let exhausted = found.len() < wanted;
             for (key, value) in found {
-                let text = rows::tail(&key, 9)?;
                 range.start = layout::after(&key);
                 looked_at += 1;
-                let found = wanted_entry(query, &namespace, text, &value);
-                let Some(entry) = found.map_err(|error| error.with_context("key", text))? else { continue };
-                let (entry, size) = entry;
+                let read = rows::tail(&key, 9).and_then(|text| wanted_entry(query, &namespace, text, &value));
+                let (entry, size) = match read {
+                    Ok(Some(found)) => found,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        let text = String::from_utf8_lossy(key.get(9..).unwrap_or_default());
+                        let version = EntryRow::version_of(&value);
+                        page.damaged.push(DamagedEntry::new(namespace.clone(), text, version, error));
+                        continue;
+                    }
+                };
                 bytes = bytes.saturating_add(size);
                 // A single entry that is longer than a page makes one of its own.
                 if page.entries.len() == limit || (bytes > PAGE_BYTES && !page.entries.is_empty()) {
                     page.next = page.entries.last().map(|last| Cursor::of(last, query.order));
+                    // Those after the last entry stand on the next page.
+                    page.damaged.truncate(damaged_before);
                     return Ok(page);
                 }
+                damaged_before = page.damaged.len();
                 page.entries.push(entry);
             }
             if exhausted {

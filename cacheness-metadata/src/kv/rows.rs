@@ -323,6 +323,11 @@ impl EntryRow {
         })
     }
 
+    /// The version of a row, whole or damaged; 0 for one that cannot be decoded.
+    pub(super) fn version_of(row: &Bytes) -> Version {
+        Self::decode(row).map_or(Version(0), |row| Version(row.version))
+    }
+
     /// The length of the stored record.
     pub(super) fn record_bytes(&self) -> usize {
         self.record.len()

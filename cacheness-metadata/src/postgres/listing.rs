@@ -1,6 +1,6 @@
 //! Listings, a page at a time, in the order of keys. Each statement reads a bounded number of rows.
 
-use cacheness_core::{Cursor, EntryFilter, ListQuery, Page, Timestamp};
+use cacheness_core::{Cursor, DamagedEntry, EntryFilter, ErrorKind, ListQuery, Page, Timestamp, Version};
 
 use super::failure::Failure;
 use super::reading::{damaged, entry_of, namespace};
@@ -31,7 +31,7 @@ impl Store {
             (None, Some(cursor)) => (cursor.namespace.as_str().as_bytes().to_vec(), after(&cursor.key)),
             (None, None) => (Vec::new(), Vec::new()),
         };
-        let (mut looked_at, mut last) = (0, None);
+        let (mut looked_at, mut last, mut damaged_before) = (0, None, 0);
         loop {
             let at_once = if all { limit - page.entries.len() } else { ListQuery::MAX_PAGE };
             let rows = self
@@ -65,14 +65,24 @@ impl Store {
                 if !query.matches_expiry(expires_at) || !query.filter.matches_key(text) {
                     continue;
                 }
-                let entry = entry_of(row, 2, at, None)?;
+                let entry = match entry_of(row, 2, at.clone(), None).map_err(Failure::told) {
+                    Ok(entry) => entry,
+                    Err(error) if error.kind() == ErrorKind::Corrupted => {
+                        let version = Version(row.try_get::<_, i64>(2)?.max(0).unsigned_abs());
+                        page.damaged.push(DamagedEntry::new(at, text, version, error));
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 if !query.filter.matches(&entry) {
                     continue;
                 }
                 if page.entries.len() == limit {
                     page.next = page.entries.last().map(|last| Cursor::of(last, query.order));
+                    page.damaged.truncate(damaged_before);
                     return Ok(page);
                 }
+                damaged_before = page.damaged.len();
                 page.entries.push(entry);
             }
             let Some((next, key)) = go_on else { return Ok(page) };

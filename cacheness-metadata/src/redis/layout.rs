@@ -148,6 +148,11 @@ impl Stored {
         (end <= bytes.len()).then_some(stored)
     }
 
+    /// The version of a stored entry, whole or damaged; 0 where it cannot be read.
+    pub(super) fn version_of(bytes: &[u8]) -> Version {
+        Version(bytes.get(..14).and_then(read_hex).unwrap_or(0))
+    }
+
     pub(super) fn key(&self) -> &[u8] {
         &self.bytes[HEADER..HEADER + self.key]
     }

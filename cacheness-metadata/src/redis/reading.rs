@@ -10,7 +10,8 @@ use super::scripts;
 use super::server::args;
 use super::store::Store;
 use cacheness_core::{
-    BlobId, Counters, Cursor, Entry, EntryFilter, ListQuery, Namespace, Page, Result, Stats, Timestamp,
+    BlobId, Counters, Cursor, DamagedEntry, Entry, EntryFilter, ErrorKind, ListQuery, Namespace, Page,
+    Result, Stats, Timestamp,
 };
 
 /// How many rows and namespaces one page looks at where most of them are left out.
@@ -77,7 +78,7 @@ impl Store {
             Some((true, now)) => ("expired", layout::moment(now)),
             Some((false, now)) => ("valid", layout::moment(now)),
         };
-        let (mut looked_at, mut bytes) = (0, 0_usize);
+        let (mut looked_at, mut bytes, mut damaged_before) = (0, 0_usize, 0);
         loop {
             if after.as_str() < prefix {
                 after.clear();
@@ -102,13 +103,24 @@ impl Store {
             let mut rows = reply.list()?;
             while rows.left() > 0 {
                 let (namespace, _, key, row) = (rows.text()?, rows.bytes()?, rows.text()?, rows.bytes()?);
-                let Some((entry, size)) = wanted_entry(query, namespace, &key, row)? else { continue };
+                let version = Stored::version_of(&row);
+                let (entry, size) = match wanted_entry(query, namespace.clone(), &key, row) {
+                    Ok(Some(found)) => found,
+                    Ok(None) => continue,
+                    Err(error) if error.kind() == ErrorKind::Corrupted => {
+                        page.damaged.push(DamagedEntry::new(Namespace::new(namespace)?, key, version, error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 bytes = bytes.saturating_add(size);
                 // A single entry that is longer than a page makes one of its own.
                 if page.entries.len() == limit || (bytes > PAGE_BYTES && !page.entries.is_empty()) {
                     page.next = page.entries.last().map(|last| Cursor::of(last, query.order));
+                    page.damaged.truncate(damaged_before);
                     return Ok(page);
                 }
+                damaged_before = page.damaged.len();
                 page.entries.push(entry);
             }
             if !more {

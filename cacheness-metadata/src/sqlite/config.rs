@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cacheness_core::{
     ConfigOptions, MetadataBackend, MetadataFactory, OpenContext, OptionKind, OptionSpec, Result,
+    SalvageIndex,
 };
 
 use super::backend::SqliteMetadata;
@@ -62,7 +63,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The options have been checked; what another caller may have left out has its default.
-    fn new(options: &ConfigOptions) -> Self {
+    pub(super) fn new(options: &ConfigOptions) -> Self {
         let options = options.with_defaults(&OPTIONS);
         let kib = options.size("cache_size").unwrap_or_default() >> 10;
         Self {
@@ -125,6 +126,10 @@ impl MetadataFactory for SqliteMetadataFactory {
 
     fn needs_runtime(&self) -> bool {
         false
+    }
+
+    fn salvage(&self) -> Option<&dyn SalvageIndex> {
+        Some(self)
     }
 }
 

@@ -63,8 +63,9 @@ pub(super) fn damaged(what: &str) -> Error {
 }
 
 /// What to do about a damaged index. The entries of a cache can be made again.
-const REPAIR: &str =
-    "close every process that uses the cache, then move the file away with its `-wal` and `-shm`";
+const REPAIR: &str = "close every process that uses the cache, then rebuild it by \
+                      `Cache::builder().folder(..).rebuild_blocking(RebuildOptions::new())`; or move the file away with its \
+                      `-wal` and `-shm`, and the cache begins anew";
 
 fn told(error: rusqlite::Error) -> Error {
     let (kind, message) = match &error {

@@ -1,13 +1,18 @@
 //! Listings, a page at a time, in the order of keys. Each statement reads a bounded number of rows and is finished when
 //! its rows have been read, so that no transaction outlives them.
 
-use cacheness_core::{Cursor, EntryFilter, ListQuery, Namespace, Page, Timestamp};
+use cacheness_core::{
+    Cursor, DamagedEntry, EntryFilter, Error, ErrorKind, ListQuery, Namespace, Page, Timestamp, Version,
+};
 use rusqlite::Row;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::connection::Session;
-use super::failure::{Failure, Tried, damaged};
+use super::failure::{Tried, damaged};
 use super::reader::{entry_of, namespace};
+use super::schema::MAX_VERSION;
 use super::statements::Sql;
+use super::transaction::lenient;
 
 /// How much of stored records and keys a page has at most, unless one entry alone has more.
 const PAGE_BYTES: usize = 4 << 20;
@@ -21,7 +26,8 @@ pub(super) fn list(session: &mut Session<'_, '_>, query: &ListQuery) -> Tried<Pa
     let mut page = Page::default();
     let Some(prefix) = query.key_prefix().filter(|_| limit > 0) else { return Ok(page) };
     let all = query.expired.is_none() && query.filter == EntryFilter::default();
-    let mut builder = PageBuilder { limit, prefix, query, all, looked_at: 0, bytes: 0, full: false };
+    let mut builder =
+        PageBuilder { limit, prefix, query, all, looked_at: 0, bytes: 0, damaged_before: 0, full: false };
     // Every key comes after the empty text, and no key is empty.
     let (mut name, mut after) = match (&query.namespace, &query.after) {
         (Some(only), Some(cursor)) if cursor.namespace == *only => {
@@ -56,6 +62,8 @@ struct PageBuilder<'q> {
     all: bool,
     looked_at: usize,
     bytes: usize,
+    /// How many damaged entries stand before the last entry of the page.
+    damaged_before: usize,
     full: bool,
 }
 
@@ -68,40 +76,54 @@ impl PageBuilder<'_> {
         after: Option<String>,
         page: &mut Page,
     ) -> Tried<()> {
-        let mut after = after.filter(|key| key.as_str() >= self.prefix);
+        let after = after.filter(|key| key.as_str() >= self.prefix);
+        let mut after = after.map(|key| Place { bytes: key.into_bytes(), is_text: true });
         loop {
             // One more than the page takes, so that it is known whether there is another page.
             let rows_at_once =
                 if self.all { self.limit - page.entries.len() + 1 } else { ListQuery::MAX_PAGE };
             let (sql, from) = match &after {
-                Some(key) => (Sql::ListAfter, key.as_str()),
-                None => (Sql::List, self.prefix),
+                Some(place) => (Sql::ListAfter, place.to_sql()),
+                None => (Sql::List, ToSqlOutput::from(self.prefix)),
             };
             let mut rows = session.statement(sql)?.query((namespace.as_str(), from, rows_at_once as i64))?;
             let (mut seen, mut last) = (0, None);
             while let Some(row) = rows.next()? {
                 self.looked_at += 1;
-                let key =
-                    row.get_ref(1)?.as_str().map_err(|_| Failure::from(damaged("a key is not a text")))?;
-                if !key.starts_with(self.prefix) {
+                let (bytes, is_text) = match row.get_ref(1)? {
+                    ValueRef::Text(bytes) => (bytes, true),
+                    // Only damage makes another type of it, which stands after all texts.
+                    ValueRef::Blob(bytes) if self.prefix.is_empty() => (bytes, false),
+                    _ => return Ok(()),
+                };
+                if !bytes.starts_with(self.prefix.as_bytes()) {
                     return Ok(());
                 }
                 seen += 1;
-                self.take(row, key, namespace, page)?;
+                match std::str::from_utf8(bytes) {
+                    Ok(key) if is_text => self.take(row, key, namespace, page)?,
+                    _ => {
+                        let error = damaged("a key is not a text");
+                        leave_out(row, namespace, &String::from_utf8_lossy(bytes), error, page)?;
+                    }
+                }
                 if self.full {
                     return Ok(());
                 }
                 if seen == rows_at_once {
-                    last = Some(key.to_owned());
+                    last = Some(Place { bytes: bytes.to_vec(), is_text });
                 }
             }
-            let Some(key) = last else { return Ok(()) };
-            if self.looked_at >= ROWS_PER_PAGE {
+            let Some(place) = last else { return Ok(()) };
+            // A page does not end at a key that no cursor can name.
+            if self.looked_at >= ROWS_PER_PAGE
+                && let Some(key) = place.key()
+            {
                 self.full = true;
-                page.next = Some(Cursor::by_key(namespace.clone(), key));
+                page.next = Some(Cursor::by_key(namespace.clone(), key.to_owned()));
                 return Ok(());
             }
-            after = Some(key);
+            after = Some(place);
         }
     }
 
@@ -112,7 +134,13 @@ impl PageBuilder<'_> {
         if !self.query.matches_expiry(expires_at) || !self.query.filter.matches_key(key) {
             return Ok(());
         }
-        let entry = entry_of(row, namespace.clone(), None)?;
+        let entry = match entry_of(row, namespace.clone(), None).map_err(|failure| failure.at(None)) {
+            Ok(entry) => entry,
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
+                return leave_out(row, namespace, key, error, page);
+            }
+            Err(error) => return Err(error.into()),
+        };
         if !self.query.filter.matches(&entry) {
             return Ok(());
         }
@@ -122,13 +150,40 @@ impl PageBuilder<'_> {
             // A single entry that is longer than a page makes one of its own.
             self.full = page.next.is_some();
             if self.full {
+                // Those after the last entry stand on the next page.
+                page.damaged.truncate(self.damaged_before);
                 return Ok(());
             }
         }
+        self.damaged_before = page.damaged.len();
         self.bytes = self.bytes.saturating_add(size);
         page.entries.push(entry);
         Ok(())
     }
+}
+
+/// Where a listing goes on: after a key, which damage may have made something else than a text.
+struct Place {
+    bytes: Vec<u8>,
+    is_text: bool,
+}
+
+impl Place {
+    fn to_sql(&self) -> ToSqlOutput<'_> {
+        let bytes = &self.bytes[..];
+        ToSqlOutput::Borrowed(if self.is_text { ValueRef::Text(bytes) } else { ValueRef::Blob(bytes) })
+    }
+
+    fn key(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok().filter(|_| self.is_text)
+    }
+}
+
+/// Names an entry that cannot be read.
+fn leave_out(row: &Row<'_>, namespace: &Namespace, key: &str, error: Error, page: &mut Page) -> Tried<()> {
+    let version = Version(lenient(row.get_ref(0)?).clamp(0, MAX_VERSION).unsigned_abs());
+    page.damaged.push(DamagedEntry::new(namespace.clone(), key, version, error));
+    Ok(())
 }
 
 fn next_namespace(session: &mut Session<'_, '_>, after: &str) -> Tried<Option<Namespace>> {

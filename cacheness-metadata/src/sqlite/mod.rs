@@ -19,6 +19,7 @@ mod open;
 mod ranks;
 mod reader;
 mod reserve;
+mod salvage;
 mod schema;
 mod statements;
 mod store;

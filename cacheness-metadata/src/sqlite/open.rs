@@ -12,6 +12,8 @@ use super::failure::{Failure, Tried};
 use super::reserve::Reserve;
 use super::schema::{self, Found};
 use super::store::{Parts, Store};
+use crate::aside::check_whole;
+use crate::users::{self, Users};
 
 /// How many pages the log holds before a commit writes it into the database: 16 MiB.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -21,6 +23,7 @@ const LOG_LIMIT: i64 = 64 << 20;
 
 /// Opens the index in a file.
 pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> Result<Store> {
+    check_whole(path)?;
     if context.mode == OpenMode::Existing && !path.exists() {
         let message = "there is no index here, and nothing may be created";
         return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
@@ -30,16 +33,31 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
     }
     // Held until every connection is set up; what follows here is safe against other processes only under it.
     let _lock = lock(&path.with_extension("lock"), context)?;
+    let users = users::join(path, context)?;
+    // Whoever rebuilt it while this waited may have died.
+    check_whole(path)?;
     if context.mode == OpenMode::Create {
         create_file(path, context.permissions)?;
     }
     let reserve = Reserve::beside(path, settings.reserve, context.permissions);
+    store(path, settings, context, Some(reserve), users)
+}
+
+/// Opens the connections, and makes a store of them.
+pub(super) fn store(
+    path: &Path,
+    settings: &Settings,
+    context: &OpenContext,
+    reserve: Option<Reserve>,
+    users: Option<Users>,
+) -> Result<Store> {
     let opened = connections(path, settings, context).or_else(|error| {
         // To open an index takes some room, too.
         let may_be_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Io);
-        if may_be_full && reserve.release() { connections(path, settings, context) } else { Err(error) }
+        let released = may_be_full && reserve.as_ref().is_some_and(Reserve::release);
+        if released { connections(path, settings, context) } else { Err(error) }
     });
-    reserve.make();
+    reserve.iter().for_each(Reserve::make);
     let (cache, writer, readers) = opened?;
     Ok(Store::new(Parts {
         path: Some(path.to_owned()),
@@ -50,7 +68,8 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
         policies: context.policies.clone(),
         writer,
         readers,
-        reserve: Some(reserve),
+        reserve,
+        users,
         busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
     }))
 }
@@ -65,7 +84,9 @@ fn connections(
     let writer = connect(path, settings, context).map_err(told)?;
     let cache = match schema::look(&writer).map_err(told)? {
         Found::Cache(id) => id,
-        Found::Nothing if context.mode == OpenMode::Create => schema::create(&writer).map_err(told)?,
+        Found::Nothing if context.mode == OpenMode::Create => {
+            schema::create(&writer, CacheId::random()).map_err(told)?
+        }
         Found::Nothing => {
             let message = "the file holds no index, and nothing may be created";
             return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
@@ -88,7 +109,7 @@ pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store
     let made = (|| {
         let connection = Connection::open_in_memory()?;
         set_up(&connection, settings)?;
-        Ok((schema::create(&connection)?, connection))
+        Ok((schema::create(&connection, CacheId::random())?, connection))
     })();
     let (cache, connection) = made.map_err(|failure: Failure| failure.at(None))?;
     Ok(Store::new(Parts {
@@ -101,12 +122,13 @@ pub(super) fn memory(settings: &Settings, context: &OpenContext) -> Result<Store
         writer: Database::new(connection),
         readers: Vec::new(),
         reserve: None,
+        users: None,
         busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
     }))
 }
 
 /// Takes the lock under which an index is opened. The file is never replaced, so that all wait for the same one.
-fn lock(path: &Path, context: &OpenContext) -> Result<Option<fs_err::File>> {
+pub(super) fn lock(path: &Path, context: &OpenContext) -> Result<Option<fs_err::File>> {
     let mode = context.mode;
     let mut options = fs_err::OpenOptions::from_options(context.permissions.file_options());
     options.read(true).write(true).create(mode == OpenMode::Create);
@@ -126,7 +148,7 @@ fn lock(path: &Path, context: &OpenContext) -> Result<Option<fs_err::File>> {
 
 /// Makes the database's file where it is missing, because SQLite has permissions of its own for it. The log gets the file's from
 /// SQLite. A file that is there is not opened: to close it would take SQLite's locks on it away.
-fn create_file(path: &Path, permissions: Permissions) -> Result<()> {
+pub(super) fn create_file(path: &Path, permissions: Permissions) -> Result<()> {
     let mut options = fs_err::OpenOptions::from_options(permissions.file_options());
     match options.write(true).create_new(true).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -136,7 +158,7 @@ fn create_file(path: &Path, permissions: Permissions) -> Result<()> {
     }
 }
 
-fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Connection> {
+pub(super) fn connect(path: &Path, settings: &Settings, context: &OpenContext) -> Tried<Connection> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if context.mode == OpenMode::Create {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
@@ -170,7 +192,7 @@ fn set_up(connection: &Connection, settings: &Settings) -> Tried<()> {
 }
 
 /// Turns the write-ahead log on.
-fn use_log(connection: &Connection) -> Tried<()> {
+pub(super) fn use_log(connection: &Connection) -> Tried<()> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
@@ -179,4 +201,17 @@ fn use_log(connection: &Connection) -> Tried<()> {
         "the file system does not let SQLite keep a write-ahead log (it answers `{mode}`); put the cache on a local disk"
     );
     Err(Error::new(ErrorKind::Unsupported, message).into())
+}
+
+/// Writes all that is in the log of a closed index into its file, which then stands by itself and can be renamed.
+pub(super) fn settle(path: &Path) -> Tried<()> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+    if mode.eq_ignore_ascii_case("delete") {
+        return Ok(());
+    }
+    let message = format!("the new index keeps a log (SQLite answers `{mode}`) and cannot take its place");
+    Err(Error::new(ErrorKind::Unexpected, message).into())
 }

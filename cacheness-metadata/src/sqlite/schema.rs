@@ -175,8 +175,7 @@ pub(super) fn look(connection: &Connection) -> Tried<Found> {
 }
 
 /// Makes the tables, all or none.
-pub(super) fn create(connection: &Connection) -> Tried<CacheId> {
-    let id = CacheId::random();
+pub(super) fn create(connection: &Connection, id: CacheId) -> Tried<CacheId> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let made = (|| {
         connection.execute_batch(TABLES)?;

@@ -13,6 +13,7 @@ use super::reserve::Reserve;
 use super::totals::Totals;
 use super::transaction::Transaction;
 use super::writer::Queue;
+use crate::users::Users;
 
 /// How long others are waited for when the log is cut short.
 const SHORT_WAIT: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub(super) struct Store {
     reserve: Option<Reserve>,
     /// How long other processes that write are waited for.
     busy_timeout: Duration,
+    /// Says that this process has the index open.
+    users: Mutex<Option<Users>>,
     /// How many transactions were begun.
     pub(super) transactions: AtomicU64,
 }
@@ -66,6 +69,8 @@ pub(super) struct Parts {
     pub(super) readers: Vec<Database>,
     pub(super) reserve: Option<Reserve>,
     pub(super) busy_timeout: Duration,
+    /// `None` for one in memory.
+    pub(super) users: Option<Users>,
 }
 
 impl Store {
@@ -86,6 +91,7 @@ impl Store {
             readers: parts.readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
             reserve: parts.reserve,
             busy_timeout: parts.busy_timeout,
+            users: Mutex::new(parts.users),
             transactions: AtomicU64::new(0),
         }
     }
@@ -266,6 +272,9 @@ impl Store {
                 .database
                 .session(|session| session.connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)"));
         }
+        // Not before the connections are gone.
+        drop(writer);
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cacheness_core::{
     BlobBackend, BlobFactory, ConfigOptions, MetadataBackend, MetadataFactory, OpenContext, OptionSpec,
-    Result,
+    Result, SalvageIndex,
 };
 
 use super::{Chaos, ChaosBlobs, ChaosMetadata};
 
 macro_rules! chaos_factory {
-    ($(#[$doc:meta])* $name:ident, $factory:ident, $backend:ident, $wrapper:ident) => {
+    ($(#[$doc:meta])* $name:ident, $factory:ident, $backend:ident, $wrapper:ident, { $($rest:tt)* }) => {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name {
@@ -73,6 +73,8 @@ macro_rules! chaos_factory {
             fn needs_runtime(&self) -> bool {
                 self.inner.needs_runtime()
             }
+
+            $($rest)*
         }
     };
 }
@@ -90,7 +92,11 @@ chaos_factory! {
     ///     .with_metadata_backend(ChaosMetadataFactory::wrap_shared(sqlite(), chaos.clone()).named("faulty"))?;
     /// # Ok::<(), cacheness_core::Error>(())
     /// ```
-    ChaosMetadataFactory, MetadataFactory, MetadataBackend, ChaosMetadata
+    ChaosMetadataFactory, MetadataFactory, MetadataBackend, ChaosMetadata, {
+        fn salvage(&self) -> Option<&dyn SalvageIndex> {
+            self.inner.salvage()
+        }
+    }
 }
 
 chaos_factory! {
@@ -107,5 +113,5 @@ chaos_factory! {
     ///     Registry::empty().with_blob_backend(ChaosBlobFactory::wrap_shared(files(), chaos).named("slow"))?;
     /// # Ok::<(), cacheness_core::Error>(())
     /// ```
-    ChaosBlobFactory, BlobFactory, BlobBackend, ChaosBlobs
+    ChaosBlobFactory, BlobFactory, BlobBackend, ChaosBlobs, {}
 }

@@ -7,6 +7,7 @@ mod ordered;
 mod path;
 mod support;
 
+use super::DamagedEntry;
 use crate::entry::Entry;
 use crate::names::{Namespace, Timestamp};
 
@@ -187,4 +188,7 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
+    /// Entries that stand before `next` and cannot be read, whether the query asks for them or not: what they hold is not
+    /// known. A listing by key names each once; one in another order names up to 1,000, on its first page.
+    pub damaged: Vec<DamagedEntry>,
 }

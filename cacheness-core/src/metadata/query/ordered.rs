@@ -31,12 +31,18 @@ impl ListQuery {
         by_key.after = None;
         by_key.limit = Self::MAX_PAGE;
         let mut first = First::new(self);
+        let mut damaged = Vec::new();
         loop {
             let page = list_by_key(by_key.clone()).await?;
+            if self.after.is_none() {
+                // Where they stand in this order is not known, and each page walks over all of them.
+                damaged.extend(page.damaged);
+                damaged.truncate(Self::MAX_PAGE);
+            }
             page.entries.into_iter().for_each(|entry| first.offer(entry));
             match page.next {
                 Some(next) => by_key.after = Some(next),
-                None => return Ok(first.into_page()),
+                None => return Ok(Page { damaged, ..first.into_page() }),
             }
             yield_now().await;
         }
@@ -122,7 +128,7 @@ impl<'q> First<'q> {
             Direction::Descending => entries.rev().collect(),
         };
         let next = self.left_out.and(entries.last()).map(|last| Cursor::of(last, self.query.order));
-        Page { entries, next }
+        Page { entries, next, damaged: Vec::new() }
     }
 }
 

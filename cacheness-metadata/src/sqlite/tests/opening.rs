@@ -110,7 +110,7 @@ async fn after_a_close_the_log_is_gone() {
     names.sort();
     assert_eq!(
         names,
-        ["index.lock", "index.sqlite", "index.sqlite-reserve"],
+        ["index.lock", "index.sqlite", "index.sqlite-reserve", "index.sqlite.users"],
         "the log has been written into the database"
     );
 }

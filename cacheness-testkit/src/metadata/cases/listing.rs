@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Condition, ListQuery, Location};
+use cacheness_core::{Condition, Entry, ErrorKind, ListOrder, ListQuery, Location};
 
 use crate::metadata::MetadataSubject;
 use crate::metadata::subject::namespace;
@@ -186,4 +186,58 @@ pub async fn a_listed_entry_is_the_one_that_was_put(subject: &MetadataSubject) {
         }
         assert_eq!(listed, got, "a listed entry is the one that get_entry finds");
     }
+}
+
+pub async fn a_damaged_record_is_named_and_keeps_nobody_from_the_others(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    for key in ["a", "c", "d", "f"] {
+        store.put(subject.entry("default", key)).await;
+    }
+    let mut versions = Vec::new();
+    for key in ["b", "e"] {
+        let outcome = store.put(unreadable(subject.entry("default", key))).await;
+        versions.push(outcome.version.expect("a put's version"));
+    }
+    for (limit, order) in
+        [1, 2, 3, 100].map(|limit| (limit, ListOrder::Key)).into_iter().chain([(2, ListOrder::Size)])
+    {
+        let mut query = ListQuery::new();
+        (query.limit, query.order) = (limit, order);
+        if order != ListOrder::Key && !store.capabilities().queries.order {
+            continue;
+        }
+        let (mut keys, mut damaged) = (Vec::new(), Vec::new());
+        loop {
+            let page =
+                store.list_entries(&query).await.expect("damage of one entry is no error of a listing");
+            keys.extend(page.entries.iter().map(|entry| entry.key.as_str().to_owned()));
+            damaged.extend(page.damaged.into_iter().map(|found| (found.key, found.version)));
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(keys, ["a", "c", "d", "f"], "the others are listed, {limit} a page, by {order:?}");
+        let expected = [("b".to_owned(), versions[0]), ("e".to_owned(), versions[1])];
+        assert_eq!(damaged, expected, "each damaged entry is named once, {limit} a page, by {order:?}");
+    }
+    let error = store.get_entry(&namespace("default"), "b").await.expect_err("it cannot be read");
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "a lookup of it is an error of this kind: {error}");
+
+    // What has taken its place meanwhile is not removed for it.
+    store.put(subject.entry("default", "b")).await;
+    let late = store.remove_if("default", "b", Condition::Version(versions[0]), subject.now()).await;
+    assert!(!late.applied, "a newer entry is never removed on an old finding");
+    let gone = store.remove_if("default", "e", Condition::Version(versions[1]), subject.now()).await;
+    assert!(gone.applied, "a damaged entry is removed by its version");
+    assert!(store.list_entries(&ListQuery::new()).await.expect("a listing").damaged.is_empty());
+    assert_eq!(store.stats_of("default").await.entries, 5, "the totals are exact again");
+}
+
+/// An entry that a backend stores and that cannot be read back: JSON is not read beyond a depth that writing it does not
+/// have.
+fn unreadable(mut entry: Entry) -> Entry {
+    let deep = (0..200).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]));
+    entry.custom.insert("deep".to_owned(), deep);
+    entry
 }

@@ -63,6 +63,7 @@ macro_rules! __metadata_cases {
             no_page_is_longer_than_the_longest_page,
             a_listing_can_tell_expired_entries_apart,
             a_listed_entry_is_the_one_that_was_put,
+            a_damaged_record_is_named_and_keeps_nobody_from_the_others,
         ]);
         $crate::__metadata_cases!(@tests one $subject queries [
             a_glob_selects_by_the_whole_key,

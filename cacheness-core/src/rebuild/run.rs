@@ -1,0 +1,325 @@
+//! The order in which an index is rebuilt.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use twox_hash::XxHash3_64;
+
+use super::salvage::{Salvage, SalvagedIndex, SalvagedRow};
+use super::{RebuildOptions, RebuildReport, blobs};
+use crate::access::AccessLog;
+use crate::blob::BlobBackend;
+use crate::builder::CacheBuilder;
+use crate::entry::{Entry, Location};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::eviction::LimitsChange;
+use crate::metadata::{AccessBatch, Change, Condition, MetadataBackend};
+use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
+use crate::registry::{OpenContext, OpenMode};
+use crate::resilience::open_blobs;
+
+/// How many entries are put at once.
+const PUT_AT_ONCE: usize = 500;
+
+/// For how many blobs the new index is asked at once.
+const BLOBS_AT_ONCE: usize = 16_384;
+
+pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> Result<RebuildReport> {
+    let (metadata, blob_part) = builder.parts()?;
+    let Some(index) = metadata.factory.salvage() else {
+        let message = format!(
+            "the metadata backend `{}` has no index that could be rebuilt from its files and its blobs",
+            metadata.factory.name()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    };
+    let context = OpenContext {
+        folder: builder.folder.clone(),
+        // A store of blobs that is not there must not cost any entries.
+        mode: OpenMode::Existing,
+        durability: builder.durability,
+        env: builder.env.clone(),
+        accesses: Arc::new(AccessLog::new(builder.access_interval)),
+        policies: builder.registry.policies(),
+        call_timeout: None,
+        permissions: builder.permissions,
+        allow_other_owner: builder.allow_other_owner,
+    };
+    let (blobs, _guard) = open_blobs(blob_part, &context, builder.settings.remote).await?;
+    let rebuilt = match index.begin(&metadata.options, &context).await {
+        Ok(salvage) => from(salvage, blobs.as_ref(), &builder.env, &options).await,
+        Err(error) => Err(error),
+    };
+    let closed = blobs.close().await;
+    let report = rebuilt.map_err(|error| error.with_operation("rebuild"))?;
+    closed?;
+    let RebuildReport { cache, restored, lost, unconfirmed, .. } = &report;
+    tracing::info!(target: crate::engine::TARGET, id = %cache, restored, lost, unconfirmed, "the index was rebuilt");
+    Ok(report)
+}
+
+async fn from(
+    mut salvage: Box<dyn Salvage>,
+    blobs: &dyn BlobBackend,
+    env: &Env,
+    options: &RebuildOptions,
+) -> Result<RebuildReport> {
+    let found = salvage.found().clone();
+    // What is read may be damaged; what is given may not.
+    let cache = options.cache_id.or(found.cache);
+    let Some(cache) = cache else {
+        let message = "not even the cache's id can be read any more; give it by `RebuildOptions::cache_id`: for blobs in \
+                       files it is the name of the folder among them";
+        return Err(Error::new(ErrorKind::Corrupted, message));
+    };
+    let index = salvage.create(cache).await?;
+    let mut rebuild = Rebuild {
+        index: index.as_ref(),
+        blobs,
+        env,
+        options,
+        cache,
+        known: HashMap::new(),
+        loose: HashMap::new(),
+        changes: Vec::new(),
+        report: RebuildReport {
+            cache,
+            restored: 0,
+            entries_before: found.entries,
+            lost: 0,
+            lost_keys: Vec::new(),
+            unconfirmed: 0,
+            unconfirmed_keys: Vec::new(),
+            kept: PathBuf::new(),
+        },
+    };
+    let done = rebuild.run(salvage.as_mut(), &found).await;
+    let mut report = rebuild.report;
+    let closed = index.close().await;
+    done.and(closed)?;
+    drop(index);
+    salvage.finish().await?;
+    report.kept = found.kept;
+    Ok(report)
+}
+
+/// An index that is being rebuilt.
+struct Rebuild<'a> {
+    index: &'a dyn MetadataBackend,
+    blobs: &'a dyn BlobBackend,
+    env: &'a Env,
+    options: &'a RebuildOptions,
+    cache: CacheId,
+    /// The versions that the entries under these keys had, by the keys' hashes; that of what is lost for good is 0.
+    known: HashMap<u64, Version>,
+    /// Of each key that the index does not confirm the newest blob, and when that was put.
+    loose: HashMap<u64, (Timestamp, BlobId)>,
+    changes: Vec<Change>,
+    report: RebuildReport,
+}
+
+impl Rebuild<'_> {
+    async fn run(&mut self, salvage: &mut dyn Salvage, found: &SalvagedIndex) -> Result<()> {
+        let mut unconfirmed = Vec::new();
+        loop {
+            let rows = salvage.rows().await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                match row {
+                    SalvagedRow::Entry(entry) => self.confirmed(entry).await?,
+                    SalvagedRow::Unconfirmed(entry) => unconfirmed.push(entry),
+                    SalvagedRow::Blob { namespace, key, version, blob } => {
+                        let key = self.blob_row(namespace, key, version, blob).await?;
+                        if let Some((namespace, key)) = key {
+                            self.lost(Some(namespace), Some(key));
+                        }
+                    }
+                    SalvagedRow::Lost { namespace, key } => self.lost(namespace, key),
+                }
+            }
+        }
+        self.put_changes().await?;
+        for entry in unconfirmed {
+            self.unconfirmed(entry).await?;
+        }
+        self.put_changes().await?;
+        self.look_at_blobs().await?;
+        self.restore_rules(found).await?;
+        // Evictions by the limits are among what the new index has not.
+        self.report.restored = self.index.stats(None).await?.entries;
+        Ok(())
+    }
+
+    /// An entry that the index confirms.
+    async fn confirmed(&mut self, entry: Box<Entry>) -> Result<()> {
+        let hash = hash(&entry.namespace, entry.key.as_str());
+        if self.known.get(&hash).is_some_and(|&known| known >= entry.version) {
+            return Ok(());
+        }
+        if !self.is_there(&entry).await? {
+            self.lost(Some(entry.namespace.clone()), Some(entry.key.as_str().to_owned()));
+            return Ok(());
+        }
+        self.known.insert(hash, entry.version);
+        self.put(entry).await
+    }
+
+    /// True where the value of an entry can be served, as far as that can be told without reading a whole blob.
+    async fn is_there(&self, entry: &Entry) -> Result<bool> {
+        match &entry.location {
+            Location::Inline(bytes) => {
+                let whole = crate::engine::check_size(entry, entry.stored_size);
+                Ok(whole.and_then(|()| entry.checksums.verify(bytes)).is_ok())
+            }
+            Location::Blob(blob) => self.blobs.exists(&BlobKey { cache: self.cache, blob: *blob }).await,
+            Location::InlineOmitted => Ok(false),
+        }
+    }
+
+    /// An entry of which the index says where its value lies. Gives its key back where nothing can be made of that.
+    async fn blob_row(
+        &mut self,
+        namespace: Namespace,
+        key: String,
+        version: Version,
+        blob: BlobId,
+    ) -> Result<Option<(Namespace, String)>> {
+        let found = blobs::entry_of(self.blobs, self.env, &BlobKey { cache: self.cache, blob }).await?;
+        match found.filter(|entry| entry.namespace == namespace && entry.key.as_str() == key) {
+            None => Ok(Some((namespace, key))),
+            Some(mut entry) => {
+                entry.version = version;
+                self.confirmed(Box::new(entry)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn lost(&mut self, namespace: Option<Namespace>, key: Option<String>) {
+        if let (Some(namespace), Some(key)) = (namespace, key) {
+            // Two ways may lead to the same row.
+            match self.known.entry(hash(&namespace, &key)) {
+                Slot::Occupied(_) => return,
+                Slot::Vacant(slot) => slot.insert(Version(0)),
+            };
+            if self.report.lost_keys.len() < self.options.max_keys {
+                self.report.lost_keys.push((namespace, key));
+            }
+        }
+        self.report.lost += 1;
+    }
+
+    /// An entry that may have been removed or replaced since it was written.
+    async fn unconfirmed(&mut self, entry: Box<Entry>) -> Result<()> {
+        let hash = hash(&entry.namespace, entry.key.as_str());
+        if self.known.contains_key(&hash) || !self.is_there(&entry).await? {
+            return Ok(());
+        }
+        self.count_unconfirmed(&entry);
+        if self.options.trust_blobs {
+            self.known.insert(hash, entry.version);
+            self.put(entry).await?;
+        }
+        Ok(())
+    }
+
+    fn count_unconfirmed(&mut self, entry: &Entry) {
+        self.report.unconfirmed += 1;
+        if self.report.unconfirmed_keys.len() < self.options.max_keys {
+            self.report.unconfirmed_keys.push((entry.namespace.clone(), entry.key.as_str().to_owned()));
+        }
+    }
+
+    async fn put(&mut self, entry: Box<Entry>) -> Result<()> {
+        self.changes.push(Change::Put { entry, condition: Condition::Always, now: self.env.now() });
+        if self.changes.len() >= PUT_AT_ONCE { self.put_changes().await } else { Ok(()) }
+    }
+
+    async fn put_changes(&mut self) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            self.index.apply(changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds what only blobs tell: those that neither an entry nor the garbage names, under keys of which nothing is known.
+    async fn look_at_blobs(&mut self) -> Result<()> {
+        let (mut after, mut more) = (None, true);
+        while more {
+            let mut some = Vec::new();
+            while more && some.len() < BLOBS_AT_ONCE {
+                let page = self.blobs.list_keys(self.cache, after.as_deref(), 1_000).await?;
+                some.extend(page.blobs);
+                more = page.next.is_some();
+                after = page.next;
+            }
+            for blobs in some.chunks(BLOBS_AT_ONCE) {
+                for blob in self.index.unnamed(blobs).await? {
+                    self.loose_blob(blob).await?;
+                }
+            }
+        }
+        if self.options.trust_blobs {
+            for (hash, (_, blob)) in std::mem::take(&mut self.loose) {
+                let key = BlobKey { cache: self.cache, blob };
+                if let Some(entry) = blobs::entry_of(self.blobs, self.env, &key).await? {
+                    self.known.insert(hash, Version(0));
+                    self.put(Box::new(entry)).await?;
+                }
+            }
+            self.put_changes().await?;
+        }
+        Ok(())
+    }
+
+    async fn loose_blob(&mut self, blob: BlobId) -> Result<()> {
+        let key = BlobKey { cache: self.cache, blob };
+        let Some(entry) = blobs::entry_of(self.blobs, self.env, &key).await? else { return Ok(()) };
+        let hash = hash(&entry.namespace, entry.key.as_str());
+        // What the index has under the key is newer than what it does not know.
+        if self.known.get(&hash).is_some_and(|&version| version > Version(0)) {
+            return Ok(());
+        }
+        let this = (entry.created_at, blob);
+        match self.loose.entry(hash) {
+            Slot::Occupied(mut slot) => {
+                let newest = this.max(*slot.get());
+                slot.insert(newest);
+            }
+            Slot::Vacant(slot) => {
+                slot.insert(this);
+                self.count_unconfirmed(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores limits and counters.
+    async fn restore_rules(&mut self, found: &SalvagedIndex) -> Result<()> {
+        for (namespace, limits, counters) in &found.namespaces {
+            let batch = AccessBatch { counters: vec![(namespace.clone(), *counters)], accesses: Vec::new() };
+            self.index.record_accesses(batch).await?;
+            if limits.is_limited() {
+                self.index.change_limits(Some(namespace), &LimitsChange::from(limits.clone())).await?;
+            }
+        }
+        if let Some(limits) = &found.limits {
+            self.index.change_limits(None, &LimitsChange::from(limits.clone())).await?;
+        }
+        let scopes = found.namespaces.iter().map(|(namespace, ..)| Some(namespace)).chain([None]);
+        for scope in scopes {
+            while self.index.evict(scope, self.env.now(), PUT_AT_ONCE).await?.more {}
+        }
+        Ok(())
+    }
+}
+
+fn hash(namespace: &Namespace, key: &str) -> u64 {
+    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(namespace.as_str().as_bytes()), key.as_bytes())
+}
