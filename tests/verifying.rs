@@ -164,9 +164,9 @@ fn while_others_overwrite_and_remove_nothing_is_found_and_nothing_newer_is_remov
                 let mut i = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     let key = format!("k{writer}-{}", i % 20);
-                    let in_blob = PutOptions::new().inline(i % 3 == 0);
+                    let in_blob = PutOptions::new().inline(i.is_multiple_of(3));
                     cache.put_with(&key, &format!("{key} {i}"), in_blob).unwrap();
-                    if i % 7 == 0 {
+                    if i.is_multiple_of(7) {
                         cache.remove(&key).unwrap();
                     }
                     // So that blobs that were superseded are deleted under the reader's hands.
