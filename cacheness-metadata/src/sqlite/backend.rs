@@ -1,7 +1,6 @@
 //! The metadata backend: each method of the trait as one transaction, as several bounded ones, or as reads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness_core::{
