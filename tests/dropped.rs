@@ -1,4 +1,4 @@
-//! Calls that are given up half-way: every call of the async face, polled once, twice and so on before it is dropped, leaves a cache in which
+//! Calls that are given up half-way: those of the async face that read, write or clean up, polled once, twice and so on before it is dropped, leaves a cache in which
 //! each value is whole, the counts fit, and nothing is left behind for good. And a runtime that ends in the middle of writes.
 
 mod marked;

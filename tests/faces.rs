@@ -275,3 +275,40 @@ fn shared_values_are_encoded_off_the_worker() {
         );
     });
 }
+
+/// The blocking face waits for a lock that a call of the async face holds, which only its own thread would go on with.
+#[test]
+fn a_call_of_the_async_face_that_is_not_polled_keeps_no_lock_from_the_blocking_face() {
+    let folder = tempfile::tempdir().unwrap();
+    for builder in [slow(), embedded().folder(folder.path())] {
+        with_time_limit("two faces on one thread", move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let cache = builder.open().await.unwrap();
+                let face: blocking::Cache = cache.clone().into();
+                for _ in 0..20 {
+                    cache.put("k", "v").await.unwrap();
+                    let mut pending = std::pin::pin!(cache.namespaces());
+                    let polled = std::future::poll_fn(|context| {
+                        std::task::Poll::Ready(pending.as_mut().poll(context).is_ready())
+                    });
+                    let done = polled.await;
+                    std::thread::sleep(SLOW / 3);
+                    assert_eq!(face.stats().unwrap().entries, 1);
+                    if !done {
+                        pending.await.unwrap();
+                    }
+                }
+                // One that is left unfinished for ever.
+                let mut left = Box::pin(cache.stats());
+                std::future::poll_fn(|context| {
+                    let _ = left.as_mut().poll(context);
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                cache.stats().await.unwrap();
+                cache.close().await.unwrap();
+            });
+        });
+    }
+}

@@ -188,6 +188,6 @@ fn write_the_fixture_of_this_format() {
         fill(&cache);
         cache.close().unwrap();
         // What no reader needs.
-        let _ = fs::remove_file(folder.join("index.reserve"));
+        let _ = fs::remove_file(folder.join("index.sqlite-reserve"));
     }
 }

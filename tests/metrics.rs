@@ -81,7 +81,8 @@ fn lose_a_write() {
     let far = ChaosMetadataFactory::wrap_shared(inner, chaos.clone()).named("far");
     let cache: Cache = CacheBuilder::new(builtin.with_metadata_backend(far).unwrap())
         .metadata("far")
-        .remote(RemoteCalls::new().attempts(1).breaker_failures(1))
+        // Less than the pause before a second try on closing: nobody turns the clock.
+        .remote(RemoteCalls::new().attempts(1).breaker_failures(1).deadline(Duration::from_millis(50)))
         .on_write_error(OnWriteError::Queue)
         .env(TestClock::new().env())
         .open_blocking()

@@ -144,16 +144,19 @@ fn a_server_that_goes_away_or_hangs_costs_bounded_errors_and_nothing_is_lost_whe
     for metadata in ["postgres", "redis"] {
         let rig = Rig::new(metadata);
         let cache = rig.open();
-        put(&cache, "before", "value").unwrap();
+        // Each value is another one, so that an old one is seen.
+        let (mut turn, mut confirmed) = (0, "value 0".to_owned());
+        put(&cache, "before", &confirmed).unwrap();
         for (mode, cut) in
             [(Mode::Refuse, true), (Mode::Stall, false), (Mode::Delay(Duration::from_secs(5)), false)]
         {
             for proxy in [&rig.entries, &rig.blobs] {
+                turn += 1;
                 proxy.set(mode);
                 if cut {
                     proxy.reset();
                 }
-                let error = put(&cache, "meanwhile", "value").unwrap_err();
+                let error = put(&cache, "meanwhile", &format!("value {turn}")).unwrap_err();
                 assert!(is_down(&error), "{metadata}, {mode:?}: {error}");
                 let error = get(&cache, "before").unwrap_err();
                 assert!(is_down(&error), "{metadata}, {mode:?}: {error}");
@@ -164,9 +167,19 @@ fn a_server_that_goes_away_or_hangs_costs_bounded_errors_and_nothing_is_lost_whe
                 proxy.set(Mode::Pass);
                 proxy.cut();
                 let found = eventually("a get", || get(&cache, "before"));
-                assert_eq!(found.as_deref(), Some("value"), "{metadata}, {mode:?}");
-                eventually("a put", || put(&cache, "before", "value"));
+                assert_eq!(found.as_ref(), Some(&confirmed), "{metadata}, {mode:?}");
+                confirmed = format!("value {turn}");
+                eventually("a put", || put(&cache, "before", &confirmed));
+                eventually("a put", || put(&cache, "meanwhile", &confirmed));
             }
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        for key in ["before", "meanwhile"] {
+            assert_eq!(
+                eventually("a get", || get(&cache, key)).as_ref(),
+                Some(&confirmed),
+                "{metadata}: {key}"
+            );
         }
         is_whole(&cache);
         bounded("closing", || cache.close()).unwrap();
@@ -214,6 +227,59 @@ fn a_put_whose_answer_is_lost_is_made_or_not_and_never_half() {
             }
         }
         is_whole(&other);
+    }
+}
+
+#[test]
+fn a_put_whose_first_answer_is_lost_with_its_connection_is_made_again() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        let cache = rig.open();
+        let mut repeated = 0;
+        for turn in 0..6 {
+            let (value, proxy) =
+                (format!("value {turn}"), if turn % 3 == 2 { &rig.blobs } else { &rig.entries });
+            proxy.set(Mode::LoseOne);
+            match put(&cache, "k", &value) {
+                Ok(()) => {
+                    repeated += usize::from(proxy.mode() == Mode::Pass);
+                    assert_eq!(eventually("a get", || get(&cache, "k")), Some(value), "{metadata}");
+                }
+                Err(error) => assert!(is_down(&error), "{metadata}: {error}"),
+            }
+            proxy.set(Mode::Pass);
+        }
+        assert!(repeated >= 4, "{metadata}: {repeated} of 6 puts were made again");
+        is_whole(&cache);
+    }
+}
+
+/// A write that its caller has given up lies in a connection, and reaches the server after another one was confirmed.
+#[test]
+fn a_put_that_arrives_late_does_not_take_the_place_of_a_later_one() {
+    for metadata in ["postgres", "redis"] {
+        let rig = Rig::new(metadata);
+        let cache = rig.open();
+        for turn in 0..3 {
+            put(&cache, "k", &format!("{turn}: first")).unwrap();
+            rig.entries.hold();
+            let error = put(&cache, "k", &format!("{turn}: given up")).unwrap_err();
+            assert!(is_down(&error), "{metadata}: {error}");
+            // Each try is another value: those over other connections that are held come late, too.
+            let (mut tries, mut last) = (0, String::new());
+            eventually("a put", || {
+                tries += 1;
+                last = format!("{turn}: {tries}");
+                put(&cache, "k", &last)
+            });
+            rig.entries.release();
+            std::thread::sleep(Duration::from_secs(1));
+            assert_eq!(
+                eventually("a get", || get(&cache, "k")),
+                Some(last),
+                "{metadata}: a confirmed write was lost"
+            );
+        }
     }
 }
 

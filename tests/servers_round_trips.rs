@@ -9,10 +9,12 @@ use cacheness::{ConfigOptions, Limits, PutOptions};
 use network::proxy::Proxy;
 use network::{place, s3_at, server};
 
-/// The fewest trips of several tries: the cache's own upkeep in the background may come in between.
+/// The trips of most of several tries: the cache's own upkeep in the background may come in between.
 fn trips(proxy: &Proxy, mut call: impl FnMut(usize)) -> u64 {
     call(usize::MAX);
-    (0..7).map(|turn| proxy.trips_of(|| call(turn)).0).min().unwrap()
+    let mut trips: Vec<u64> = (0..9).map(|turn| proxy.trips_of(|| call(turn)).0).collect();
+    trips.sort_unstable();
+    trips[4]
 }
 
 fn open(metadata: &str, options: ConfigOptions, folder: &Path) -> (Cache, Proxy) {

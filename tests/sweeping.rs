@@ -104,3 +104,32 @@ fn a_writer_that_slept_through_a_sweep_puts_no_entry_without_its_blob() {
     put(&cache, "late").unwrap();
     assert_eq!(cache.get::<String, _>("late").unwrap(), Some(["late"; 100].concat()));
 }
+
+#[test]
+fn a_sweep_of_many_blobs_reads_the_entries_once() {
+    let (clock, chaos) = (TestClock::new(), Chaos::new());
+    let cache = CacheBuilder::new(faulty("memory", &chaos))
+        .metadata("memory")
+        .blobs("memory")
+        .env(clock.env())
+        .open_blocking()
+        .unwrap();
+    let many = || (0..40_000).map(|number| format!("k{number}"));
+    for keys in many().collect::<Vec<_>>().chunks(10_000) {
+        let values: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), key.as_str())).collect();
+        cache.put_many(values, PutOptions::new().inline(false)).unwrap();
+    }
+    for key in ["k7", "k20000", "lost"] {
+        orphan(&cache, &chaos, key);
+    }
+    clock.advance(DAY * 2);
+    let calls = |name| chaos.calls_of(name);
+    let pages = calls("list_entries");
+    let swept = cache.sweep(DAY).unwrap();
+    assert_eq!((swept.blobs, swept.orphans, swept.deleted), (40_003, 3, 3));
+    assert_eq!(calls("list_entries") - pages, 40);
+    assert_eq!(calls("unnamed"), 2, "once for what no entry seemed to name, and once when it was condemned");
+    for key in many().step_by(1_000) {
+        assert_eq!(cache.get::<String, _>(&key).unwrap(), Some(key));
+    }
+}

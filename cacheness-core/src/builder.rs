@@ -456,11 +456,25 @@ impl CacheBuilder {
             }
             _ => {
                 let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
-                let (blobs, blob_guard) = open_blobs(blobs, &context, calls).await?;
+                let (blobs, blob_guard) = match open_blobs(blobs, &context, calls).await {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        // The first error is the one to tell.
+                        let _ = metadata.close().await;
+                        return Err(error);
+                    }
+                };
                 (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
             }
         };
-        let local_tier = self.open_local_tier(blobs.capabilities(), &blob_name).await?;
+        let local_tier = match self.open_local_tier(blobs.capabilities(), &blob_name).await {
+            Ok(tier) => tier,
+            Err(error) => {
+                let _ = metadata.close().await;
+                let _ = blobs.close().await;
+                return Err(error);
+            }
+        };
         let id = first_id.unwrap_or_else(|| metadata.cache_id());
         let protection = keys.map(|keys| Protection::new(id, keys));
         let stores = Stores { metadata, metadata_name, blobs, blob_name, guards, local_tier, protection };

@@ -1,6 +1,7 @@
 //! What the engine and the backends take from their surroundings: the time, a pool for blocking work and, where
 //! a backend needs one, a runtime.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -11,7 +12,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::Either;
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::Timestamp;
@@ -118,16 +122,39 @@ impl Env {
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        match self.own_handle()?.spawn(work).await {
-            Ok(result) => result,
-            Err(failed) if failed.is_panic() => {
-                Err(Error::new(ErrorKind::Unexpected, "a backend's call panicked").with_source(failed))
-            }
-            Err(failed) => {
-                let message = "the cache was dropped while one of its calls was under way";
-                Err(Error::new(ErrorKind::Unavailable, message).with_source(failed))
-            }
+        // Work that is set off for a call keeps the call's place until it has ended, whoever waits for it.
+        let work = match PLACE.try_with(Clone::clone) {
+            Ok(place) => Either::Left(PLACE.scope(place, work)),
+            Err(_) => Either::Right(work),
+        };
+        ended(self.own_handle()?.spawn(work).await)
+    }
+
+    /// Runs work of the async face on the cache's own runtime, so that it goes on also where its caller is not polled, as
+    /// where a call of the blocking face occupies the only thread of the caller's runtime. It ends when the caller no
+    /// longer waits for it. On the blocking face, which waits for nothing else, the calling thread does it.
+    pub(crate) async fn apart<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        if BLOCKING.get() {
+            return work.await;
         }
+        let mut task = Aborted(self.own_handle()?.spawn(work.in_current_span()));
+        ended((&mut task.0).await)
+    }
+
+    /// As [`apart`](Self::apart), to its end.
+    pub(crate) async fn apart_to_the_end<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        if BLOCKING.get() {
+            return work.await;
+        }
+        ended(self.own_handle()?.spawn(work.in_current_span()).await)
     }
 
     /// Sets work off on the cache's own runtime that nobody waits for. Without a runtime it is not done.
@@ -196,6 +223,41 @@ impl Env {
             }
         }
     }
+}
+
+/// A task that is ended when this is dropped.
+struct Aborted<T>(JoinHandle<T>);
+
+impl<T> Drop for Aborted<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What became of a task on the cache's own runtime.
+fn ended<T>(task: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    match task {
+        Ok(result) => result,
+        Err(failed) if failed.is_panic() => {
+            Err(Error::new(ErrorKind::Unexpected, "a backend's call panicked").with_source(failed))
+        }
+        Err(failed) => {
+            let message = "the cache was dropped while one of its calls was under way";
+            Err(Error::new(ErrorKind::Unavailable, message).with_source(failed))
+        }
+    }
+}
+
+/// The place that a call to a remote backend takes among those under way. It is free when the last clone is gone.
+pub(crate) type Place = Arc<dyn Any + Send + Sync>;
+
+tokio::task_local! {
+    static PLACE: Place;
+}
+
+/// Does work of a call that has this place.
+pub(crate) async fn in_place<T>(place: Place, work: impl Future<Output = T>) -> T {
+    PLACE.scope(place, work).await
 }
 
 impl Default for Env {

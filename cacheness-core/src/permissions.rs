@@ -51,14 +51,19 @@ impl Permissions {
         })
     }
 
-    /// Options with which files are opened, that give a file its permissions where they create it.
+    /// Options with which files are opened, that give a file its permissions where they create it, and follow no link in its
+    /// place.
     #[must_use]
     #[cfg_attr(not(unix), allow(unused_mut))]
     pub fn file_options(self) -> std::fs::OpenOptions {
         let mut options = std::fs::OpenOptions::new();
         #[cfg(unix)]
-        if self == Self::Private {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+            if self == Self::Private {
+                options.mode(0o600);
+            }
         }
         options
     }
@@ -82,6 +87,15 @@ pub(crate) fn prepare_folder(
     if allow_other_owner { Ok(()) } else { check_owner(path) }
 }
 
+/// An error where there is a link in place of a folder to which files are going to be written.
+pub(crate) fn refuse_link(folder: &Path) -> Result<()> {
+    if !fs_err::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Ok(());
+    }
+    let message = "in place of a folder of the cache there is a link; it was not followed";
+    Err(Error::new(ErrorKind::Corrupted, message).with_context("path", folder.to_string_lossy()))
+}
+
 /// Whoever owns a folder can put what he likes in place of what is in it.
 #[cfg(unix)]
 fn check_owner(path: &Path) -> Result<()> {
@@ -89,6 +103,13 @@ fn check_owner(path: &Path) -> Result<()> {
     let metadata =
         fs_err::metadata(path).map_err(|error| Error::io(error, "the folder cannot be looked at"))?;
     let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    // In one with the sticky bit, as /tmp, others cannot touch what is not theirs.
+    if owner == own && metadata.mode() & 0o1002 == 0o002 {
+        let message = "everybody may write to the folder, and so change what is cached in it; take that away (`chmod o-w`), use \
+                       another one, or set `allow_other_owner = true`";
+        let error = Error::new(ErrorKind::PermissionDenied, message);
+        return Err(error.with_context("path", path.to_string_lossy()));
+    }
     if owner == own {
         return Ok(());
     }

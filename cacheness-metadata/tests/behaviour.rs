@@ -29,7 +29,7 @@ impl SharedRows {
 #[async_trait]
 impl KvStore for SharedRows {
     fn capabilities(&self) -> MetadataCapabilities {
-        MetadataCapabilities::persistent()
+        MetadataCapabilities::persistent().with_shared()
     }
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {

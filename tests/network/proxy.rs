@@ -21,6 +21,8 @@ pub enum Mode {
     Stall,
     /// Requests reach the server, answers are thrown away: what was done is done, and nobody learns of it.
     LoseAnswers,
+    /// The next answer is thrown away and its connection ended; everything after that passes.
+    LoseOne,
     /// It resets every new connection at once: a server that is gone.
     Refuse,
 }
@@ -39,6 +41,9 @@ struct Shared {
     trips: AtomicU64,
     answered: AtomicU64,
     over: AtomicBool,
+    /// How many connections there were so far, and the first of them that is not held.
+    taken: AtomicU64,
+    held: AtomicU64,
 }
 
 impl Proxy {
@@ -71,6 +76,8 @@ impl Proxy {
             trips: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            held: AtomicU64::new(0),
         });
         let serving = shared.clone();
         thread::spawn(move || {
@@ -95,6 +102,23 @@ impl Proxy {
             .fold(of.to_owned(), |url, server| url.replacen(server, &self.address.to_string(), 1));
         assert_ne!(replaced, of, "the url names another server");
         replaced
+    }
+
+    /// Hands nothing on in the connections that there are, until they are released. New ones pass.
+    pub fn hold(&self) {
+        self.shared.held.store(self.shared.taken.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// Hands on what was held, in either direction, however late.
+    pub fn release(&self) {
+        let _mode = self.shared.mode();
+        self.shared.held.store(0, Ordering::Release);
+        self.shared.changed.notify_all();
+    }
+
+    /// What it does at the moment.
+    pub fn mode(&self) -> Mode {
+        *self.shared.mode()
     }
 
     pub fn port(&self) -> u16 {
@@ -179,40 +203,61 @@ impl Shared {
         // True while the server has the word.
         let asked = Arc::new(AtomicBool::new(false));
         let (up, down) = (self.clone(), self.clone());
+        let number = self.taken.fetch_add(1, Ordering::AcqRel);
         let asked_up = asked.clone();
         thread::spawn(move || {
-            up.pump(client, servers, |shared, _| {
+            up.pump(number, client, servers, |shared, _| {
                 if !asked_up.swap(true, Ordering::AcqRel) {
                     shared.trips.fetch_add(1, Ordering::AcqRel);
                 }
-                true
+                Some(true)
             });
         });
         thread::spawn(move || {
-            down.pump(server, clients, |shared, read| {
+            down.pump(number, server, clients, |shared, read| {
                 shared.answered.fetch_add(read as u64, Ordering::AcqRel);
                 asked.store(false, Ordering::Release);
-                *shared.mode() != Mode::LoseAnswers
+                let mut mode = shared.mode();
+                match *mode {
+                    Mode::LoseAnswers => Some(false),
+                    Mode::LoseOne => {
+                        *mode = Mode::Pass;
+                        None
+                    }
+                    _ => Some(true),
+                }
             });
         });
     }
 
-    /// Hands on what comes from one end to the other, where `passes` says so, until either ends.
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&Self, usize) -> bool) {
+    /// Hands on what comes from one end to the other, where `passes` says so, until either ends or it says nothing.
+    fn pump(
+        &self,
+        number: u64,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        passes: impl Fn(&Self, usize) -> Option<bool>,
+    ) {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let read = match from.read(&mut bytes) {
                 Ok(0) | Err(_) => break,
                 Ok(read) => read,
             };
-            let mode = self.changed.wait_while(self.mode(), |mode| *mode == Mode::Stall).unwrap();
+            let stalls = |mode: &mut Mode| {
+                *mode == Mode::Stall
+                    || number < self.held.load(Ordering::Acquire) && !self.over.load(Ordering::Acquire)
+            };
+            let mode = self.changed.wait_while(self.mode(), stalls).unwrap();
             let wait = if let Mode::Delay(wait) = *mode { Some(wait) } else { None };
             drop(mode);
             if let Some(wait) = wait {
                 thread::sleep(wait);
             }
-            if passes(self, read) && to.write_all(&bytes[..read]).is_err() {
-                break;
+            match passes(self, read) {
+                Some(true) if to.write_all(&bytes[..read]).is_ok() => {}
+                Some(false) => {}
+                _ => break,
             }
         }
         let _ = from.shutdown(Shutdown::Both);

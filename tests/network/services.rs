@@ -17,7 +17,10 @@ impl Postgres {
             let line = text
                 .lines()
                 .find_map(|line| line.strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('='));
-            line.unwrap_or_else(|| panic!("no {name}: {}", String::from_utf8_lossy(&output.stderr)))
+            line.unwrap_or_else(|| {
+                let said = String::from_utf8_lossy(&output.stderr);
+                panic!("this test needs a PostgreSQL of its own, and `scripts/services up postgres` failed: {said}")
+            })
                 .to_owned()
         };
         Self { folder: value("TEST_SERVICES").into(), url: value("TEST_POSTGRES") }
@@ -38,8 +41,12 @@ impl Postgres {
     }
 
     fn control(&self, arguments: &[&str]) {
-        let programs = fs_err::read_dir("/usr/lib/postgresql").unwrap();
-        let program = programs.map(|version| version.unwrap().path().join("bin/pg_ctl")).max().unwrap();
+        let installed = fs_err::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let programs = installed.map(|version| version.path().join("bin/pg_ctl"));
+        let program = programs.filter(|program| program.exists()).max().expect(
+            "this test stops and starts a PostgreSQL of its own, by Debian's `/usr/lib/postgresql/*/bin/pg_ctl`; install the \
+             package `postgresql`, or leave this test out",
+        );
         // The server refuses to run as root, and belongs to the user that the package made.
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("runuser");

@@ -96,6 +96,38 @@ async fn one_call_at_a_time_tries_whether_the_backend_is_back() {
 }
 
 #[tokio::test]
+async fn when_the_backend_answers_its_ping_others_do_not_wait_for_the_call_that_tried_it() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(once()).open().await.unwrap();
+    cache.put("k", &large()).await.unwrap();
+    remote.gone(true);
+    for _ in 0..3 {
+        cache.put("other", &large()).await.unwrap_err();
+    }
+    remote.gone(false);
+    let _ = remote.blobs.clone().slow_by_clock(SECOND);
+    remote.clock.advance(5 * SECOND);
+    let made = remote.blobs.calls_of("put");
+    let probing = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.put("other", &large()).await })
+    };
+    while remote.clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(remote.blobs.calls_of("ping"), 1);
+    remote.clock.advance(SECOND);
+    while remote.blobs.calls_of("put") == made {
+        tokio::task::yield_now().await;
+    }
+    // It is under way, and the blob of another key is got meanwhile.
+    let (got, took) = remote.turning(cache.get::<Vec<u8>, _>("k")).await;
+    assert!(got.unwrap() == Some(large()) && took <= SECOND, "{took:?}");
+    remote.turning(probing).await.0.unwrap().unwrap();
+    remote.blobs.calm(true);
+}
+
+#[tokio::test]
 async fn a_moment_in_which_all_calls_fail_at_once_does_not_open_it_where_they_succeed_when_repeated() {
     let remote = Remote::new();
     let cache = remote.open().await;

@@ -270,3 +270,96 @@ async fn a_call_that_nobody_waits_for_any_more_gives_its_place_back() {
     assert!(got.is_ok() && took <= 6 * SECOND, "{took:?}");
     remote.metadata.calm(true);
 }
+
+#[tokio::test]
+async fn a_call_whose_turn_comes_when_its_time_is_over_is_not_sent() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().in_flight(1).timeout(5 * SECOND).deadline(5 * SECOND);
+    let cache = remote.builder().remote(calls).open().await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(5 * SECOND - MILLI);
+    let (done, _) = remote.turning(async { tokio::join!(cache.get::<u8, _>("k"), cache.put("k", &1)) }).await;
+    assert_eq!(done.0.unwrap(), None);
+    let error = done.1.unwrap_err();
+    assert!(error.to_string().contains("remote.in_flight") && !error.is_outcome_unknown(), "{error}");
+    assert_eq!(remote.metadata.calls_of("apply"), 0);
+    remote.metadata.calm(true);
+}
+
+#[tokio::test]
+async fn counts_that_were_being_written_down_for_a_call_that_was_dropped_are_there_once() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    cache.put("k", "v").await.unwrap();
+    cache.get::<String, _>("k").await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(SECOND);
+    let dropped = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.namespaces().await })
+    };
+    while remote.metadata.calls_of("record_accesses") == 0 {
+        tokio::task::yield_now().await;
+    }
+    dropped.abort();
+    let _ = dropped.await;
+    remote.metadata.calm(true);
+    remote.clock.advance(SECOND);
+    // The call that was under way is carried out now.
+    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(200))).await.unwrap();
+    let counters = cache.stats().await.unwrap().counters;
+    assert_eq!((counters.puts, counters.hits), (1, 1));
+    remote.clock.advance(100 * SECOND);
+    cache.namespaces().await.unwrap();
+    assert_eq!(cache.get_entry("k").await.unwrap().unwrap().entry.hits, 1);
+}
+
+#[tokio::test]
+async fn a_put_that_nobody_waits_for_any_more_is_not_made_again_over_a_later_one() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    remote.metadata.fail_next("apply", down());
+    let dropped = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.put("k", "given up").await })
+    };
+    // Until it waits for its second attempt.
+    while remote.metadata.calls_of("apply") == 0 || remote.clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    dropped.abort();
+    let _ = dropped.await;
+    cache.put("k", "later").await.unwrap();
+    remote.clock.advance(100 * SECOND);
+    tokio::task::spawn_blocking(|| std::thread::sleep(100 * MILLI)).await.unwrap();
+    assert_eq!(cache.get::<String, _>("k").await.unwrap().as_deref(), Some("later"));
+    assert_eq!(remote.metadata.calls_of("apply"), 2);
+}
+
+/// A clock that fails the cache's upkeep once.
+struct Panicking(std::sync::atomic::AtomicBool);
+
+impl cacheness::Clock for Panicking {
+    fn now(&self) -> cacheness::Timestamp {
+        let is_upkeep = std::thread::current().name() == Some("cacheness-flush");
+        assert!(!is_upkeep || self.0.swap(true, std::sync::atomic::Ordering::SeqCst), "this is a test");
+        cacheness::SystemClock.now()
+    }
+
+    fn sleep_until(
+        &self,
+        deadline: cacheness::Timestamp,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        cacheness::SystemClock.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn upkeep_goes_on_after_a_panic() {
+    let remote = Remote::new();
+    let clock = std::sync::Arc::new(Panicking(false.into()));
+    let cache = remote.builder().env(cacheness::Env::with_clock(clock.clone())).open_blocking().unwrap();
+    cache.put("k", "v").unwrap();
+    eventually(|| clock.0.load(std::sync::atomic::Ordering::SeqCst));
+    cache.put("k", "w").unwrap();
+    eventually(|| remote.metadata.calls_of("record_accesses") > 0);
+    assert_eq!(cache.stats().unwrap().counters.puts, 2);
+}

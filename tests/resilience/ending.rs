@@ -90,3 +90,46 @@ async fn a_closed_cache_queues_nothing() {
     remote.metadata.fail_all(Some(down()));
     assert!(blocking(&cache).put("k", "v").is_err() && cache.health().await.is_err());
 }
+
+#[tokio::test]
+async fn closing_makes_what_waits_though_some_calls_fail() {
+    let remote = Remote::new();
+    let builder = remote.builder().remote(RemoteCalls::new().breaker_failures(1_000));
+    let cache = builder.on_write_error(OnWriteError::Queue).open().await.unwrap();
+    remote.gone(true);
+    for key in ["a", "b", "c"] {
+        remote.turning(cache.put(key, "v")).await.0.unwrap();
+    }
+    remote.gone(false);
+    let applied = remote.metadata.calls_of("apply");
+    (0..3).for_each(|_| remote.metadata.fail_next("apply", down()));
+    let (closed, took) = remote.turning(cache.close()).await;
+    closed.unwrap();
+    assert_eq!(remote.metadata.calls_of("apply"), applied + 6);
+    assert!(took < 10 * SECOND, "{took:?}");
+}
+
+#[tokio::test]
+async fn closing_waits_for_another_call_that_tries_out_the_backend() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().attempts(1).breaker_failures(1);
+    let builder = remote.builder().remote(calls).on_write_error(OnWriteError::Queue);
+    let cache = builder.open().await.unwrap();
+    remote.gone(true);
+    cache.put("k", "v").await.unwrap();
+    remote.gone(false);
+    let _ = remote.metadata.clone().slow_by_clock(SECOND);
+    remote.clock.advance(5 * SECOND);
+    let probing = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get::<u8, _>("other").await })
+    };
+    while remote.metadata.calls_of("ping") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let applied = remote.metadata.calls_of("apply");
+    let (closed, _) = remote.turning(cache.close()).await;
+    closed.unwrap();
+    assert_eq!(remote.metadata.calls_of("apply"), applied + 1);
+    assert_eq!(probing.await.unwrap().unwrap(), None);
+}

@@ -64,6 +64,24 @@ async fn a_backend_that_nobody_called_lately_is_asked_for_a_second_at_the_most()
 }
 
 #[tokio::test]
+async fn a_slow_backend_does_not_go_down_by_being_watched() {
+    let remote = Remote::new();
+    let cache = remote.open().await;
+    let _ = remote.metadata.clone().slow_by_clock(SECOND * 3 / 2);
+    let mut seen = Vec::new();
+    for _ in 0..16 {
+        remote.clock.advance(6 * SECOND);
+        let (health, _) = remote.turning(cache.health()).await;
+        seen.push(health.unwrap().state);
+    }
+    // Where it was asked just before, it is known that it answers.
+    assert!(seen.contains(&HealthState::Degraded) && !seen.contains(&HealthState::Down), "{seen:?}");
+    let (got, _) = remote.turning(cache.get::<u8, _>("k")).await;
+    assert_eq!(got.unwrap(), None);
+    remote.metadata.calm(true);
+}
+
+#[tokio::test]
 async fn writes_that_wait_are_counted_and_make_the_cache_degraded() {
     let remote = Remote::new();
     let calls = RemoteCalls::new().attempts(1).breaker_failures(1_000);

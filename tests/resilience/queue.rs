@@ -1,8 +1,8 @@
 //! Writes that wait until they can be made.
 
 use cacheness::{
-    Cache, CacheBuilder, Error, ErrorKind, OnReadError, OnWriteError, PutOptions, ReadOptions, RemoteCalls,
-    StoredState,
+    Cache, CacheBuilder, Error, ErrorKind, ListOptions, OnReadError, OnWriteError, PutOptions, ReadOptions,
+    RemoteCalls, StoredState,
 };
 
 use super::{Remote, SECOND, blocking, down, eventually, large};
@@ -94,7 +94,7 @@ async fn later_writes_of_a_key_that_waits_do_not_overtake_it() {
     cache.put("other", "o").await.unwrap();
     remote.metadata.fail_all(None);
     // The store is back, but what waits for it has not been written yet, most probably.
-    cache.put("k", "second").await.unwrap();
+    assert_eq!(cache.put("k", "second").await.unwrap().state, StoredState::Stored);
     assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
     is_written(&cache).await;
     assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
@@ -203,8 +203,113 @@ async fn a_key_that_does_not_wait_is_a_miss_or_an_error_as_ever() {
     cache.put("waits", "v").await.unwrap();
     assert_eq!(text(&cache, "stored").await, None);
     let many = cache.get_many::<String, _>(&["stored", "waits"]).await.unwrap();
-    assert_eq!(many, [None, None], "a question that fails is a miss for each key");
+    assert_eq!(many, [None, Some("v".to_owned())], "what waits is served without the store");
     let tagged: Option<String> = cache.get_with("waits", &ReadOptions::new()).await.unwrap();
     assert_eq!(tagged.as_deref(), Some("v"));
     remote.gone(false);
+}
+
+#[tokio::test]
+async fn a_key_that_waits_is_written_by_its_next_write_where_the_backend_is_back() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    for turn in 0..3 {
+        remote.metadata.fail_next("apply", down());
+        assert_eq!(cache.put("hot", &turn.to_string()).await.unwrap().state, StoredState::Queued);
+        assert_eq!(cache.put("hot", "next").await.unwrap().state, StoredState::Stored);
+        assert_eq!(cache.health().await.unwrap().writes.queued, 0, "what it replaced does not wait any more");
+        let many = cache.put_many([("hot", "m"), ("other", "m")], PutOptions::new()).await.unwrap();
+        assert!(many.iter().all(|put| put.state == StoredState::Stored));
+    }
+    remote.metadata.fail_next("apply", down());
+    cache.put("new", "v").await.unwrap();
+    assert!(cache.remove("new").await.unwrap(), "it was there for this process");
+    assert_eq!((text(&cache, "new").await, cache.health().await.unwrap().writes.queued), (None, 0));
+    assert_eq!(text(&cache, "hot").await.as_deref(), Some("m"));
+}
+
+#[tokio::test]
+async fn a_key_that_waits_for_a_backend_that_is_not_called_waits_without_a_try() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().attempts(1).breaker_failures(1);
+    let cache = remote.builder().remote(calls).on_write_error(OnWriteError::Queue).open().await.unwrap();
+    remote.gone(true);
+    cache.put("k", "first").await.unwrap();
+    let tried = remote.metadata.calls();
+    assert_eq!(cache.put("k", "second").await.unwrap().state, StoredState::Queued);
+    assert!(cache.remove("k").await.unwrap());
+    assert_eq!(remote.metadata.calls(), tried);
+    remote.gone(false);
+    cache.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_removed_by_its_tag_does_not_come_back_from_the_queue() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.gone(true);
+    cache.put_with("u:1", "v", PutOptions::new().tag("user")).await.unwrap();
+    let tagged = || ListOptions::new().tag("user");
+    cache.remove_matching(tagged()).await.unwrap_err();
+    assert_eq!(text(&cache, "u:1").await.as_deref(), Some("v"), "it could not be looked for");
+    remote.gone(false);
+    assert_eq!(cache.remove_matching(tagged()).await.unwrap(), 1);
+    is_written(&cache).await;
+    assert_eq!(text(&cache, "u:1").await, None);
+}
+
+#[tokio::test]
+async fn a_touch_of_a_value_that_is_being_written_is_not_lost() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.metadata.fail_next("apply", down());
+    cache.put_with("k", "v", PutOptions::ttl(10 * SECOND)).await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(SECOND);
+    let writing = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.remove_matching(ListOptions::new().tag("other")).await })
+    };
+    while remote.metadata.calls_of("apply") < 2 || remote.clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.extend_ttl("k", 1_000 * SECOND).await.unwrap());
+    remote.metadata.calm(true);
+    remote.clock.advance(SECOND);
+    assert_eq!(writing.await.unwrap().unwrap(), 0);
+    is_written(&cache).await;
+    let left = cache.get_entry("k").await.unwrap().unwrap().ttl_left();
+    assert_eq!(left, Some(1_009 * SECOND), "10 s and 1,000 s, of which one has passed");
+}
+
+#[tokio::test]
+async fn all_that_comes_with_a_value_counts_towards_the_bound() {
+    let remote = Remote::new();
+    let cache = builder(&remote).write_queue(200_000).open().await.unwrap();
+    remote.gone(true);
+    let options = || PutOptions::new().custom("n", vec![1; 1_000]).description("d".repeat(4_000));
+    let mut queued = 0;
+    while cache.put_with(format!("k{queued}"), "v", options()).await.is_ok() {
+        queued += 1;
+        assert!(queued < 10, "a thousand numbers take 32 KiB, and not 2");
+    }
+    assert!(queued >= 2);
+    remote.gone(false);
+}
+
+#[tokio::test]
+async fn a_value_that_has_expired_in_the_queue_is_not_written_and_what_it_was_to_replace_does_not_come_back()
+{
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    cache.put("k", "old").await.unwrap();
+    let blobs = remote.blobs.calls_of("put");
+    remote.gone(true);
+    cache.put_with("k", &large(), PutOptions::ttl(10 * SECOND)).await.unwrap();
+    let tried = remote.blobs.calls_of("put");
+    assert_eq!(tried, blobs + 1);
+    remote.clock.advance(11 * SECOND);
+    remote.gone(false);
+    is_written(&cache).await;
+    let entries = cache.stats().await.unwrap().entries;
+    assert_eq!((remote.blobs.calls_of("put") - tried, text(&cache, "k").await, entries), (0, None, 0));
 }

@@ -70,3 +70,16 @@ async fn superseded_blobs_of_a_remote_store_are_deleted_behind_the_back_of_puts(
     super::eventually(|| remote.blobs.calls_of("delete_many") > 0);
     assert_eq!(cache.get::<Vec<u8>, _>("k").await.unwrap(), Some(large()));
 }
+
+#[test]
+fn garbage_of_a_remote_store_goes_though_more_is_made_than_one_batch_of_an_embedded_one() {
+    let remote = Remote::new();
+    let cache = remote.builder().open_blocking().unwrap();
+    for _ in 0..200 {
+        cache.put("k", &large()).unwrap();
+    }
+    remote.clock.advance(100 * SECOND);
+    cache.put("other", "v").unwrap();
+    super::eventually(|| cache.sweep_dry_run(std::time::Duration::ZERO).unwrap().blobs == 1);
+    assert_eq!(cache.get::<Vec<u8>, _>("k").unwrap(), Some(large()));
+}

@@ -62,14 +62,16 @@ impl Folder {
             }
         }
         if permissions == Permissions::Umask {
-            let marker = fs::metadata(folder.root.join(MARKER));
+            let marker = fs::symlink_metadata(folder.root.join(MARKER));
             let marker = marker
                 .map_err(|error| Error::io(error, "the marker of the blob store cannot be looked at"))?;
-            folder.file_mode = Some(marker.permissions());
+            folder.file_mode = Some(readable_and_writable(&marker.permissions()));
         }
         // On a read-only file system neither works, and reading does not need them.
         let _ = permissions.create_folder(&folder.staging);
-        folder.remove_abandoned(context.env.now());
+        if folder.check_way(&folder.staging).is_ok() {
+            folder.remove_abandoned(context.env.now());
+        }
         Ok(folder)
     }
 
@@ -235,10 +237,16 @@ impl Folder {
     fn remove_abandoned(&self, now: Timestamp) {
         let Ok(staged) = fs::read_dir(&self.staging) else { return };
         for file in staged.take(CLEANED_AT_OPEN).flatten() {
-            let old = file.metadata().is_ok_and(|metadata| {
-                let modified = metadata.modified().map(Timestamp::from);
-                metadata.is_file() && modified.is_ok_and(|modified| now.since(modified) > ABANDONED)
-            });
+            // Others may have put files there that are none of ours.
+            let ours = file
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(".put-") || name.starts_with(".tmp"));
+            let old = ours
+                && file.metadata().is_ok_and(|metadata| {
+                    let modified = metadata.modified().map(Timestamp::from);
+                    metadata.is_file() && modified.is_ok_and(|modified| now.since(modified) > ABANDONED)
+                });
             if old {
                 // Another process that opens the store may have been quicker.
                 let _ = fs::remove_file(file.path());
@@ -304,6 +312,18 @@ impl Folder {
             Err(error) => Err(Error::io(error, "a blob cannot be deleted")),
         }
     }
+}
+
+/// What a mode says of reading and writing, and nothing else.
+#[cfg(unix)]
+fn readable_and_writable(mode: &std::fs::Permissions) -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(mode.mode() & 0o666)
+}
+
+#[cfg(not(unix))]
+fn readable_and_writable(mode: &std::fs::Permissions) -> std::fs::Permissions {
+    mode.clone()
 }
 
 /// Opens a file without following a link anywhere on the way to it, by one call. `None` where that fails for whatever reason, or

@@ -101,9 +101,10 @@ impl Objects for Requests {
     async fn list(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Listed> {
         let folder = located(folder)?;
         let offset = after.map(|after| folder.clone().join(after));
+        // A store that lists in no order may not know what comes after a name, either.
         let mut found = match &offset {
-            Some(offset) => self.store.list_with_offset(Some(&folder), offset),
-            None => self.store.list(Some(&folder)),
+            Some(offset) if self.lists_in_order => self.store.list_with_offset(Some(&folder), offset),
+            _ => self.store.list(Some(&folder)),
         };
         // One more than asked for says whether there are more.
         let mut names = BTreeSet::new();
@@ -127,7 +128,9 @@ impl Objects for Requests {
             }
         }
         let more = names.len() > limit;
-        Ok(Listed { names: names.into_iter().take(limit).collect(), more })
+        let names: Vec<String> = names.into_iter().take(limit).collect();
+        let next = names.last().filter(|_| more).cloned();
+        Ok(Listed { names, next })
     }
 }
 

@@ -39,7 +39,10 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
         let message = "the store cannot be set up by this `url` and these `options`";
         Error::new(ErrorKind::ConfigInvalid, message).with_source(error)
     })?;
-    let lists_in_order = !matches!(scheme, ObjectStoreScheme::Local | ObjectStoreScheme::Http);
+    // The buckets of S3 Express, which are named so, list in no order.
+    let is_express = scheme == ObjectStoreScheme::AmazonS3
+        && parsed.host_str().is_some_and(|host| host.split('.').next().unwrap_or(host).ends_with("--x-s3"));
+    let lists_in_order = !is_express && !matches!(scheme, ObjectStoreScheme::Local | ObjectStoreScheme::Http);
     Ok((
         Requests { store, lists_in_order, persistent: scheme != ObjectStoreScheme::Memory },
         path.as_ref().trim_matches('/').to_owned(),

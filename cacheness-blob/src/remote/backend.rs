@@ -267,8 +267,11 @@ impl<O: Objects> BlobBackend for RemoteBlobs<O> {
             let limit = limit.clamp(1, 1_000);
             let listed = store.within(1, store.objects.list(&folder, after.as_deref(), limit)).await?;
             let blobs = listed.names.iter().filter_map(|name| BlobId::parse(name)).collect();
-            let next = listed.names.last().filter(|_| listed.more).cloned();
-            Ok(BlobPage::new(blobs, next))
+            if listed.next.is_some() && listed.next == after {
+                let message = "the store's listing does not move on; nothing can be said about what follows";
+                return Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false));
+            }
+            Ok(BlobPage::new(blobs, listed.next))
         })
         .await
     }

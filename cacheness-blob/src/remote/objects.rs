@@ -19,10 +19,11 @@ pub(crate) fn part_len(len: u64) -> u64 {
     PART.max(len.div_ceil(PARTS))
 }
 
-/// A page of a listing: the last parts of names, and whether more follow.
+/// A page of a listing: the last parts of names, and where the next page begins.
 pub(crate) struct Listed {
     pub(crate) names: Vec<String>,
-    pub(crate) more: bool,
+    /// What only the store understands; `None` at the end. A page may have no names and yet not be the last.
+    pub(crate) next: Option<String>,
 }
 
 /// The requests of a store. Paths are made of letters, digits, `-`, `_`, `.` and `/`, and of what the user's prefix has.
@@ -46,8 +47,8 @@ pub(crate) trait Objects: Send + Sync + 'static {
     /// Deletes objects; those that are not there count as deleted.
     async fn delete(&self, paths: Vec<String>) -> Result<()>;
 
-    /// The next names under `folder`, which ends with a `/`, in the order of their bytes: those after `after`, `limit`
-    /// at most.
+    /// The next names under `folder`, which ends with a `/`, in an order of the store's: those after `after`, which is the
+    /// `next` of the page before, `limit` at most.
     async fn list(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Listed>;
 }
 

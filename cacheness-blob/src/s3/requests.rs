@@ -124,13 +124,20 @@ impl Objects for Bucket {
     async fn list(&self, folder: &str, after: Option<&str>, limit: usize) -> Result<Listed> {
         let request = self.client.list_objects_v2().bucket(&self.name).prefix(folder);
         let listed = request
-            .set_start_after(after.map(|after| format!("{folder}{after}")))
+            .set_continuation_token(after.map(str::to_owned))
             .max_keys(i32::try_from(limit).unwrap_or(1_000))
             .send()
             .await
             .map_err(|failed| self.told(failed))?;
         let names = listed.contents().iter().filter_map(|object| object.key()?.strip_prefix(folder));
-        Ok(Listed { names: names.map(str::to_owned).collect(), more: listed.is_truncated() == Some(true) })
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if listed.is_truncated() == Some(true) && listed.next_continuation_token().is_none() {
+            let message = "S3 says that there are more objects, and not where they begin";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        // Names in between may be of a bucket that lists in no order, so that only the server knows where it was.
+        let next = listed.next_continuation_token.filter(|_| listed.is_truncated == Some(true));
+        Ok(Listed { names, next })
     }
 }
 

@@ -25,11 +25,19 @@ impl Engine {
         let entries = match self.look_up_all(&tenant.namespace, keys).await {
             Ok(entries) => entries,
             Err(error) => {
-                // A backend that fails is a miss for each key, or an error for all.
+                // A backend that fails is a miss for each key but those that wait to be written, or an error for all.
                 let reason = self.settle::<()>(tenant, "", Err(error))?.err();
-                keys.iter()
-                    .for_each(|key| self.miss(tenant, key, reason.unwrap_or(MissReason::BackendError)));
-                return Ok(keys.iter().map(|_| None).collect());
+                let mut values = Vec::with_capacity(keys.len());
+                for key in keys {
+                    values.push(match self.queued_entry(&tenant.namespace, key) {
+                        Some(entry) => self.serve(tenant, key, Ok(entry), target, options).await?,
+                        None => {
+                            self.miss(tenant, key, reason.unwrap_or(MissReason::BackendError));
+                            None
+                        }
+                    });
+                }
+                return Ok(values);
             }
         };
         let mut values = Vec::with_capacity(keys.len());

@@ -9,16 +9,14 @@ use bytes::Bytes;
 use futures_util::future::{Either, join_all};
 
 use super::counting::{Tenant, add};
-use super::observe::PutSpan;
 use super::put::Encoded;
-use super::write_queue::{Next, QueuedPut, Write};
+use super::write_queue::{QueuedPut, Write};
 use super::writer::Payload;
 use super::{Engine, Stored, StoredState};
-use crate::entry::{Entry, Location};
+use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::metadata::{Change, Condition};
-use crate::names::{Namespace, Timestamp, Version};
+use crate::names::{Namespace, Version};
 use crate::protection::check_plain;
 use crate::resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, UnmadeWrites};
 
@@ -76,18 +74,15 @@ impl Kept {
                 Bytes::from(bytes)
             }
         };
-        let mut entry = *self.entry;
-        entry.location = Location::Inline(bytes.clone());
-        Ok(QueuedPut { entry, bytes, inline: self.inline })
+        Ok(QueuedPut::new(*self.entry, bytes, self.inline))
     }
 }
 
 impl Engine {
     /// Looks an entry up: what waits to be written first, then what is stored.
     pub(super) async fn look_up(&self, namespace: &Namespace, key: &str) -> Result<Option<Entry>> {
-        match self.queue.get(namespace, key) {
-            Some(Write::Put(put)) => Ok(Some(put.entry.clone())),
-            Some(Write::Remove) => Ok(None),
+        match self.queued_entry(namespace, key) {
+            Some(queued) => Ok(queued),
             None => {
                 let found = self.metadata.get_entry(namespace, key).await?;
                 if self.protection.is_some() {
@@ -113,7 +108,8 @@ impl Engine {
             }
             return Ok(entries);
         }
-        let queued: Vec<Option<Write>> = keys.iter().map(|key| self.queue.get(namespace, key)).collect();
+        let queued: Vec<Option<Option<Entry>>> =
+            keys.iter().map(|key| self.queued_entry(namespace, key)).collect();
         let stored: Vec<&str> =
             keys.iter().zip(&queued).filter(|(_, queued)| queued.is_none()).map(|(&key, _)| key).collect();
         let stored = if stored.is_empty() {
@@ -125,8 +121,7 @@ impl Engine {
         let mut entries = Vec::with_capacity(keys.len());
         for (key, queued) in keys.iter().zip(queued) {
             entries.push(match queued {
-                Some(Write::Put(put)) => Ok(Some(put.entry.clone())),
-                Some(Write::Remove) => Ok(None),
+                Some(queued) => Ok(queued),
                 None => self.trusted(namespace, key, stored.next().flatten()).await,
             });
         }
@@ -141,9 +136,12 @@ impl Engine {
         }
     }
 
-    /// True where writes of one of these keys wait already: a later one must not overtake them.
-    pub(super) fn must_wait<'a>(&self, tenant: &Tenant, mut keys: impl Iterator<Item = &'a str>) -> bool {
-        !self.queue.is_empty() && keys.any(|key| self.queue.get(&tenant.namespace, key).is_some())
+    /// The write that waits of a key, if one does, as an answer to a lookup.
+    pub(super) fn queued_entry(&self, namespace: &Namespace, key: &str) -> Option<Option<Entry>> {
+        match self.queue.get(namespace, key)? {
+            Write::Put(put) => Some(Some(put.entry.clone())),
+            Write::Remove => Some(None),
+        }
     }
 
     /// Decides what becomes of puts that failed with `error`. It has been counted.
@@ -239,92 +237,11 @@ impl Engine {
             .with_source(error.clone())
     }
 
-    /// Makes the writes that wait, in their order, until none is left, one cannot be made for a reason that may pass, or
-    /// `until` has come.
-    pub(super) async fn write_queued(&self, until: Timestamp) -> Result<()> {
-        while !self.queue.is_empty() {
-            let _making = self.queue.making.lock().await;
-            let Some(next) = self.queue.first() else { return Ok(()) };
-            match self.write_one(&next).await {
-                Ok(()) => self.queue.forget(&next),
-                Err(error) if error.is_temporary() => return Err(error),
-                Err(error) => {
-                    self.queue.forget(&next);
-                    self.lost(&next.namespace, &next.key, &error);
-                }
-            }
-            if self.env.now() >= until {
-                let message = "there was not the time to make all writes that were queued";
-                return Err(Error::new(ErrorKind::Timeout, message));
-            }
-        }
-        Ok(())
-    }
-
-    async fn write_one(&self, next: &Next) -> Result<()> {
-        let tenant = self.tenant(&next.namespace);
-        match &next.write {
-            Write::Put(put) => {
-                let observed = PutSpan::begin(&tenant, &next.key);
-                let (made, evicted, _) = self.commit(vec![put.encoded()]).await?;
-                made.into_iter().for_each(|made| self.made(&tenant, made, &observed));
-                self.evicted(&evicted);
-            }
-            Write::Remove => {
-                let change = Change::Remove {
-                    namespace: next.namespace.clone(),
-                    key: next.key.clone(),
-                    condition: Condition::Always,
-                    now: self.env.now(),
-                };
-                if self.metadata.apply(vec![change]).await?.iter().any(|outcome| outcome.applied) {
-                    self.removed(&tenant, &next.key);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes what is queued one last time, as far as that can be done in the time of one call, and says what is lost.
-    pub(super) async fn write_queued_on_close(&self) -> Result<()> {
-        if self.queue.is_empty() {
-            return Ok(());
-        }
-        let until = self.env.now() + self.settings.remote.deadline;
-        let Err(error) = self.write_queued(until).await else { return Ok(()) };
-        let left = self.queue.take_all();
-        if left.is_empty() {
-            return Ok(());
-        }
-        left.iter().for_each(|(namespace, key)| self.lost(namespace, key, &error));
-        let message = format!(
-            "{} writes that were queued could not be made before the cache was closed, and are lost",
-            left.len()
-        );
-        Err(Error::new(error.kind(), message).with_operation("close").with_source(error))
-    }
-
-    /// Empties a namespace by `work`, and forgets what waits to be written to it.
-    pub(super) async fn emptying<T>(
-        &self,
-        namespace: &Namespace,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        if self.queue.is_empty() {
-            return work.await;
-        }
-        let _making = self.queue.making.lock().await;
-        let before = self.queue.next_number();
-        let done = work.await?;
-        self.queue.forget_namespace(namespace, before);
-        Ok(done)
-    }
-
     pub(super) fn has_queued_writes(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    fn lost(&self, namespace: &Namespace, key: &str, error: &Error) {
+    pub(super) fn lost(&self, namespace: &Namespace, key: &str, error: &Error) {
         add(&self.writes_lost, 1);
         let told = error.without_key();
         tracing::warn!(target: super::TARGET, %namespace, error = %told, "a queued write is lost");

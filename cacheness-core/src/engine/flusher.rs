@@ -1,13 +1,13 @@
 //! The thread that writes counters down about a second after they have changed, access times when they are due, and queued
 //! writes when they can be made, and that deletes garbage where that takes requests to a server.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::names::Timestamp;
+use crate::error::{Error, ErrorKind, Result, panic_message};
 
 /// How long counters may lie in memory.
 const DELAY: Duration = Duration::from_secs(1);
@@ -59,36 +59,66 @@ impl Flusher {
 
 impl Signal {
     fn run(&self, engine: &Weak<Engine>) {
-        let mut again: Option<Duration> = None;
+        let mut next = Next::WhenMarked;
         loop {
             let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
             let idle = |stop: &mut bool| !*stop && !self.dirty.load(Ordering::Acquire);
-            // What could not be done yet is tried again after a while.
-            let stop = if let Some(wait) = again {
-                let waited = self.changed.wait_timeout_while(stop, wait, idle);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            } else {
-                self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner)
+            let stop = match next {
+                Next::WhenMarked => {
+                    self.changed.wait_while(stop, idle).unwrap_or_else(PoisonError::into_inner)
+                }
+                // What could not be done yet is tried again after a while.
+                Next::After(wait) => {
+                    let waited = self.changed.wait_timeout_while(stop, wait, idle);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Next::AtOnce => stop,
             };
-            let waited = self.changed.wait_timeout_while(stop, DELAY, |stop| !*stop);
+            let delay = if matches!(next, Next::AtOnce) { Duration::ZERO } else { DELAY };
+            let waited = self.changed.wait_timeout_while(stop, delay, |stop| !*stop);
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {
                 return;
             }
             let Some(engine) = engine.upgrade() else { return };
             self.dirty.store(false, Ordering::Release);
-            let flushed = engine.block_on(engine.flush(false));
-            if let Err(error) = &flushed {
-                // They are kept for the next time.
-                engine.failed(None, None, "record_accesses", error);
-            }
-            // What fails is tried again; those who want to know are told when it is queued and when it is given up.
-            let _ = engine.block_on(engine.write_queued(Timestamp::MAX));
-            let collected = engine.block_on(async {
-                engine.collect_in_background().await;
-                Ok(())
+            // Whatever goes wrong once must not keep the cache from being kept up from then on.
+            next = catch_unwind(AssertUnwindSafe(|| round(&engine))).unwrap_or_else(|panic| {
+                let message = format!("the cache's upkeep panicked: {}", panic_message(panic.as_ref()));
+                engine.failed(None, None, "upkeep", &Error::new(ErrorKind::Unexpected, message));
+                Next::After(LOOK_AGAIN)
             });
-            let pending = flushed.and(collected).is_err() || engine.has_pending_accesses();
-            again = if engine.has_queued_writes() { Some(TRY_AGAIN) } else { pending.then_some(LOOK_AGAIN) };
         }
+    }
+}
+
+/// When the next round is due.
+enum Next {
+    /// When something has happened.
+    WhenMarked,
+    /// Then, or so much later.
+    After(Duration),
+    /// Now: there is more to do.
+    AtOnce,
+}
+
+fn round(engine: &Engine) -> Next {
+    let flushed = engine.block_on(engine.flush(false));
+    if let Err(error) = &flushed {
+        // They are kept for the next time.
+        engine.failed(None, None, "record_accesses", error);
+    }
+    // What fails is tried again; those who want to know are told when it is queued and when it is given up. Where there is
+    // much to write, counters and garbage have their turn in between.
+    let written = engine.block_on(engine.write_queued(engine.env().now() + DELAY));
+    let collected = engine.block_on(async {
+        engine.collect_in_background().await;
+        Ok(())
+    });
+    let pending = flushed.and(collected).is_err() || engine.has_pending_accesses();
+    match written {
+        Ok(false) => Next::AtOnce,
+        _ if engine.has_queued_writes() => Next::After(TRY_AGAIN),
+        _ if pending => Next::After(LOOK_AGAIN),
+        _ => Next::WhenMarked,
     }
 }

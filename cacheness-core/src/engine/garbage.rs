@@ -31,7 +31,8 @@ pub(super) struct Garbage {
     at_once: bool,
     /// True where deleting takes requests to a server, which no put is to wait for.
     in_background: bool,
-    /// True where blobs are on a disk of this machine, so that deleting some makes room on it.
+    /// True where blobs are on a disk of this machine, so that deleting some makes room on it, and no backend is a server: calls to
+    /// one are made again, and name a blob that must not be gone meanwhile.
     on_disk: bool,
     /// Until when the disk counts as full: then garbage is not kept for slow readers any more. One of them that comes too late
     /// finds what took the blob's place, or nothing where the entry was removed.
@@ -48,7 +49,7 @@ impl Garbage {
         Self {
             at_once: in_memory && blobs.local && !blobs.persistent && !blobs.shared,
             in_background,
-            on_disk: blobs.local && blobs.persistent,
+            on_disk: blobs.local && blobs.persistent && !in_background,
             full_until: AtomicI64::new(i64::MIN),
             possible: AtomicBool::new(false),
             next_collection: AtomicI64::new(0),

@@ -414,12 +414,13 @@ fn mismatch(entry: &Entry, target: TypeTarget) -> Error {
 /// Reads a payload into memory. The file has been found to be at least this long.
 pub(super) fn read_whole(file: &std::fs::File, len: u64) -> Result<Bytes> {
     use std::io::Read;
-    let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(|_| {
-        Error::new(
-            ErrorKind::Unsupported,
-            format!("a value of {len} bytes does not fit this machine's memory"),
-        )
-    })?);
+    let too_large = || {
+        let message = format!("a value of {len} bytes does not fit this machine's memory");
+        Error::new(ErrorKind::LimitExceeded, message)
+    };
+    let mut bytes = Vec::new();
+    let capacity = usize::try_from(len).map_err(|_| too_large())?;
+    bytes.try_reserve_exact(capacity).map_err(|error| too_large().with_source(error))?;
     file.take(len)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(error, "the value's blob cannot be read"))?;

@@ -2,12 +2,14 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::Engine;
 use super::counting::{Tenant, add};
 use super::degraded::earlier_write_waits;
+use super::queued::Turn;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::events::ExpireReason;
@@ -123,18 +125,28 @@ impl Engine {
             now,
         };
         let keys: Vec<&str> = keys.collect();
-        if self.must_wait(tenant, keys.iter().copied()) {
-            return self.queue_removals(tenant, &keys, &earlier_write_waits());
-        }
-        let applied = self.metadata.apply(keys.iter().copied().map(change).collect()).await;
+        let changes = keys.iter().copied().map(change).collect();
+        let mut waited = Vec::new();
+        let applied = match self.turn_of(tenant, keys.iter().copied()) {
+            Turn::Free => self.metadata.apply(changes).await,
+            Turn::Next => {
+                let waits = |key: &&str| matches!(self.queued_entry(&tenant.namespace, key), Some(Some(_)));
+                waited = keys.iter().copied().filter(waits).collect();
+                self.apply_in_turn(tenant, &keys, changes).await
+            }
+            Turn::Waits => return self.queue_removals(tenant, &keys, &earlier_write_waits()),
+        };
         let outcomes = match self.count_failure(tenant, keys.first().copied(), "remove", applied) {
             Ok(outcomes) => outcomes,
             Err(error) => return self.settle_removals(tenant, &keys, error),
         };
         let mut removed = 0;
-        for (key, _) in keys.iter().zip(&outcomes).filter(|(_, outcome)| outcome.applied) {
-            removed += 1;
-            self.removed(tenant, key);
+        for (key, outcome) in keys.iter().zip(&outcomes) {
+            // A value that waited was there for this process.
+            if outcome.applied || waited.contains(key) {
+                removed += 1;
+                self.removed(tenant, key);
+            }
         }
         self.flusher.mark();
         self.collect_fresh_garbage().await;
@@ -241,7 +253,9 @@ impl Engine {
 
     pub(crate) async fn clear(&self, tenant: &Tenant) -> Result<u64> {
         self.check_open()?;
-        let cleared = self.emptying(&tenant.namespace, self.metadata.clear(&tenant.namespace)).await;
+        let namespace = tenant.namespace.clone();
+        let clear = |engine: Arc<Self>| async move { engine.metadata.clear(&namespace).await };
+        let cleared = self.emptying(&tenant.namespace, clear).await;
         let cleared = self.count_failure(tenant, None, "clear", cleared)?;
         self.cleared(&tenant.namespace, cleared);
         Ok(cleared)
@@ -252,10 +266,14 @@ impl Engine {
         self.check_open()?;
         let stats = if self.metadata.capabilities().shared {
             // One round trip: what is not written down yet is added here. Meanwhile nobody writes it down.
-            let _guard = self.flushing.lock().await;
-            let mut stats = self.metadata.stats(namespace).await?;
-            self.tenants.add_pending(namespace, &mut stats.counters);
-            stats
+            let asked = namespace.cloned();
+            let stats = |engine: Arc<Self>| async move {
+                let _guard = engine.taking(&engine.flushing).await?;
+                let mut stats = engine.metadata.stats(asked.as_ref()).await?;
+                engine.tenants.add_pending(asked.as_ref(), &mut stats.counters);
+                Ok(stats)
+            };
+            self.apart(stats).await?
         } else {
             self.flush(false).await?;
             self.metadata.stats(namespace).await?
@@ -268,10 +286,14 @@ impl Engine {
 
     pub(crate) async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
         self.check_open()?;
-        // Nothing that was counted before may be written down after it.
-        let guard = self.flushing.lock().await;
-        self.flush_guarded(false, &guard).await?;
-        self.metadata.reset_stats(namespace).await
+        let namespace = namespace.cloned();
+        self.apart(|engine| async move {
+            // Nothing that was counted before may be written down after it.
+            let guard = engine.taking(&engine.flushing).await?;
+            engine.flush_guarded(false, &guard).await?;
+            engine.metadata.reset_stats(namespace.as_ref()).await
+        })
+        .await
     }
 
     pub(crate) async fn namespaces(&self) -> Result<Vec<Namespace>> {
@@ -283,9 +305,13 @@ impl Engine {
 
     pub(crate) async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
         self.check_open()?;
-        let guard = self.flushing.lock().await;
-        self.flush_guarded(true, &guard).await?;
-        let dropped = self.emptying(namespace, self.metadata.drop_namespace(namespace)).await?;
+        let name = namespace.clone();
+        let drop = |engine: Arc<Self>| async move {
+            let guard = engine.taking(&engine.flushing).await?;
+            engine.flush_guarded(true, &guard).await?;
+            engine.metadata.drop_namespace(&name).await
+        };
+        let dropped = self.emptying(namespace, drop).await?;
         if let Some(entries) = dropped {
             self.cleared(namespace, entries);
         }

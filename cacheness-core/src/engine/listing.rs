@@ -294,6 +294,9 @@ impl Engine {
             options.order = ListOrder::Key;
             options.direction = Direction::Ascending;
         }
+        // What waits to be written is not listed, and came before.
+        let written = self.write_queued_first().await;
+        self.count_failure(tenant, None, "remove", written)?;
         let valid = options.valid;
         let mut query = self.query(tenant, options).await?;
         let (mut left, mut removed) = (limit.unwrap_or(usize::MAX), 0);

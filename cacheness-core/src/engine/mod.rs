@@ -1,6 +1,7 @@
 //! The engine: in which order handlers, stages, blobs and metadata act, so that nothing is lost. Both faces drive
 //! this one engine.
 
+mod apart;
 mod batch;
 mod copies;
 mod counting;
@@ -12,8 +13,10 @@ mod get;
 mod inspect;
 mod limits;
 mod listing;
+mod named;
 mod observe;
 mod put;
+mod queued;
 mod raw;
 mod reader;
 mod rotate;
@@ -27,7 +30,7 @@ mod writer;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::access::{AccessLog, Due};
@@ -36,7 +39,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Listeners};
 use crate::local_tier::Copies;
-use crate::metadata::{AccessBatch, MetadataBackend};
+use crate::metadata::{AccessBatch, EntryAccess, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::protection::Protection;
 use crate::registry::Registry;
@@ -109,6 +112,10 @@ pub(crate) struct Engine {
     protection: Option<Protection>,
     cache_id: CacheId,
     needs_runtime: bool,
+    /// True where a call of a backend may have to wait.
+    waits: bool,
+    /// The engine itself, for work that outlives the call that it belongs to.
+    this: Weak<Self>,
     /// What watches over the backends that are remote; none where all are in this process or on its disks.
     guards: Vec<Arc<Guard>>,
     opened_at: Timestamp,
@@ -122,7 +129,7 @@ pub(crate) struct Engine {
     verified: Mutex<HashSet<BlobId>>,
     flusher: Flusher,
     /// Held from taking counts to having written them down, so that whoever holds it next sees them.
-    flushing: tokio::sync::Mutex<()>,
+    flushing: Arc<tokio::sync::Mutex<()>>,
     /// When uses that are not due may be written down next, to make room for others.
     next_full_flush: AtomicI64,
     garbage: Garbage,
@@ -136,7 +143,7 @@ pub(crate) struct Engine {
     /// Set when closing begins: from then on nothing new is started.
     closed: AtomicBool,
     /// True once closing has been finished.
-    finished: tokio::sync::Mutex<bool>,
+    finished: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// Keeps an engine open. The last one that is dropped closes the engine, on the thread that drops it, so that
@@ -197,7 +204,11 @@ impl Engine {
             );
         }
         let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), !guards.is_empty());
-        let engine = Arc::new(Self {
+        let entries = metadata.capabilities();
+        let waits = entries.persistent || entries.shared || needs_runtime || !guards.is_empty();
+        let engine = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            waits,
             cache_id: metadata.cache_id(),
             file_checks: FileChecks::new(settings.file_check_interval),
             queue: WriteQueue::new(settings.write_queue),
@@ -219,14 +230,14 @@ impl Engine {
             tenants: Tenants::default(),
             verified: Mutex::default(),
             flusher: Flusher::default(),
-            flushing: tokio::sync::Mutex::new(()),
+            flushing: Arc::default(),
             next_full_flush: AtomicI64::new(0),
             garbage,
             releasing: Arc::default(),
             writes_dropped: AtomicU64::new(0),
             writes_lost: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            finished: tokio::sync::Mutex::new(false),
+            finished: Arc::default(),
         });
         if let Err(error) = engine.flusher.start(Arc::downgrade(&engine)) {
             if let Some(events) = &engine.events {
@@ -286,20 +297,25 @@ impl Engine {
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it"));
-        }
-        Ok(())
+        if self.closed.load(Ordering::Acquire) { Err(Self::closed_error()) } else { Ok(()) }
+    }
+
+    fn closed_error() -> Error {
+        Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it")
     }
 
     /// Writes counters down, and those access times that are due, or all. When it returns, everything that was
     /// counted before the call has been written down, by this call or another.
     pub(crate) async fn flush(&self, everything: bool) -> Result<()> {
-        let guard = self.flushing.lock().await;
-        self.flush_guarded(everything, &guard).await
+        // Not aborted with its caller: what is being written down would be counted again.
+        self.to_the_end(|engine| async move {
+            let guard = engine.taking(&engine.flushing).await?;
+            engine.flush_guarded(everything, &guard).await
+        })
+        .await
     }
 
-    async fn flush_guarded(&self, everything: bool, _: &tokio::sync::MutexGuard<'_, ()>) -> Result<()> {
+    async fn flush_guarded(&self, everything: bool, _: &tokio::sync::OwnedMutexGuard<()>) -> Result<()> {
         let now = self.env.now();
         let full = self.next_full_flush.load(Ordering::Relaxed) <= now.as_nanos();
         if full {
@@ -310,28 +326,28 @@ impl Engine {
             (false, true) => Due::OldOrFull,
             (false, false) => Due::Old,
         };
-        let mut taken = Taken { tenants: &self.tenants, counters: self.tenants.drain() };
+        let mut taken =
+            Taken { engine: self, counters: self.tenants.drain(), accesses: Vec::new(), sent: false };
         let batches = if everything { usize::MAX } else { FLUSH_BATCHES };
         for _ in 0..batches {
-            let accesses = self.accesses.due(which, now, FLUSH_BATCH);
-            if taken.counters.is_empty() && accesses.is_empty() {
+            taken.accesses = self.accesses.due(which, now, FLUSH_BATCH);
+            if taken.counters.is_empty() && taken.accesses.is_empty() {
                 return Ok(());
             }
-            let batch = AccessBatch { counters: taken.counters.clone(), accesses: accesses.clone() };
-            if let Err(error) = self.metadata.record_accesses(batch).await {
-                if self.is_remote() && error.is_outcome_unknown() {
-                    // They may have been counted. To count them again would be wrong for ever; to forget them costs a
-                    // second of statistics.
-                    taken.counters.clear();
-                    self.accesses.recorded(&accesses);
-                } else {
-                    self.accesses.not_recorded();
-                }
-                return Err(error);
-            }
-            taken.counters.clear();
-            self.accesses.recorded(&accesses);
-            if accesses.len() < FLUSH_BATCH {
+            let batch = AccessBatch { counters: taken.counters.clone(), accesses: taken.accesses.clone() };
+            // A call to another machine goes on where this future is dropped.
+            taken.sent = self.is_remote();
+            let recorded = self.metadata.record_accesses(batch).await;
+            // Counts that may have been added are not added again: that would be wrong for ever, and to forget them costs
+            // a second of statistics.
+            taken.sent = match &recorded {
+                Ok(()) => true,
+                Err(error) => self.is_remote() && error.is_outcome_unknown(),
+            };
+            let last = taken.accesses.len() < FLUSH_BATCH;
+            taken.settle();
+            recorded?;
+            if last {
                 break;
             }
         }
@@ -386,6 +402,10 @@ impl Engine {
     }
 
     async fn close_parts(&self) -> Result<()> {
+        self.apart(|engine| async move { engine.close_parts_here().await }).await
+    }
+
+    async fn close_parts_here(&self) -> Result<()> {
         let mut finished = self.finished.lock().await;
         if *finished {
             return Ok(());
@@ -424,16 +444,31 @@ impl Engine {
     }
 }
 
-/// Counts that are being written down. Those that are not, because writing fails or its future is dropped, go back
-/// to where they came from.
+/// Counts and uses that are being written down. Those that are not, because writing fails or its future is dropped, go back
+/// to where they came from; those of which nobody may know go nowhere.
 struct Taken<'a> {
-    tenants: &'a Tenants,
+    engine: &'a Engine,
     counters: Vec<(Namespace, crate::stats::Counters)>,
+    accesses: Vec<EntryAccess>,
+    /// True where they have been written down, or may have been.
+    sent: bool,
+}
+
+impl Taken<'_> {
+    fn settle(&mut self) {
+        let (counters, accesses) = (std::mem::take(&mut self.counters), std::mem::take(&mut self.accesses));
+        if self.sent {
+            self.engine.accesses.recorded(&accesses);
+        } else {
+            self.engine.tenants.restore(&counters);
+            self.engine.accesses.not_recorded();
+        }
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.tenants.restore(&self.counters);
+        self.settle();
     }
 }
 

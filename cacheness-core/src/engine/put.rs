@@ -10,6 +10,7 @@ use tracing::Instrument;
 use super::counting::Tenant;
 use super::degraded::{OnWriteError, earlier_write_waits, not_stored};
 use super::observe::{Made, PutSpan, fail};
+use super::queued::{Committed, Turn};
 use super::stored::{Stored, StoredState};
 use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
@@ -19,8 +20,8 @@ use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
 use crate::key::Key;
-use crate::metadata::{Change, Condition, Evicted};
-use crate::names::{BlobId, Timestamp, Version};
+use crate::metadata::{Change, Condition};
+use crate::names::{BlobId, Version};
 use crate::options::{PutOptions, Source, TtlOption};
 use crate::stage::Compression;
 use crate::trailer;
@@ -226,16 +227,16 @@ impl Engine {
         self.check_open()?;
         let first = encoded.first().map(|value| value.entry.key.clone());
         let key = first.as_ref().map(Key::as_str);
-        let waits = self.must_wait(tenant, encoded.iter().map(|value| value.entry.key.as_str()));
+        let turn = self.turn_of(tenant, encoded.iter().map(|value| value.entry.key.as_str()));
         let kept = self.count_error(tenant, self.keep(&encoded))?;
         let unmade: Vec<Stored> = match self.settings.on_write_error {
             OnWriteError::Error => Vec::new(),
             OnWriteError::Drop | OnWriteError::Queue => encoded.iter().map(not_stored).collect(),
         };
-        let committed = if waits {
-            Err(earlier_write_waits())
-        } else {
-            self.count_failure(tenant, key, "put", self.commit(encoded).await)
+        let committed = match turn {
+            Turn::Free => self.count_failure(tenant, key, "put", self.commit(encoded).await),
+            Turn::Next => self.count_failure(tenant, key, "put", self.commit_in_turn(tenant, encoded).await),
+            Turn::Waits => Err(earlier_write_waits()),
         };
         let (made, evicted, now) = match committed {
             Ok(done) => done,
@@ -266,7 +267,7 @@ impl Engine {
     }
 
     /// Writes the blobs, then puts the entries. Returns what was made and what was evicted for it, and when.
-    pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<(Vec<Made>, Vec<Evicted>, Timestamp)> {
+    pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<Committed> {
         let mut blobs = Vec::new();
         let mut entries = Vec::with_capacity(values.len());
         for value in values {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::Engine;
 use super::garbage::BACKGROUND_BATCH;
+use super::named::Named;
+use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::{ListQuery, yield_now};
 use crate::names::{BlobId, Timestamp};
 
 /// What a sweep found and did.
@@ -30,24 +33,50 @@ impl Engine {
         while !dry_run && self.collect_garbage(BACKGROUND_BATCH).await? {}
         let latest = self.env.now() - min_age;
         let mut report = SweepReport::default();
-        let (mut after, mut more) = (None, true);
-        while more {
-            let mut old = Vec::new();
+        let mut named: Option<Named> = None;
+        let (mut after, mut more, mut old) = (None, true, Vec::new());
+        loop {
             while more && old.len() < BLOBS_AT_ONCE {
                 let page = self.blobs.list_keys(self.cache_id, after.as_deref(), 1_000).await?;
                 report.blobs += page.blobs.len() as u64;
-                // One whose id tells no age is none that this cache wrote.
-                old.extend(
-                    page.blobs.into_iter().filter(|blob| blob.created_at().is_some_and(|at| at <= latest)),
-                );
+                let is_old = |blob: &BlobId| {
+                    // One whose id tells no age is none that this cache wrote.
+                    blob.created_at().is_some_and(|at| at <= latest)
+                        && !named.as_ref().is_some_and(|named| named.may_have(*blob))
+                };
+                old.extend(page.blobs.into_iter().filter(is_old));
                 more = page.next.is_some();
                 after = page.next;
+            }
+            if more && named.is_none() {
+                // There are many. The entries are read once, in pages, rather than looked through for each part of them.
+                let names = self.named_blobs().await?;
+                old.retain(|blob| !names.may_have(*blob));
+                named = Some(names);
+                continue;
             }
             for blobs in old.chunks(BLOBS_AT_ONCE) {
                 self.sweep_some(blobs, dry_run, &mut report).await?;
             }
+            old.clear();
+            if !more {
+                return Ok(report);
+            }
         }
-        Ok(report)
+    }
+
+    async fn named_blobs(&self) -> Result<Named> {
+        let mut named = Named::of(self.metadata.stats(None).await?.entries);
+        let mut query = ListQuery::new();
+        loop {
+            let page = self.metadata.list_entries(&query).await?;
+            page.entries.iter().filter_map(Entry::blob_id).for_each(|blob| named.add(blob));
+            query.after = page.next;
+            if query.after.is_none() {
+                return Ok(named);
+            }
+            yield_now().await;
+        }
     }
 
     async fn sweep_some(&self, blobs: &[BlobId], dry_run: bool, report: &mut SweepReport) -> Result<()> {

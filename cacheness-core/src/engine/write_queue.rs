@@ -19,7 +19,7 @@ pub(super) struct WriteQueue {
     /// How many there are; looked at by every call, so that an empty queue costs next to nothing.
     len: AtomicUsize,
     /// Held while one of them is being made, so that they are made in their order, and none during a clear.
-    pub(super) making: tokio::sync::Mutex<()>,
+    pub(super) making: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -44,6 +44,17 @@ pub(super) enum Write {
     Remove,
 }
 
+impl Write {
+    /// True where both are the same write, and it has not been changed.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Put(this), Self::Put(other)) => Arc::ptr_eq(this, other),
+            (Self::Remove, Self::Remove) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A value, and the entry that it will have.
 #[derive(Clone)]
 pub(super) struct QueuedPut {
@@ -52,9 +63,21 @@ pub(super) struct QueuedPut {
     pub(super) bytes: Bytes,
     /// Whether it must lie with its entry, or must not.
     pub(super) inline: Option<bool>,
+    /// How many bytes it occupies.
+    weight: u64,
 }
 
 impl QueuedPut {
+    /// A value to be put. `entry` is its entry, without the bytes.
+    pub(super) fn new(mut entry: Entry, bytes: Bytes, inline: Option<bool>) -> Self {
+        let custom = entry.custom.iter().map(|(name, value)| PLACE + name.len() as u64 + weight_of(value));
+        // The record has the rest once more: tags, description, source files, checksums, what the handler keeps.
+        let record = entry.to_stored().len() as u64;
+        let weight = custom.fold(record + bytes.len() as u64, u64::saturating_add);
+        entry.location = Location::Inline(bytes.clone());
+        Self { entry, bytes, inline, weight }
+    }
+
     /// What a put stores.
     pub(super) fn encoded(&self) -> Encoded {
         let mut entry = Box::new(self.entry.clone());
@@ -71,8 +94,26 @@ impl QueuedPut {
     }
 }
 
-/// What a write occupies beside its value and its key: its entry and its places in the maps.
+/// What a write occupies beside its value, its key and what came with them: its entry and its places in the maps.
 const OVERHEAD: u64 = 512;
+
+/// What a name in a map occupies beside its letters.
+const PLACE: u64 = 48;
+
+/// What a value of custom fields occupies in memory, which can be many times its text.
+fn weight_of(value: &serde_json::Value) -> u64 {
+    use serde_json::Value;
+    let inner = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len() as u64,
+        Value::Array(values) => values.iter().map(weight_of).fold(0, u64::saturating_add),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| PLACE + name.len() as u64 + weight_of(value))
+            .fold(0, u64::saturating_add),
+    };
+    inner + size_of::<Value>() as u64
+}
 
 /// A write and its place.
 pub(super) struct Next {
@@ -84,12 +125,7 @@ pub(super) struct Next {
 
 impl WriteQueue {
     pub(super) fn new(most: u64) -> Self {
-        Self {
-            most,
-            waiting: Mutex::default(),
-            len: AtomicUsize::new(0),
-            making: tokio::sync::Mutex::new(()),
-        }
+        Self { most, waiting: Mutex::default(), len: AtomicUsize::new(0), making: Arc::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -128,10 +164,10 @@ impl WriteQueue {
         let mut bytes = waiting.bytes;
         for (key, write) in &writes {
             let value = match write {
-                Write::Put(put) => put.bytes.len() as u64,
+                Write::Put(put) => put.weight,
                 Write::Remove => 0,
             };
-            let size = OVERHEAD + value + 2 * key.len() as u64;
+            let size = OVERHEAD.saturating_add(value).saturating_add(2 * key.len() as u64);
             let replaced = waiting.writes.get(namespace).and_then(|of| of.get(key));
             bytes = bytes.saturating_add(size).saturating_sub(replaced.map_or(0, |queued| queued.bytes));
             sizes.push(size);
@@ -153,7 +189,8 @@ impl WriteQueue {
         true
     }
 
-    /// Changes the entry of a put that waits. False where none does.
+    /// Changes the entry of a put that waits, and leaves one that is being made as it is: what is changed is then made
+    /// once more. False where none waits.
     pub(super) fn change(&self, namespace: &Namespace, key: &str, change: impl FnOnce(&mut Entry)) -> bool {
         let mut waiting = self.waiting();
         let queued = waiting.writes.get_mut(namespace).and_then(|of| of.get_mut(key));
@@ -177,11 +214,24 @@ impl WriteQueue {
         Some(Next { number: *number, namespace: namespace.clone(), key: key.clone(), write })
     }
 
-    /// Forgets a write that has been made, unless another has taken its place since.
+    /// Forgets a write that has been made, unless another has taken its place since, or it has been changed.
     pub(super) fn forget(&self, made: &Next) {
         let mut waiting = self.waiting();
-        if waiting.order.contains_key(&made.number) {
+        let queued = waiting.writes.get(&made.namespace).and_then(|of| of.get(&made.key));
+        if queued.is_some_and(|queued| queued.number == made.number && queued.write.is(&made.write)) {
             waiting.remove(&made.namespace, &made.key);
+        }
+        self.changed(&waiting);
+    }
+
+    /// Forgets the writes of these keys that came before that number.
+    pub(super) fn forget_keys(&self, namespace: &Namespace, keys: &[String], before: u64) {
+        let mut waiting = self.waiting();
+        for key in keys {
+            let queued = waiting.writes.get(namespace).and_then(|of| of.get(key));
+            if queued.is_some_and(|queued| queued.number < before) {
+                waiting.remove(namespace, key);
+            }
         }
         self.changed(&waiting);
     }

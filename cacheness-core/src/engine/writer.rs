@@ -135,6 +135,9 @@ impl<'a> ValueWriter<'a> {
 
     /// Moves what is in memory to a file. Whether compression pays is decided here, by the first megabyte.
     fn spill(&mut self, bytes: &[u8]) -> Result<Spilled> {
+        if let Some(folder) = self.staging {
+            crate::permissions::refuse_link(folder)?;
+        }
         let file = match self.staging {
             Some(folder) => tempfile::NamedTempFile::new_in(folder),
             None => tempfile::NamedTempFile::new(),

@@ -56,6 +56,18 @@ struct Found {
     key: BlobKey,
 }
 
+/// What a mode says of reading and writing, and nothing else.
+#[cfg(unix)]
+fn plain_mode(mode: &std::fs::Permissions) -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(mode.mode() & 0o666)
+}
+
+#[cfg(not(unix))]
+fn plain_mode(mode: &std::fs::Permissions) -> std::fs::Permissions {
+    mode.clone()
+}
+
 impl Copies {
     /// Opens the folder and sweeps out what crashed processes left in it.
     pub(crate) fn open(
@@ -77,7 +89,7 @@ impl Copies {
         let max_bytes = tier.max_bytes.unwrap_or(LocalTier::DEFAULT_MAX_BYTES);
         let file_mode = match permissions {
             Permissions::Private => None,
-            Permissions::Umask => Some(size.metadata().map_err(cannot)?.permissions()),
+            Permissions::Umask => Some(plain_mode(&size.metadata().map_err(cannot)?.permissions())),
         };
         let copies = Self { root, staging, permissions, file_mode, max_bytes, size: Mutex::new(size) };
         copies.sweep(now);
@@ -89,8 +101,13 @@ impl Copies {
     }
 
     fn sweep(&self, now: Timestamp) {
+        if fs::symlink_metadata(&self.staging).is_ok_and(|staging| staging.is_symlink()) {
+            return;
+        }
         let Ok(left) = fs::read_dir(&self.staging) else { return };
-        for entry in left.flatten() {
+        // Others may have put files there that are none of ours.
+        let ours = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(".tmp"));
+        for entry in left.flatten().filter(|entry| ours(&entry.file_name())) {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             if modified.is_ok_and(|at| now.since(at.into()) >= ABANDONED) {
                 let _ = fs::remove_file(entry.path());
@@ -138,6 +155,7 @@ impl Copies {
     /// Writes a copy aside, of which nobody knows yet.
     pub(crate) fn stage(&self, from: &mut impl Read) -> Result<tempfile::NamedTempFile> {
         let cannot = |error| Error::io(error, "a copy for `local_tier` cannot be written");
+        crate::permissions::refuse_link(&self.staging)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.staging).map_err(cannot)?;
         std::io::copy(from, &mut file).map_err(cannot)?;
         if let Some(mode) = &self.file_mode {

@@ -83,6 +83,25 @@ impl Breaker {
         });
     }
 
+    /// Takes note that the backend answers its ping: calls are made again, and the next one that fails opens it anew.
+    pub(super) fn answers(&mut self, now: Timestamp) {
+        self.last_success = Some(now);
+        self.change(now, |breaker| {
+            breaker.state = State::Closed;
+            breaker.in_a_row = breaker.failures - 1;
+        });
+    }
+
+    /// True where calls are made.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// True while a call decides whether others are made.
+    pub(super) fn is_half_open(&self) -> bool {
+        self.state == State::HalfOpen
+    }
+
     /// Takes note of a call that the backend did not answer, or could not.
     pub(super) fn failed(&mut self, now: Timestamp, error: Error) {
         self.last_failure = Some((now, error));
@@ -204,6 +223,24 @@ mod tests {
         breaker.succeeded(at(22));
         assert_eq!((breaker.admit(at(22), false), breaker.health()), (Admission::Free, HealthState::Ok));
         // It has forgotten the failures before.
+        breaker.failed(at(23), down());
+        assert_eq!(breaker.admit(at(23), false), Admission::Free);
+    }
+
+    #[test]
+    fn a_ping_that_is_answered_lets_all_calls_through_and_one_failure_ends_that() {
+        let mut breaker = open_at(10);
+        assert_eq!(breaker.admit(at(15), false), Admission::Probe);
+        breaker.answers(at(15));
+        assert_eq!(
+            (breaker.admit(at(15), false), breaker.health()),
+            (Admission::Free, HealthState::Degraded)
+        );
+        breaker.failed(at(16), down());
+        assert_eq!(breaker.admit(at(16), false), Admission::Refused);
+        assert_eq!(breaker.admit(at(21), false), Admission::Probe);
+        breaker.answers(at(21));
+        breaker.succeeded(at(22));
         breaker.failed(at(23), down());
         assert_eq!(breaker.admit(at(23), false), Admission::Free);
     }

@@ -1,5 +1,10 @@
 //! What stands between the engine and a remote backend: it bounds, repeats, limits and refuses calls.
 
+mod admitted;
+mod health;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,21 +13,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::breaker::{Admission, Breaker};
+use super::breaker::Breaker;
 use super::call::Call;
-use super::health::{BackendHealth, BackendRole, HealthState, LastError};
+use super::health::{BackendRole, HealthState};
 use super::options::{RemoteCalls, pause};
 use super::{Refused, random};
-use crate::env::Env;
+use crate::env::{Env, Place, in_place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Delivery, Event};
+use crate::metadata::GARBAGE_DELAY;
 use crate::metric;
 use crate::names::Timestamp;
 
-/// How long [`Guard::health`] waits for an answer at the most.
-const HEALTH_WAIT: Duration = Duration::from_secs(1);
+/// What an attempt must have left of its time to be made.
+const LEAST: Duration = Duration::from_millis(10);
 
 /// Watches over the calls to one backend.
 pub(crate) struct Guard {
@@ -31,13 +37,17 @@ pub(crate) struct Guard {
     name: String,
     env: Env,
     calls: RemoteCalls,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    /// For calls that were given up and whose work has not ended: as many again.
+    given_up: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
     ping: OnceLock<Ping>,
     /// Who is told when the backend's state changes, where somebody listens.
     events: OnceLock<Arc<Delivery>>,
     /// True once the cache is being closed: then nothing is repeated or waited for.
     closing: AtomicBool,
+    /// Held while [`health`](Self::health) asks the backend.
+    asking: tokio::sync::Mutex<()>,
 }
 
 type Ping = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
@@ -52,11 +62,13 @@ impl Guard {
             name: name.to_owned(),
             env,
             calls,
-            permits: Semaphore::new(permits),
+            permits: Arc::new(Semaphore::new(permits)),
+            given_up: Arc::new(Semaphore::new(permits)),
             breaker: Mutex::new(breaker),
             ping: OnceLock::new(),
             events: OnceLock::new(),
             closing: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -81,6 +93,11 @@ impl Guard {
     /// Shows the state before anything has changed it.
     pub(super) fn set_metric(&self) {
         metric::backend_state(self.role, &self.name, self.breaker().health());
+    }
+
+    /// False while the breaker keeps calls from being made.
+    pub(crate) fn lets_calls_through(&self) -> bool {
+        self.breaker().is_closed()
     }
 
     /// From now on a call is made once, and one that would be refused is tried: there is no later.
@@ -130,26 +147,58 @@ impl Guard {
         let is_abandoned = || call.is_a_change() && nobody_waits.load(Ordering::Acquire);
         let mut last: Option<Error> = None;
         let mut unknown = false;
+        // A backend has its server refuse a change that comes later than the time of a call: with less left than that, it
+        // could still be made when nobody waits for it any more.
+        let told = self.calls.told_to_backends();
+        let needed = if call.is_a_change() { told } else { LEAST.min(self.calls.timeout / 2).min(limit / 2) };
+        let first = self.env.now();
         for made in 1.. {
-            let Some(permit) = self.within(left(), self.permits.acquire()).await else {
+            let Some(Ok(permit)) = self.within(left(), self.permits.clone().acquire_owned()).await else {
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
             };
             if is_abandoned() {
                 return Err(last.unwrap_or_else(|| self.no_turn(limit)));
             }
-            let admitted = match self.admit() {
+            let admitted = match self.admitted(left).await {
                 Ok(admitted) => admitted,
                 Err(refused) => return Err(last.unwrap_or(refused)),
             };
+            let probing = admitted.is_probe;
             let one = if call.in_one_attempt { limit } else { self.calls.timeout.saturating_mul(call.units) };
+            let admitted = if probing {
+                match self.pinged(one.min(left())).await {
+                    Ok(()) => admitted.answered(),
+                    Err(error) => {
+                        admitted.failed(error);
+                        return Err(last.unwrap_or_else(|| self.refusal()));
+                    }
+                }
+            } else {
+                admitted
+            };
             let timeout = one.min(left());
-            if admitted.is_probe
-                && let Err(error) = self.pinged(timeout).await
-            {
-                admitted.failed(error);
-                return Err(last.unwrap_or_else(|| self.refusal()));
+            if timeout < needed {
+                // It would be sent, and nobody would wait to hear what became of it.
+                return Err(match last {
+                    Some(error) => {
+                        admitted.failed(error.clone());
+                        error
+                    }
+                    None => {
+                        admitted.undecided();
+                        self.no_turn(limit)
+                    }
+                });
             }
-            let (error, gave_up) = match self.within(timeout, attempt()).await {
+            // Waiting for a place and the question whether it answers take time, too.
+            if is_abandoned() {
+                admitted.undecided();
+                return Err(last.unwrap_or_else(|| self.no_turn(limit)));
+            }
+            let begun = self.env.now();
+            let place = Arc::new(Mutex::new(permit));
+            let held: Place = place.clone();
+            let (error, gave_up) = match self.within(timeout, in_place(held, attempt())).await {
                 Some(Ok(value)) => {
                     admitted.succeeded();
                     return Ok(value);
@@ -164,15 +213,29 @@ impl Guard {
                 Some(Err(error)) => (error, false),
                 None => (self.timed_out(timeout), true),
             };
-            drop(permit);
+            if gave_up {
+                self.let_go(&place);
+            }
+            drop(place);
             unknown |= error.is_outcome_unknown();
             let error = self.explained(call, error, unknown);
-            let pause = pause(&self.calls, made, random());
-            let last_one = admitted.is_probe
+            let mut pause = pause(&self.calls, made, random());
+            let mut too_late = pause >= left();
+            if call.is_a_change() {
+                if error.is_outcome_unknown() {
+                    // What lies between may have cut the connection, and the server go on: until it refuses the attempt, that one
+                    // could be made after what is put next.
+                    pause = pause.max(told.saturating_sub(self.env.now().since(begun)));
+                }
+                // A blob that others have replaced meanwhile is kept for so long, and not longer.
+                let age = self.env.now().since(first) + pause;
+                too_late = left() < needed.saturating_add(pause) || age >= GARBAGE_DELAY / 2;
+            }
+            let last_one = probing
                 || made >= self.calls.attempts
                 || self.closing.load(Ordering::Acquire)
                 || is_abandoned()
-                || pause >= left()
+                || too_late
                 || !call.may_be_repeated(&error, gave_up);
             if last_one {
                 admitted.failed(error.clone());
@@ -194,48 +257,11 @@ impl Guard {
         Err(last.unwrap_or_else(|| self.no_turn(limit)))
     }
 
-    /// How the backend fares. Where no call has shown it lately, it is asked, for a second at the most.
-    pub(crate) async fn health(self: &Arc<Self>) -> BackendHealth {
-        let now = self.env.now();
-        let asked_lately = {
-            let breaker = self.breaker();
-            let failure = breaker.last_failure().map(|(at, _)| *at);
-            let last = breaker.last_success().max(failure);
-            last.is_some_and(|last| now >= last && now.since(last) < self.calls.breaker_pause)
-        };
-        if !asked_lately {
-            let guard = self.clone();
-            let wait = self.calls.timeout.min(HEALTH_WAIT);
-            // What was found is in the breaker.
-            let _ = self.env.on_io(async move { guard.ask(wait).await }).await;
-        }
-        let breaker = self.breaker();
-        BackendHealth {
-            role: self.role,
-            backend: self.name.clone(),
-            state: breaker.health(),
-            since: breaker.since(),
-            last_error: breaker.last_failure().map(|(at, error)| LastError::new(*at, error)),
-            last_answer: breaker.last_success(),
-        }
-    }
-
-    async fn ask(&self, wait: Duration) -> Result<()> {
-        let admitted = self.admit()?;
-        match self.pinged(wait).await {
-            Ok(()) => admitted.succeeded(),
-            Err(error) => admitted.failed(error),
-        }
-        Ok(())
-    }
-
-    /// Asks the backend whether it answers. An answer of any kind will do.
-    async fn pinged(&self, wait: Duration) -> Result<()> {
-        let Some(ping) = self.ping.get() else { return Ok(()) };
-        match self.within(wait, ping()).await {
-            Some(Err(error)) if error.is_temporary() => Err(error),
-            Some(_) => Ok(()),
-            None => Err(self.timed_out(wait)),
+    /// Gives the place of a call that took too long to others, though its work may not have ended: up to as many such calls
+    /// as may be under way otherwise. Beyond that, a place is free when its work has ended.
+    fn let_go(&self, place: &Mutex<OwnedSemaphorePermit>) {
+        if let Ok(other) = self.given_up.clone().try_acquire_owned() {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = other;
         }
     }
 
@@ -244,15 +270,6 @@ impl Guard {
         match select(pin!(work), pin!(self.env.sleep(limit))).await {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
-        }
-    }
-
-    fn admit(&self) -> Result<Admitted<'_>> {
-        let hurry = self.closing.load(Ordering::Acquire);
-        match self.change(|breaker, now| breaker.admit(now, hurry)) {
-            Admission::Free => Ok(Admitted { guard: self, is_probe: false, settled: false }),
-            Admission::Probe => Ok(Admitted { guard: self, is_probe: true, settled: false }),
-            Admission::Refused => Err(self.refusal()),
         }
     }
 
@@ -354,39 +371,5 @@ struct Waits(Arc<AtomicBool>);
 impl Drop for Waits {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
-    }
-}
-
-/// A call that may be made. What becomes of it is told to the breaker; where it comes to nothing, as by a panic, a probe
-/// has failed.
-struct Admitted<'a> {
-    guard: &'a Guard,
-    is_probe: bool,
-    settled: bool,
-}
-
-impl Admitted<'_> {
-    fn succeeded(mut self) {
-        self.settled = true;
-        self.guard.change(|breaker, now| breaker.succeeded(now));
-    }
-
-    fn failed(mut self, error: Error) {
-        self.settled = true;
-        self.guard.change(|breaker, now| breaker.failed(now, error));
-    }
-
-    /// The call goes on.
-    fn undecided(mut self) {
-        self.settled = true;
-    }
-}
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if self.is_probe && !self.settled {
-            let error = Error::new(ErrorKind::Unexpected, "a call to the backend did not come to an end");
-            self.guard.change(|breaker, now| breaker.failed(now, error));
-        }
     }
 }

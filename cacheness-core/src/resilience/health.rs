@@ -140,6 +140,6 @@ pub struct UnmadeWrites {
     pub queued_bytes: u64,
     /// How many were dropped, as the policy `drop` wants it.
     pub dropped: u64,
-    /// How many had been queued and were then refused for good.
+    /// How many had been queued and were then refused for good, or could not be made before the cache was closed.
     pub lost: u64,
 }

@@ -21,6 +21,9 @@ use crate::stats::Stats;
 /// How many times the time of one call a change of limits may take: entries may have to be ranked anew for it.
 const RANKING_ANEW: u32 = 10;
 
+/// How many times the time of one call a look through all entries may take.
+const ALL_ENTRIES: u32 = 32;
+
 /// A metadata backend behind a [`Guard`].
 pub(super) struct GuardedMetadata {
     inner: Arc<dyn MetadataBackend>,
@@ -168,12 +171,8 @@ impl MetadataBackend for GuardedMetadata {
     }
 
     async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
-        self.call(
-            Call::read("unnamed"),
-            blobs.to_vec(),
-            |inner, blobs| async move { inner.unnamed(&blobs).await },
-        )
-        .await
+        let call = Call::composed("unnamed").of_units(ALL_ENTRIES);
+        self.call(call, blobs.to_vec(), |inner, blobs| async move { inner.unnamed(&blobs).await }).await
     }
 
     async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {

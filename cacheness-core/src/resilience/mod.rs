@@ -36,7 +36,8 @@ pub(crate) async fn open_metadata(
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Metadata, factory.name(), context.env.clone(), calls);
     let backend = if factory.needs_runtime() {
-        let (context, call) = (context.clone().with_call_timeout(calls.timeout), Call::composed("open"));
+        let (context, call) =
+            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
         let opened = guard.call(call, move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }
@@ -62,7 +63,8 @@ pub(crate) async fn open_blobs(
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Blobs, factory.name(), context.env.clone(), calls);
     let backend = if factory.needs_runtime() {
-        let (context, call) = (context.clone().with_call_timeout(calls.timeout), Call::composed("open"));
+        let (context, call) =
+            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
         let opened = guard.call(call, move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }

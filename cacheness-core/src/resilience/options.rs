@@ -27,7 +27,8 @@ pub struct RemoteCalls {
     /// The longest pause before the second attempt: 100 ms. It doubles with each further one, up to 10 s. Each pause is
     /// drawn at random between nothing and the longest, so that many processes do not come back all at once.
     pub backoff: Duration,
-    /// How many calls to one backend may be under way: 64. Further ones wait for their turn. At least 1.
+    /// How many calls to one backend may be under way: 64. Further ones wait for their turn. At least 1. Calls that took
+    /// too long and whose work in the backend has not ended yet are not among them, up to as many again.
     pub in_flight: u32,
     /// After how many failures in a row a backend's circuit breaker opens, and calls fail at once: 5. At least 1. A call
     /// is one failure when its last attempt has failed, and each attempt that takes longer than `timeout` is one.
@@ -49,6 +50,12 @@ impl RemoteCalls {
             breaker_failures: 5,
             breaker_pause: Duration::from_secs(5),
         }
+    }
+
+    /// How long backends are told that one call may take: never all of the deadline, so that there is a first attempt that has
+    /// this long also when it had to wait a little for its turn.
+    pub(crate) fn told_to_backends(&self) -> Duration {
+        self.timeout.min(self.deadline / 2)
     }
 
     /// Sets how long one attempt of a call may take.

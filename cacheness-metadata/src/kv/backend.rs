@@ -291,7 +291,13 @@ impl MetadataBackend for KvMetadata {
         let mut attempts = self.attempts().await?;
         loop {
             let mut transaction = attempts.begin().await?;
-            let result = forget(&mut transaction, blobs).await;
+            let mut result = Ok(());
+            for &blob in blobs {
+                result = transaction.forget(blob).await;
+                if result.is_err() {
+                    break;
+                }
+            }
             if attempts.finish(transaction, result).await?.is_some() {
                 return Ok(());
             }
@@ -372,17 +378,6 @@ async fn reset(transaction: &mut Transaction<'_>, namespace: Option<&Namespace>)
             row.counters = Counters::default();
             transaction.set(layout::namespace(name.as_str()), row.encode());
         }
-    }
-    Ok(())
-}
-
-async fn forget(transaction: &mut Transaction<'_>, blobs: &[BlobId]) -> Result<()> {
-    for &blob in blobs {
-        let Some(row) = transaction.get(&layout::blob(blob)).await? else { continue };
-        let (due, bytes) = rows::read_garbage(&row)?;
-        transaction.unset(layout::garbage(due, blob));
-        transaction.unset(layout::blob(blob));
-        transaction.head.garbage_bytes = transaction.head.garbage_bytes.saturating_sub(bytes);
     }
     Ok(())
 }

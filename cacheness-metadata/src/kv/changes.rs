@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use cacheness_core::{
-    AccessBatch, Change, Condition, Entry, EntryUse, Expiry, GARBAGE_DELAY, Namespace, Outcome, Ranking,
-    Result, Timestamp, Version,
+    AccessBatch, BlobId, Change, Condition, Entry, EntryUse, Expiry, GARBAGE_DELAY, Namespace, Outcome,
+    Ranking, Result, Timestamp, Version,
 };
 
 use cacheness_core::__private::condemned;
@@ -16,6 +16,9 @@ use super::transaction::Transaction;
 /// How many rows of cleared generations each call of `apply` takes back. More than a put adds, so that what was
 /// cleared goes faster than new entries come.
 const RECLAIMED_PER_CALL: usize = 16;
+
+/// How many cleared generations are read at once.
+const GENERATIONS: usize = 1_000;
 
 /// The entries that one call of `apply` has put, with their sizes: they are not evicted by it.
 pub(super) type Own = HashMap<(u64, String), u64>;
@@ -92,16 +95,11 @@ impl Transaction<'_> {
             Some(namespace) => namespace,
             None => self.new_namespace(name)?,
         };
-        let kept = match &found {
-            Found::Entry(old) if old.blob == entry.blob_id() => old.blob.map(|blob| (blob, old.blob_bytes())),
-            _ => None,
-        };
         self.take_out(&mut namespace, key, found, now);
-        if let Some((blob, bytes)) = kept {
-            // The new entry names the same blob, so it is none that may be deleted.
-            self.unset(layout::garbage((now + GARBAGE_DELAY).as_nanos(), blob));
-            self.unset(layout::blob(blob));
-            self.head.garbage_bytes = self.head.garbage_bytes.saturating_sub(bytes);
+        if let Some(blob) = entry.blob_id() {
+            // A put that is repeated names the blob of its first attempt, whatever was done in between.
+            self.take_back(key, blob).await?;
+            self.forget(blob).await?;
         }
 
         let mut entry = entry.clone();
@@ -125,6 +123,36 @@ impl Transaction<'_> {
         self.index(namespace.generation, key, &row);
         self.set(layout::entry(namespace.generation, key), row.encode());
         Ok(Outcome::applied(previous, Some(entry.version)).with_evicted(evicted))
+    }
+
+    /// Takes back what a cleared generation has under this key, where it names this blob.
+    async fn take_back(&mut self, key: &str, blob: BlobId) -> Result<()> {
+        let mut range = layout::all(layout::CLEARED);
+        while self.head.cleared > 0 {
+            let generations = self.scan(range.clone(), GENERATIONS).await?;
+            let Some((last, _)) = generations.last() else { break };
+            range.start = layout::after(last);
+            for (cleared, since) in &generations {
+                let (generation, since) = (rows::number(cleared)?, rows::read_time(since)?);
+                let found = self.entry(generation, key).await?;
+                if let Found::Entry(row) = found
+                    && row.blob == Some(blob)
+                {
+                    self.reclaim_one(generation, key, Some(row), since);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a blob out of the garbage.
+    pub(super) async fn forget(&mut self, blob: BlobId) -> Result<()> {
+        let Some(row) = self.get(&layout::blob(blob)).await? else { return Ok(()) };
+        let (due, bytes) = rows::read_garbage(&row)?;
+        self.unset(layout::garbage(due, blob));
+        self.unset(layout::blob(blob));
+        self.head.garbage_bytes = self.head.garbage_bytes.saturating_sub(bytes);
+        Ok(())
     }
 
     async fn remove(

@@ -348,7 +348,13 @@ impl Transaction<'_> {
     }
 
     /// Takes back the rows of one entry of a cleared generation. Its bytes were counted as garbage by the clearing.
-    fn reclaim_one(&mut self, generation: u64, key: &str, row: Option<EntryRow>, since: Timestamp) {
+    pub(super) fn reclaim_one(
+        &mut self,
+        generation: u64,
+        key: &str,
+        row: Option<EntryRow>,
+        since: Timestamp,
+    ) {
         self.unset(layout::entry(generation, key));
         if let Some(row) = row {
             self.unindex(generation, &row);

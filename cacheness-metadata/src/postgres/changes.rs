@@ -69,7 +69,8 @@ impl Store {
                     uses.written();
                     let (outcomes, followed) = self.outcomes(&rows, changes.len(), evicted_before)?;
                     if rules.way == Way::Unknown {
-                        self.rank_touched(&rules, &changes, &outcomes).await?;
+                        // The changes are made; a rank that is late is mended by the next use.
+                        let _ = self.rank_touched(&rules, &changes, &outcomes).await;
                     }
                     return Ok((outcomes, followed));
                 }
@@ -161,7 +162,11 @@ impl Store {
                 rules = self.read_rules().await?;
                 continue;
             }
-            return if rules.way == Way::Unknown { self.rank_used(&rules, &rows, 0).await } else { Ok(()) };
+            if rules.way == Way::Unknown {
+                // What was counted is written down; a rank that is late is mended by the next use.
+                let _ = self.rank_used(&rules, &rows, 0).await;
+            }
+            return Ok(());
         }
         Err(busy())
     }

@@ -53,7 +53,8 @@ impl Failure {
             Self::Told(error) => Self::Told(error.with_outcome_unknown(unknown)),
             Self::Undone(error) => Self::Undone(error.with_outcome_unknown(unknown)),
             Self::Lost(error) => Self::Lost(error.with_outcome_unknown(unknown)),
-            Self::Late(_) | Self::Asked(..) => self,
+            Self::Late(error) => Self::Late(error.with_outcome_unknown(unknown)),
+            Self::Asked(..) => self,
         }
     }
 }

@@ -94,23 +94,25 @@ impl Pool {
             let mut lost = false;
             let mut attempt = 1;
             loop {
-                let connection = self.connection(sql).await;
-                let connection = connection
-                    .map_err(|failure| if lost { failure.with_outcome_unknown(true) } else { failure })?;
-                *lock(&on) = Some((connection.clone(), Instant::now()));
-                match connection.query(sql, params, deadline).await {
+                let done = match self.connection(sql).await {
+                    Ok(connection) => {
+                        *lock(&on) = Some((connection.clone(), Instant::now()));
+                        let done = connection.query(sql, params, deadline).await;
+                        if let Err(Failure::Lost(_)) = done {
+                            connection.retire();
+                        }
+                        done
+                    }
+                    Err(failure) => Err(failure),
+                };
+                match done {
                     Err(Failure::Undone(_)) if attempt < ATTEMPTS => attempt += 1,
                     // Where there is time left, the server's clock was not what it was believed to be.
                     Err(Failure::Late(_)) if attempt < ATTEMPTS && !deadline.left().is_zero() => attempt += 1,
-                    Err(Failure::Lost(_)) if sql.may_be_repeated() && !lost => {
-                        connection.retire();
-                        lost = true;
-                    }
-                    Err(Failure::Lost(error)) => {
-                        connection.retire();
-                        return Err(Failure::Lost(error));
-                    }
-                    result => return result,
+                    Err(Failure::Lost(_)) if sql.may_be_repeated() && !lost => lost = true,
+                    // Of the first attempt nobody knows what became of it, whatever the second came to.
+                    Err(failure) if lost => return Err(failure.with_outcome_unknown(true)),
+                    done => return done,
                 }
             }
         };

@@ -154,16 +154,7 @@ impl Sql {
 
     /// True where the server is told until when it may be made.
     pub(super) fn has_a_deadline(self) -> bool {
-        matches!(
-            self,
-            Self::Apply
-                | Self::Limit
-                | Self::Clear
-                | Self::Reset
-                | Self::Acquire
-                | Self::Renew
-                | Self::Release
-        )
+        matches!(self, Self::Apply | Self::Limit | Self::Clear | Self::Release)
     }
 
     /// True where making the statement twice is as good as once.

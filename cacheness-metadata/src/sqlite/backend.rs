@@ -140,9 +140,8 @@ impl MetadataBackend for SqliteMetadata {
     }
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
-        // In memory they may be deleted before the delay is over.
-        let early = if self.0.path.is_none() { GARBAGE_DELAY } else { Duration::ZERO };
-        let (blobs, now) = (blobs.to_vec(), self.0.env.now() + early);
+        // On a full disk, and in memory, they are deleted before the delay is over.
+        let (blobs, now) = (blobs.to_vec(), self.0.env.now() + GARBAGE_DELAY);
         self.blocking(move |store| {
             if blobs.is_empty() {
                 return store.lock_writer().map(|_| ());

@@ -38,9 +38,9 @@ pub(super) fn file(path: &Path, settings: &Settings, context: &OpenContext) -> R
         // To open an index takes some room, too.
         let may_be_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Io);
         if may_be_full && reserve.release() { connections(path, settings, context) } else { Err(error) }
-    })?;
+    });
     reserve.make();
-    let (cache, writer, readers) = opened;
+    let (cache, writer, readers) = opened?;
     Ok(Store::new(Parts {
         path: Some(path.to_owned()),
         cache,

@@ -18,12 +18,15 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The reserve of the index in this file.
     pub(super) fn beside(index: &Path, len: u64, permissions: Permissions) -> Self {
-        Self { path: index.with_extension("reserve"), len, permissions }
+        // Beside the log, whose name is made in the same way.
+        let mut path = index.as_os_str().to_owned();
+        path.push("-reserve");
+        Self { path: path.into(), len, permissions }
     }
 
     /// Makes the file as long as it is to be. On a disk without so much room it becomes as long as it can be.
     pub(super) fn make(&self) {
-        let found = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        let found = fs::symlink_metadata(&self.path).map_or(0, |metadata| metadata.len());
         if found > self.len || self.len == 0 {
             self.release();
         }

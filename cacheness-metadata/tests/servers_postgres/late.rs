@@ -141,6 +141,33 @@ async fn a_server_whose_clock_was_set_is_asked_again() {
     assert_eq!(asked, 3, "once in vain, and then at the begin and at the end");
 }
 
+#[tokio::test]
+async fn a_server_that_takes_no_writes_any_more_loses_its_connection() {
+    let options = fresh().with("connections", 1);
+    let (store, subject) = (store(&options).await, subject(&options));
+    store.put(subject.entry("default", "k")).await;
+    let admin = client(&url()).await;
+    let (schema, _) = lock_of(&admin, &options).await;
+    // As one does that has become a standby, the first time.
+    let demoted = format!(
+        "CREATE SEQUENCE {schema}.asked;
+         CREATE OR REPLACE FUNCTION {schema}.late_v1(a_until bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('{schema}.asked') = 1 THEN RAISE read_only_sql_transaction; END IF;
+         END $$"
+    );
+    admin.batch_execute(&demoted).await.unwrap();
+    let error = store.apply(vec![subject.putting(subject.entry("default", "k"))]).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_outcome_unknown()), (ErrorKind::Unavailable, false), "{error}");
+    let begun: std::time::SystemTime = admin.query_one("SELECT now()", &[]).await.unwrap().get(0);
+    store.put(subject.entry("default", "k")).await;
+    let started = format!(
+        "SELECT max(backend_start) FROM pg_stat_activity WHERE query LIKE '%{}%' AND pid <> pg_backend_pid()",
+        schema.trim_matches('"')
+    );
+    let started: std::time::SystemTime = admin.query_one(&started, &[]).await.unwrap().get(0);
+    assert!(started > begun, "the next put has another connection");
+}
+
 /// A cache with three entries and room for three, all of which are to be ranked anew.
 async fn unranked(options: &cacheness_core::ConfigOptions, store: &Store) -> tokio_postgres::Client {
     let subject = subject(options);

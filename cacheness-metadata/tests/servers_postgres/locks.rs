@@ -196,14 +196,9 @@ async fn a_question_that_nobody_waits_for_any_more_is_asked_once() {
     feed.next().await.unwrap();
     let admin = client(&url()).await;
     let (schema, _) = lock_of(&admin, &options).await;
-    let counting = format!(
-        "CREATE SEQUENCE {schema}.asked;
-         ALTER FUNCTION {schema}.poll_v1 RENAME TO poll_v1_kept;
-         CREATE FUNCTION {schema}.poll_v1(a integer, b text, c text, d bigint, e integer) RETURNS TABLE (
-             o_kind smallint, o_id bigint, o_namespace bytea, o_key bytea, o_version bigint
-         ) LANGUAGE sql AS $$
-             SELECT nextval('{schema}.asked'); SELECT * FROM {schema}.poll_v1_kept(a, b, c, d, e)
-         $$"
+    let counting = instead_of_poll(
+        &schema,
+        "SELECT nextval('{schema}.asked'); SELECT * FROM {schema}.poll_v1_kept(a, b, c, d, e)",
     );
     admin.batch_execute(&counting).await.unwrap();
     for _ in 0..200 {
@@ -218,4 +213,37 @@ async fn a_question_that_nobody_waits_for_any_more_is_asked_once() {
     let asked = format!("SELECT last_value FROM {schema}.asked");
     let asked: i64 = admin.query_one(&asked, &[]).await.unwrap().get(0);
     assert!(asked <= 3, "{asked} questions");
+}
+
+/// What puts another function in the place of the one that answers a feed. The right one is kept under another name.
+fn instead_of_poll(schema: &str, body: &str) -> String {
+    format!(
+        "CREATE SEQUENCE {schema}.asked;
+         ALTER FUNCTION {schema}.poll_v1 RENAME TO poll_v1_kept;
+         CREATE FUNCTION {schema}.poll_v1(a integer, b text, c text, d bigint, e integer) RETURNS TABLE (
+             o_kind smallint, o_id bigint, o_namespace bytea, o_key bytea, o_version bigint
+         ) LANGUAGE sql AS $$ {} $$",
+        body.replace("{schema}", schema)
+    )
+}
+
+#[tokio::test]
+async fn a_feed_on_another_timeline_of_the_server_says_that_it_missed_some() {
+    let options = fresh();
+    let (store, subject) = (store(&options).await, subject(&options));
+    let mut feed = MetadataBackend::changes(&*store).unwrap().subscribe().await.unwrap();
+    store.put(subject.entry("default", "before")).await;
+    assert_eq!(feed.next().await.unwrap().len(), 1);
+    let admin = client(&url()).await;
+    let (schema, _) = lock_of(&admin, &options).await;
+    // As after a failover to a standby.
+    let promoted =
+        "SELECT o_kind, o_id, CASE o_kind WHEN 9 THEN 'promoted' ELSE o_namespace END, o_key, o_version
+                    FROM {schema}.poll_v1_kept(a, b, c, d, e)";
+    admin.batch_execute(&instead_of_poll(&schema, promoted)).await.unwrap();
+    store.put(subject.entry("default", "lost")).await;
+    assert_eq!(feed.next().await.unwrap(), [Changed::Missed]);
+    store.put(subject.entry("default", "after")).await;
+    let changes = feed.next().await.unwrap();
+    assert!(matches!(&changes[..], [Changed::Put { key, .. }] if key == "after"), "{changes:?}");
 }

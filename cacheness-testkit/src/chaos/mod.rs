@@ -40,6 +40,7 @@ pub struct Chaos(Arc<Mutex<State>>);
 struct State {
     calm: bool,
     calls: u64,
+    busy: usize,
     log: BTreeMap<&'static str, u64>,
     delay: Option<Delay>,
     remote: bool,
@@ -80,6 +81,7 @@ impl Chaos {
         Self(Arc::new(Mutex::new(State {
             calm: false,
             calls: 0,
+            busy: 0,
             log: BTreeMap::new(),
             delay: None,
             remote: false,
@@ -195,6 +197,13 @@ impl Chaos {
         self.state().log.get(method).copied().unwrap_or(0)
     }
 
+    /// How many calls are being made at the moment, those left out that wait for the clock or for real time to pass. A test that
+    /// turns the clock waits until there are none.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.state().busy
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -245,6 +254,7 @@ impl Chaos {
             Some(Delay::ByClock(by)) => env.sleep(by).await,
             None => {}
         }
+        let _busy = Busy::of(self);
         match error {
             None => made.await,
             Some(error) => {
@@ -275,6 +285,22 @@ impl Chaos {
     fn damages(&self) -> bool {
         let state = self.state();
         state.damage.is_some() && !state.calm
+    }
+}
+
+/// A call that is being made.
+struct Busy<'a>(&'a Chaos);
+
+impl<'a> Busy<'a> {
+    fn of(chaos: &'a Chaos) -> Self {
+        chaos.state().busy += 1;
+        Self(chaos)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.state().busy -= 1;
     }
 }
 

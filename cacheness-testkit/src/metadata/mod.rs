@@ -33,7 +33,9 @@ pub fn many(subject: MetadataSubject, case: impl AsyncFnOnce(&MetadataSubject)) 
 /// The arguments are the module's name, an expression for the backend's factory, and one for the options it is
 /// opened with. Both expressions are evaluated once for each test and see what the place of the call sees. Each test
 /// has a fresh temporary folder and a [`TestClock`](crate::TestClock). What a backend says it cannot do, in its
-/// [`MetadataCapabilities`](cacheness_core::MetadataCapabilities), is not asked of it.
+/// [`MetadataCapabilities`](cacheness_core::MetadataCapabilities), is not asked of it. A backend that does not implement
+/// [`unnamed`](cacheness_core::MetadataBackend::unnamed) and [`condemn`](cacheness_core::MetadataBackend::condemn), so
+/// that its caches cannot be swept, says so by `without_sweeping` as the last argument.
 ///
 /// ```no_run
 /// # use cacheness_core::{ConfigOptions, MetadataFactory};
@@ -51,14 +53,20 @@ pub fn many(subject: MetadataSubject, case: impl AsyncFnOnce(&MetadataSubject)) 
 /// ```
 #[macro_export]
 macro_rules! metadata_suite {
+    ($name:ident, $factory:expr, $options:expr, without_sweeping $(,)?) => {
+        $crate::metadata_suite!(@of $name, $crate::metadata::MetadataSubject::new($factory, $options).without_sweeping());
+    };
     ($name:ident, $factory:expr, $options:expr $(,)?) => {
+        $crate::metadata_suite!(@of $name, $crate::metadata::MetadataSubject::new($factory, $options));
+    };
+    (@of $name:ident, $subject:expr) => {
         #[cfg(test)]
         mod $name {
             #[allow(unused_imports)]
             use super::*;
 
             fn subject() -> $crate::metadata::MetadataSubject {
-                $crate::metadata::MetadataSubject::new($factory, $options)
+                $subject
             }
 
             $crate::__metadata_cases!(subject);

@@ -36,6 +36,7 @@ pub struct MetadataSubject {
     clock: Arc<TestClock>,
     env: Env,
     accesses: Arc<AccessLog>,
+    is_swept: bool,
 }
 
 impl MetadataSubject {
@@ -62,7 +63,21 @@ impl MetadataSubject {
             env: clock.env(),
             clock,
             accesses: Arc::new(AccessLog::new(Duration::from_secs(60))),
+            is_swept: true,
         }
+    }
+
+    /// Says that caches with this backend cannot be swept.
+    #[must_use]
+    pub fn without_sweeping(mut self) -> Self {
+        self.is_swept = false;
+        self
+    }
+
+    /// True unless it was said that caches with this backend cannot be swept.
+    #[must_use]
+    pub fn is_swept(&self) -> bool {
+        self.is_swept
     }
 
     /// Opens the backend, on the same folder each time.

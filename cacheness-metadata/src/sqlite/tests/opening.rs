@@ -110,7 +110,7 @@ async fn after_a_close_the_log_is_gone() {
     names.sort();
     assert_eq!(
         names,
-        ["index.lock", "index.reserve", "index.sqlite"],
+        ["index.lock", "index.sqlite", "index.sqlite-reserve"],
         "the log has been written into the database"
     );
 }

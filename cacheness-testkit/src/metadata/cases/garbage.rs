@@ -174,3 +174,69 @@ pub async fn garbage_is_there_after_a_reopen(subject: &MetadataSubject) {
     assert_eq!(store.total().await.garbage_bytes, 10, "garbage_bytes survives a reopen");
     becomes_due(subject, &store, "garbage from before a reopen", &[blob(&entry)]).await;
 }
+
+/// Checks that the blob of the one live entry is no garbage, now or later, until the entry goes.
+async fn keeps_its_blob(subject: &MetadataSubject, store: &Store, entry: &Entry, what: &str) {
+    store.purge_all(subject.now()).await;
+    assert_eq!(store.total().await.garbage_bytes, 0, "{what}: a live blob is no garbage");
+    subject.wait(GARBAGE_DELAY);
+    assert!(store.due(subject.now()).await.is_empty(), "{what}: a blob that an entry names is never garbage");
+    let name = entry.namespace.as_str();
+    store.remove_if(name, entry.key.as_str(), Condition::Always, subject.now()).await;
+    becomes_due(subject, store, what, &[blob(entry)]).await;
+    store.forget_garbage(&[blob(entry)]).await.expect("forget_garbage failed");
+}
+
+/// True where a put may be made, its answer lost, and others do something before it is made again. Of a backend on this
+/// machine an answer is never lost.
+fn is_repeated(store: &Store) -> bool {
+    let capabilities = store.capabilities();
+    capabilities.shared || capabilities.needs_runtime
+}
+
+pub async fn a_put_that_is_repeated_keeps_its_blob(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    let entry = subject.entry("default", "k");
+    store.put(entry.clone()).await;
+    store.put(entry.clone()).await;
+    keeps_its_blob(subject, &store, &entry, "repeated").await;
+    if !is_repeated(&store) {
+        return;
+    }
+    store.put(entry.clone()).await;
+    store.remove_if("default", "k", Condition::Always, subject.now()).await;
+    store.put(entry.clone()).await;
+    keeps_its_blob(subject, &store, &entry, "repeated after a removal").await;
+}
+
+/// Whoever repeats a put does not know that it was made; others may have done anything in between.
+pub async fn a_put_that_is_repeated_after_its_namespace_was_cleared_or_dropped_keeps_its_blob(
+    subject: &MetadataSubject,
+) {
+    let store = subject.open().await;
+    if !is_repeated(&store) {
+        return;
+    }
+    for what in ["cleared", "dropped", "cleared twice"] {
+        let (entry, beside) = (subject.entry("default", "k"), subject.entry("default", "beside"));
+        store.put(entry.clone()).await;
+        match what {
+            "dropped" => {
+                store.drop_namespace(&entry.namespace).await.expect("drop_namespace failed");
+            }
+            _ => {
+                store.clear_all("default").await;
+            }
+        }
+        if what == "cleared twice" {
+            store.put(beside.clone()).await;
+            store.clear_all("default").await;
+        }
+        store.put(entry.clone()).await;
+        store.purge_all(subject.now()).await;
+        if what == "cleared twice" {
+            store.forget_garbage(&[blob(&beside)]).await.expect("forget_garbage failed");
+        }
+        keeps_its_blob(subject, &store, &entry, what).await;
+    }
+}

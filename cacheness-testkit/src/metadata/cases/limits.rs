@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use cacheness_core::{Condition, ErrorKind, EvictionReason, Limits};
+use cacheness_core::{AccessBatch, Change, Condition, EntryAccess, ErrorKind, EvictionReason, Limits};
 
 use super::POLICIES;
 use crate::metadata::MetadataSubject;
+use crate::metadata::subject::namespace;
 
 pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubject) {
     for order in POLICIES {
@@ -230,4 +231,46 @@ pub async fn cleared_entries_take_no_room(subject: &MetadataSubject) {
     assert_eq!(outcome.evicted.len(), 1, "one entry too many, one eviction");
     assert_eq!(outcome.evicted[0].namespace.as_str(), "new", "what was cleared is no victim");
     assert_eq!(store.total().await.entries, 5, "the limit holds");
+}
+
+/// What is put together is never the victim, also where all of it ranks before everything that was there: it is larger, it
+/// expires sooner, it was never used, or it has a lower priority.
+pub async fn a_batch_into_a_full_cache_evicts_what_was_there_and_none_of_itself(subject: &MetadataSubject) {
+    const OLD: usize = 300;
+    const NEW: usize = 200;
+    for order in POLICIES {
+        for priority in [0.0, -1.0] {
+            let store = subject.open().await;
+            let limits = Limits::unbounded().max_entries(OLD as u64 + 40).policy(order);
+            store.limit(limits, subject.now()).await;
+            let put = |what: &str, count: usize, size, ttl, priority| -> Vec<Change> {
+                let entry = |i| {
+                    let mut entry = subject.entry_of_size("default", &format!("{what} {i}"), size);
+                    entry.validity.start_ttl(Some(Duration::from_secs(ttl)), subject.now());
+                    entry.priority = priority;
+                    subject.putting(entry)
+                };
+                (0..count).map(entry).collect()
+            };
+            let outcomes = store.changes(put("old", OLD, 10, 7200, 0.0)).await;
+            subject.wait(Duration::from_secs(1));
+            let used = outcomes.iter().enumerate().map(|(i, outcome)| {
+                let version = outcome.version.expect("it was put");
+                EntryAccess::new(namespace("default"), format!("old {i}"), version, subject.now(), 5)
+            });
+            store.record(AccessBatch { counters: Vec::new(), accesses: used.collect() }).await;
+            let outcomes = store.changes(put("new", NEW, 20, 3600, priority)).await;
+            let evicted: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.evicted).collect();
+            assert_eq!(evicted.len(), NEW - 40, "{order}, {priority}: no more and no less than it must");
+            assert!(evicted.iter().all(|gone| gone.key.as_str().starts_with("old")), "{order}, {priority}");
+            let stats = store.total().await;
+            assert_eq!(stats.entries as usize, OLD + 40, "{order}, {priority}");
+            for i in 0..NEW {
+                assert!(store.has("default", &format!("new {i}")).await, "{order}, {priority}: new {i}");
+            }
+            store.limit(Limits::unbounded(), subject.now()).await;
+            store.clear_all("default").await;
+            store.purge_all(subject.now()).await;
+        }
+    }
 }

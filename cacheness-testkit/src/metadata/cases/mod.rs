@@ -124,6 +124,8 @@ macro_rules! __metadata_cases {
             forgotten_garbage_does_not_come_back,
             garbage_in_memory_can_be_forgotten_before_it_is_due,
             garbage_is_there_after_a_reopen,
+            a_put_that_is_repeated_keeps_its_blob,
+            a_put_that_is_repeated_after_its_namespace_was_cleared_or_dropped_keeps_its_blob,
         ]);
         $crate::__metadata_cases!(@tests one $subject sweeping [
             a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it,
@@ -142,6 +144,7 @@ macro_rules! __metadata_cases {
             limits_span_namespaces,
             without_limits_nothing_is_evicted,
             cleared_entries_take_no_room,
+            a_batch_into_a_full_cache_evicts_what_was_there_and_none_of_itself,
         ]);
         $crate::__metadata_cases!(@tests one $subject eviction [
             what_has_expired_is_evicted_first,

@@ -10,7 +10,7 @@ use crate::metadata::subject::namespace;
 
 pub async fn a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it(subject: &MetadataSubject) {
     let store = subject.open().await;
-    if cannot(&store).await {
+    if cannot(subject, &store).await {
         return;
     }
     let entries = ["live", "replaced", "removed", "cleared"].map(|key| subject.entry("default", key));
@@ -32,7 +32,7 @@ pub async fn a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it(subj
 
 pub async fn an_entry_cannot_name_a_blob_that_was_swept_away(subject: &MetadataSubject) {
     let store = subject.open().await;
-    if cannot(&store).await {
+    if cannot(subject, &store).await {
         return;
     }
     let late = subject.entry("default", "late");
@@ -54,12 +54,19 @@ pub async fn an_entry_cannot_name_a_blob_that_was_swept_away(subject: &MetadataS
     store.put(late).await;
 }
 
-/// True for a backend that says that it cannot be swept, as it may.
-async fn cannot(store: &Store) -> bool {
+/// True for a backend that was said not to be swept, and says so itself.
+async fn cannot(subject: &MetadataSubject, store: &Store) -> bool {
     match store.unnamed(&[]).await {
-        Ok(_) => false,
+        Ok(_) => {
+            assert!(subject.is_swept(), "it can be swept, so `without_sweeping` must go");
+            false
+        }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(
+                !subject.is_swept(),
+                "its caches cannot be swept; say `without_sweeping` if that is meant: {error}"
+            );
             true
         }
     }
