@@ -115,7 +115,15 @@ fn checked(bytes: &[u8], what: impl Fn() -> String) -> Result<KeyMaterial> {
 
 #[cfg(unix)]
 fn check_mode(metadata: &std::fs::Metadata, path: &Path, option: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != own && owner != 0 {
+        let message = format!(
+            "{option} names {path:?}, which belongs to user {owner}, and this process runs as user {own}: that user could \
+             choose the key; `chown` it to the user that the process runs as, or to root"
+        );
+        return Err(invalid(message));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     // A group may read a key, as services that share one do; nobody but its owner may change it.
     if mode & 0o027 == 0 {
