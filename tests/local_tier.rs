@@ -291,14 +291,18 @@ fn a_folder_that_takes_no_copies_holds_nothing_up() {
 fn what_a_crashed_process_left_is_swept_when_the_folder_is_opened() {
     let remote = Remote::new();
     drop(remote.open(remote.tier()));
-    let (old, fresh) = (remote.root().join("staging/.old"), remote.root().join("staging/.fresh"));
+    let (old, fresh) = (remote.root().join("staging/.tmpOld"), remote.root().join("staging/.tmpFresh"));
+    let theirs = remote.root().join("staging/notes.txt");
     fs_err::write(&fresh, "being written").unwrap();
-    let file = fs_err::File::create(&old).unwrap();
     let hours = Duration::from_secs(2 * 60 * 60);
-    file.file().set_modified((Env::new().now() - hours).into()).unwrap();
+    for path in [&old, &theirs] {
+        let file = fs_err::File::create(path).unwrap();
+        file.file().set_modified((Env::new().now() - hours).into()).unwrap();
+    }
     fs_err::write(remote.root().join("size"), "nonsense").unwrap();
     drop(remote.open(remote.tier()));
     assert!(!old.exists() && fresh.exists());
+    assert!(theirs.exists(), "what nobody of the cache's made stays");
 }
 
 #[cfg(feature = "arrow")]

@@ -206,13 +206,14 @@ async fn files_of_crashed_processes_go_at_open_and_fresh_ones_stay() {
     drop(open(dir.path()).await);
     let staging = dir.path().join("staging");
     let now = std::time::SystemTime::from(Env::new().now());
-    for (name, hours) in [("old", 25), ("fresh", 23)] {
+    for (name, hours) in [(".put-old", 25), (".put-fresh", 23), ("notes.txt", 25)] {
         let file = fs::File::create(staging.join(name)).unwrap();
         file.set_modified(now - Duration::from_secs(hours * 3600)).unwrap();
     }
     drop(open(dir.path()).await);
-    assert!(!staging.join("old").exists());
-    assert!(staging.join("fresh").exists());
+    assert!(!staging.join(".put-old").exists());
+    assert!(staging.join(".put-fresh").exists());
+    assert!(staging.join("notes.txt").exists(), "what nobody of the store's made stays");
 }
 
 #[tokio::test]

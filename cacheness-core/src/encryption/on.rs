@@ -97,7 +97,10 @@ impl Encryptor {
         let failed =
             |what: &str| Error::new(ErrorKind::Unexpected, format!("the entry cannot be encrypted: {what}"));
         let cipher = entry.cipher.take().ok_or_else(|| failed("its value is not"))?;
-        let (id, key) = self.keys.first().ok_or_else(|| failed("there is no key"))?;
+        // A value that is there already keeps its box's key, which the trailer of its blob has as well: what is written by another
+        // key is written anew as a whole, by a rotation.
+        let kept = cipher.box_key.and_then(|kept| self.keys.iter().find(|(id, _)| *id == kept));
+        let (id, key) = kept.or(self.keys.first()).ok_or_else(|| failed("there is no key"))?;
         let mut plain = PrivateParts::take(entry, self.encrypt_tags).encode(&cipher.key[..], &cipher.tags);
         let mut nonce = [0; NONCE];
         random(&mut nonce)?;

@@ -103,6 +103,8 @@ pub enum Damage {
     DamagedValue,
     /// What the index says about it cannot be read.
     DamagedRecord,
+    /// A newer version wrote it, and this one does not understand what the index says about it.
+    NewerRecord,
     /// Its value is whole, but what follows it in the blob is not. It is served, and would be lost if the index were.
     DamagedTrailer,
     /// Its blob is there and cannot be read: no permission, or the disk fails.
@@ -113,12 +115,13 @@ pub enum Damage {
 
 impl Damage {
     /// All kinds, in the order of the enumeration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MissingBlob,
         Self::TruncatedBlob,
         Self::DamagedBlob,
         Self::DamagedValue,
         Self::DamagedRecord,
+        Self::NewerRecord,
         Self::DamagedTrailer,
         Self::UnreadableBlob,
         Self::Untrusted,
@@ -133,6 +136,7 @@ impl Damage {
             Self::DamagedBlob => "damaged_blob",
             Self::DamagedValue => "damaged_value",
             Self::DamagedRecord => "damaged_record",
+            Self::NewerRecord => "newer_record",
             Self::DamagedTrailer => "damaged_trailer",
             Self::UnreadableBlob => "unreadable_blob",
             Self::Untrusted => "untrusted",
@@ -141,7 +145,7 @@ impl Damage {
 
     /// True where the entry certainly cannot be served and never will be.
     fn is_lost(self) -> bool {
-        !matches!(self, Self::DamagedTrailer | Self::UnreadableBlob)
+        !matches!(self, Self::NewerRecord | Self::DamagedTrailer | Self::UnreadableBlob)
     }
 }
 
@@ -226,7 +230,10 @@ impl Engine {
             for damaged in page.damaged {
                 if self.is_still_damaged(&damaged).await? {
                     let DamagedEntry { namespace, key, version, error } = damaged;
-                    let damage = Damage::DamagedRecord;
+                    let damage = match error.kind() {
+                        ErrorKind::Unsupported => Damage::NewerRecord,
+                        _ => Damage::DamagedRecord,
+                    };
                     let finding =
                         Finding { namespace, key, version, blob: None, damage, error, removed: false };
                     self.settle_finding(finding, options, repair, &mut report).await?;
@@ -353,7 +360,7 @@ impl Engine {
         }
         match self.metadata.get_entry(&found.namespace, &found.key).await {
             Ok(_) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::Corrupted => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => Ok(true),
             Err(error) => Err(error),
         }
     }

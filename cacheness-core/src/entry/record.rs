@@ -1,6 +1,7 @@
 //! The stored form of an entry, a Protocol Buffers message that `docs/on-disk-format.md` specifies. Fields that a
 //! reader does not know are skipped, so later versions can add some.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use prost::encoding::WireType;
 use twox_hash::XxHash3_64;
 
 use super::{Entry, Format, Location, damaged};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Access, FormatMeta, TypeClass};
 use crate::key::Key;
 use crate::names::{BlobId, CacheId, Namespace, Timestamp, Version};
@@ -138,8 +139,8 @@ impl<'a> StoredEntry<'a> {
     /// Puts the entry together.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupted`](crate::ErrorKind::Corrupted) where the record is damaged or names something that
-    /// this version does not know.
+    /// [`ErrorKind::Corrupted`](crate::ErrorKind::Corrupted) where the record is damaged;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it names something that this version does not know.
     pub fn decode(self) -> Result<Entry> {
         let record = checked(self.record, &self.namespace, self.key)?;
         let record = Record::decode(record).map_err(damaged)?;
@@ -338,13 +339,13 @@ impl Encoder {
 impl Record {
     fn into_entry(self, namespace: Namespace, key: Key, location: Location) -> Result<Entry> {
         let class = TypeClass::from_code(self.class)
-            .ok_or_else(|| damaged(format_args!("class {} is not known to this version", self.class)))?;
+            .ok_or_else(|| newer(format_args!("class {} is not known to this version", self.class)))?;
         let stages = self.stages.iter().map(|&code| {
             Stage::from_code(code)
-                .ok_or_else(|| damaged(format_args!("stage {code} is not known to this version")))
+                .ok_or_else(|| newer(format_args!("stage {code} is not known to this version")))
         });
         let checksum_kind = ChecksumKind::from_code(self.checksum_kind).ok_or_else(|| {
-            damaged(format_args!("checksums of kind {} are not known to this version", self.checksum_kind))
+            newer(format_args!("checksums of kind {} are not known to this version", self.checksum_kind))
         })?;
         let custom = if self.custom.is_empty() {
             serde_json::Map::new()
@@ -433,14 +434,18 @@ fn access_from(code: u32) -> Result<Access> {
         0 => Ok(Access::Whole),
         1 => Ok(Access::Range),
         2 => Ok(Access::Map),
-        _ => Err(damaged(format_args!("access {code} is not known to this version"))),
+        _ => Err(newer(format_args!("access {code} is not known to this version"))),
     }
+}
+
+/// What a record says that this version does not know.
+fn newer(what: fmt::Arguments<'_>) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("a newer version wrote the entry's record: {what}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::names::Timestamp;
 
     fn entry() -> Entry {

@@ -85,6 +85,8 @@ async fn from(
         known: HashMap::new(),
         loose: HashMap::new(),
         changes: Vec::new(),
+        blobs_named: 0,
+        blobs_found: 0,
         report: RebuildReport {
             cache,
             restored: 0,
@@ -98,9 +100,18 @@ async fn from(
     };
     let done = rebuild.run(salvage.as_mut(), &found).await;
     let mut report = rebuild.report;
+    let wrong_id = options.cache_id.is_none() && rebuild.blobs_named > 0 && rebuild.blobs_found == 0;
     let closed = index.close().await;
     done.and(closed)?;
     drop(index);
+    if wrong_id {
+        // A turned bit in it, and all values that lie in blobs would be given up.
+        let message = format!(
+            "not one blob of the cache `{cache}` is there, so its id was probably damaged; give the right one by \
+             `RebuildOptions::cache_id` (for blobs in files it is the name of the folder among them), also where it is this one"
+        );
+        return Err(Error::new(ErrorKind::Corrupted, message));
+    }
     salvage.finish().await?;
     report.kept = found.kept;
     Ok(report)
@@ -118,6 +129,9 @@ struct Rebuild<'a> {
     /// Of each key that the index does not confirm the newest blob, and when that was put.
     loose: HashMap<u64, (Timestamp, BlobId)>,
     changes: Vec<Change>,
+    /// How many blobs were looked for, and how many were there.
+    blobs_named: u64,
+    blobs_found: u64,
     report: RebuildReport,
 }
 
@@ -170,13 +184,18 @@ impl Rebuild<'_> {
     }
 
     /// True where the value of an entry can be served, as far as that can be told without reading a whole blob.
-    async fn is_there(&self, entry: &Entry) -> Result<bool> {
+    async fn is_there(&mut self, entry: &Entry) -> Result<bool> {
         match &entry.location {
             Location::Inline(bytes) => {
                 let whole = crate::engine::check_size(entry, entry.stored_size);
                 Ok(whole.and_then(|()| entry.checksums.verify(bytes)).is_ok())
             }
-            Location::Blob(blob) => self.blobs.exists(&BlobKey { cache: self.cache, blob: *blob }).await,
+            Location::Blob(blob) => {
+                let found = self.blobs.exists(&BlobKey { cache: self.cache, blob: *blob }).await?;
+                self.blobs_named += 1;
+                self.blobs_found += u64::from(found);
+                Ok(found)
+            }
             Location::InlineOmitted => Ok(false),
         }
     }
@@ -190,6 +209,8 @@ impl Rebuild<'_> {
         blob: BlobId,
     ) -> Result<Option<(Namespace, String)>> {
         let found = blobs::entry_of(self.blobs, self.env, &BlobKey { cache: self.cache, blob }).await?;
+        self.blobs_named += 1;
+        self.blobs_found += u64::from(found.is_some());
         match found.filter(|entry| entry.namespace == namespace && entry.key.as_str() == key) {
             None => Ok(Some((namespace, key))),
             Some(mut entry) => {

@@ -54,6 +54,13 @@ impl JsonSalvage {
         }
         let context = context.with_mode(OpenMode::Create);
         let users = users::keep_out(&path, &context)?;
+        // Nothing of what a newer version wrote would be understood.
+        if let Ok(json) = fs_err::read(&path)
+            && let Err(error) = snapshot::parse(&path, &json)
+            && error.kind() == ErrorKind::Unsupported
+        {
+            return Err(error);
+        }
         let aside = Aside::begin(&path, &FILES, context.permissions)?;
         let mut saved = read(&rows_of(&aside.kept)?);
         saved.found.kept = aside.kept.clone();

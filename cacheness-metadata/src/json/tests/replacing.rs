@@ -53,7 +53,10 @@ fn a_short_journal_is_not_touched_by_opening_and_closing() {
     let before = fs_err::read(folder.path().join("index.json.journal")).unwrap();
     open_rows(folder.path()).unwrap().close();
     assert_eq!(fs_err::read(folder.path().join("index.json.journal")).unwrap(), before);
-    assert_eq!(names_in(folder.path()), ["index.json", "index.json.journal", "index.json.lock"]);
+    assert_eq!(
+        names_in(folder.path()),
+        ["index.json", "index.json.journal", "index.json.lock", "index.json.users"]
+    );
 }
 
 #[test]
@@ -126,7 +129,10 @@ fn what_an_interrupted_replacement_left_is_removed_on_open() {
         fs_err::write(folder.path().join(name), "half a").unwrap();
     }
     open_rows(folder.path()).unwrap();
-    assert_eq!(names_in(folder.path()), ["index.json", "index.json.journal", "index.json.lock"]);
+    assert_eq!(
+        names_in(folder.path()),
+        ["index.json", "index.json.journal", "index.json.lock", "index.json.users"]
+    );
 }
 
 #[test]

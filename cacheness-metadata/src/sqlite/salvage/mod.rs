@@ -4,7 +4,7 @@ mod first_page;
 mod source;
 mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -63,6 +63,7 @@ impl SqliteSalvage {
         let context = context.with_mode(OpenMode::Create);
         let lock = open::lock(&path.with_extension("lock"), &context)?;
         let users = users::keep_out(&path, &context)?;
+        refuse_newer(&path)?;
         let aside = Aside::begin(&path, &FILES, context.permissions)?;
         remove([beside(&path, "-shm")])?;
         let mut source = Source::open(&aside.kept)?;
@@ -170,4 +171,28 @@ fn create(
     copied.map_err(told)?;
     drop(connection);
     open::store(&path, settings, context, None, None)
+}
+
+/// An error where a newer version wrote the index, as far as its first page tells: nothing of it would be understood, and its blobs would be
+/// taken for orphans. SQLite keeps both numbers in the first 100 bytes, the highest byte first (<https://sqlite.org/fileformat2.html>).
+fn refuse_newer(index: &Path) -> Result<()> {
+    let mut head = [0; 100];
+    let read = fs_err::File::open(index).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    if read.is_err() || !head.starts_with(b"SQLite format 3\0") {
+        return Ok(());
+    }
+    let number =
+        |at: usize| i64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+    let (format, application) = (number(60), number(68));
+    // A damaged number is not taken for one to come.
+    if application != schema::APPLICATION_ID || !(schema::FORMAT + 1..=schema::FORMAT + 100).contains(&format)
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "the index has format {format}, and this version of Cacheness knows formats up to {}; rebuild it by the version that \
+         wrote it",
+        schema::FORMAT
+    );
+    Err(Error::new(ErrorKind::Unsupported, message).with_context("path", index.to_string_lossy()))
 }
