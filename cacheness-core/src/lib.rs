@@ -55,8 +55,9 @@ pub use config::{
 pub use config::{Config, Variables};
 pub use encryption::{Encryption, EncryptionKey};
 pub use engine::{
-    Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError, OnWriteError, PurgeReport,
-    RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader, VerifyOptions, VerifyReport,
+    Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnEncodeError, OnReadError, OnWriteError,
+    PurgeReport, RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader, VerifyOptions,
+    VerifyReport,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
