@@ -1,9 +1,12 @@
 //! Storing a value: encode, write the blob, then put the entry. The entry is the commit point.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::stream::{StreamExt, iter};
 use tracing::Instrument;
 
 use super::counting::Tenant;
@@ -247,18 +250,28 @@ impl Engine {
     pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<Committed> {
         let mut blobs = Vec::new();
         let mut entries = Vec::with_capacity(values.len());
-        for value in values {
-            match self.write_blob(value).await {
+        let failed = AtomicBool::new(false);
+        // After a failure nothing more is begun, and what is under way is waited for: it is to be taken back as well.
+        let begun = iter(values).take_while(|_| ready(!failed.load(Ordering::Relaxed)));
+        let mut writing = begun.map(|value| self.write_blob(value)).buffered(self.blobs_at_once());
+        let mut first = None;
+        while let Some(written) = writing.next().await {
+            match written {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
                     entries.push(entry);
                 }
                 Err(error) => {
-                    self.discard(&blobs).await;
-                    // Whatever became of the blob, no entry names it.
-                    return Err(error.with_outcome_unknown(false).with_operation("put"));
+                    failed.store(true, Ordering::Relaxed);
+                    first.get_or_insert(error);
                 }
             }
+        }
+        drop(writing);
+        if let Some(error) = first {
+            self.discard(&blobs).await;
+            // Whatever became of the blobs, no entry names them.
+            return Err(error.with_outcome_unknown(false).with_operation("put"));
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();

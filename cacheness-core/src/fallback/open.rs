@@ -17,14 +17,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::LimitsChange;
 use crate::metadata::MetadataBackend;
 use crate::names::{CacheId, LeaseHolder};
+use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::registry::{OpenContext, OpenMode};
-use crate::resilience::{Guard, Guards, RemoteCalls, open_blobs, open_metadata};
+use crate::resilience::{Guard, Guards, RemoteCalls};
 
 /// What the first pair is opened with, when the cache is opened or later.
 pub(super) struct Opener {
     parts: Parts,
     context: OpenContext,
     calls: RemoteCalls,
+    new_blobs: NewBlobs,
     /// Whether it is to be known when the first pair does not answer which cache it holds, because its entries are made for
     /// that one.
     remember_id: bool,
@@ -43,24 +45,18 @@ impl Opener {
 
     async fn open(&self) -> Result<(Pair, Vec<Arc<Guard>>)> {
         let (metadata, blobs) = &self.parts;
-        pair((metadata.clone(), blobs.clone()), &self.context, self.calls).await
+        pair((metadata.clone(), blobs.clone()), &self.context, self.calls, self.new_blobs).await
     }
 }
 
 async fn pair(
-    (metadata, blobs): Parts,
+    parts: Parts,
     context: &OpenContext,
     calls: RemoteCalls,
+    new_blobs: NewBlobs,
 ) -> Result<(Pair, Vec<Arc<Guard>>)> {
-    let (metadata, guard) = open_metadata(metadata, context, calls).await?;
-    match open_blobs(blobs, context, calls).await {
-        Ok((blobs, other)) => Ok((Pair::new(metadata, blobs), guard.into_iter().chain(other).collect())),
-        Err(error) => {
-            // It is opened anew with the other.
-            let _ = metadata.close().await;
-            Err(error)
-        }
-    }
+    let OpenedPair { metadata, blobs, guards } = open_pair(parts, context, calls, new_blobs).await?;
+    Ok((Pair::new(metadata, blobs), guards))
 }
 
 /// Both pairs as one pair of backends.
@@ -79,6 +75,7 @@ pub(crate) async fn open(
     second: Parts,
     context: OpenContext,
     calls: RemoteCalls,
+    new_blobs: NewBlobs,
     remember_id: bool,
 ) -> Result<Opened> {
     let mut spare = context.clone();
@@ -90,7 +87,7 @@ pub(crate) async fn open(
     if let Some(folder) = &spare.folder {
         spare.prepare_folder(folder)?;
     }
-    let (second, _) = pair(second, &spare, calls).await?;
+    let (second, _) = pair(second, &spare, calls, new_blobs).await?;
     // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.
     let unlimited = LimitsChange { max_entries: Some(None), max_bytes: Some(None), ..LimitsChange::new() };
     second.metadata.change_limits(None, &unlimited).await?;
@@ -104,6 +101,7 @@ pub(crate) async fn open(
             parts: first,
             context,
             calls,
+            new_blobs,
             remember_id,
             expected: OnceLock::new(),
             guards: guards.clone(),
