@@ -438,6 +438,7 @@ fn a_put_of_the_async_face_that_is_not_polled_keeps_no_row_of_a_fallback_from_th
             for n in 0..20 {
                 assert_eq!(cache.get::<String, _>(format!("k{n}")).await.unwrap().as_deref(), Some("v"));
             }
+            blobs.fail_all(None);
             cache.close().await.unwrap();
         });
     });
