@@ -1,9 +1,13 @@
 //! One connection: how it is made, and what is asked of a server before it is used.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use cacheness_core::{Error, ErrorKind, Result};
+use cacheness_core::{Env, Error, ErrorKind, Result};
+use futures_util::future::{Either, select};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, RedisResult, Value};
 use rustls::pki_types::ServerName;
@@ -43,31 +47,49 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects, logs in, and checks that this server can be used.
-    pub(super) async fn connect(target: &Target) -> Result<Self> {
-        let address = (target.host.as_str(), target.port);
-        let unreachable = |error: std::io::Error| {
-            let message =
-                "the server cannot be reached; see whether it runs, and check the host and the port";
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
-        };
-        let made = async {
-            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-            stream.set_nodelay(true).map_err(unreachable)?;
-            match &target.tls {
-                None => Self::over(target, stream).await,
-                Some((connector, name)) => {
-                    let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
-                        let message = "TLS with the server failed; where its certificate is not from a public authority, \
-                                       name that authority's file in `tls_ca`";
-                        Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_source(error)
-                    })?;
-                    Self::over(target, stream).await
-                }
-            }
-        };
+    /// Connects to one of the addresses that the server's name has, each of which gets an even share of the time, so that
+    /// one that says nothing leaves some to the next.
+    pub(super) async fn connect(target: &Target, limit: Duration, env: &Env) -> Result<Self> {
         let server = format!("{}:{}", target.host, target.port);
+        let begun = Instant::now();
+        let made = async {
+            let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+            let addresses: Vec<SocketAddr> = found.map_err(unreachable)?.collect();
+            let (count, mut failure) = (addresses.len(), None);
+            for (at, address) in addresses.into_iter().enumerate() {
+                let left = limit.saturating_sub(begun.elapsed());
+                let share = left / u32::try_from(count - at).unwrap_or(u32::MAX);
+                let one = pin!(Self::connect_to(target, address));
+                let error = match select(one, pin!(env.sleep(share))).await {
+                    Either::Left((Err(error), _)) if error.is_temporary() => error,
+                    Either::Left((made, _)) => return made,
+                    Either::Right(_) => {
+                        let message = format!(
+                            "no connection to the server could be made within {share:?}; see whether it runs and can be \
+                             reached, or raise `connect_timeout`"
+                        );
+                        Error::new(ErrorKind::Timeout, message)
+                    }
+                };
+                failure.get_or_insert(error);
+            }
+            let nowhere = || std::io::Error::other("the server's name has no address");
+            Err(failure.unwrap_or_else(|| unreachable(nowhere())))
+        };
         made.await.map_err(|error: Error| error.with_context("server", server))
+    }
+
+    /// Connects, logs in, and checks that this server can be used.
+    async fn connect_to(target: &Target, address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let Some((connector, name)) = &target.tls else { return Self::over(target, stream).await };
+        let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
+            let message = "TLS with the server failed; where its certificate is not from a public authority, \
+                           name that authority's file in `tls_ca`";
+            Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_source(error)
+        })?;
+        Self::over(target, stream).await
     }
 
     async fn over(
@@ -171,6 +193,11 @@ impl Link {
     pub(super) fn give_up(&self) {
         self.alive.store(false, Ordering::Release);
     }
+}
+
+fn unreachable(error: std::io::Error) -> Error {
+    let message = "the server cannot be reached; see whether it runs, and check the host and the port";
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 fn field<'i>(info: &'i str, name: &str) -> &'i str {
