@@ -47,36 +47,44 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects to one of the addresses that the server's name has, each of which gets an even share of the time, so that
-    /// one that says nothing leaves some to the next.
+    /// Connects to one of the addresses that the server's name has.
     pub(super) async fn connect(target: &Target, limit: Duration, env: &Env) -> Result<Self> {
-        let server = format!("{}:{}", target.host, target.port);
         let begun = Instant::now();
         let made = async {
             let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-            let addresses: Vec<SocketAddr> = found.map_err(unreachable)?.collect();
-            let (count, mut failure) = (addresses.len(), None);
-            for (at, address) in addresses.into_iter().enumerate() {
-                let left = limit.saturating_sub(begun.elapsed());
-                let share = left / u32::try_from(count - at).unwrap_or(u32::MAX);
-                let one = pin!(Self::connect_to(target, address));
-                let error = match select(one, pin!(env.sleep(share))).await {
-                    Either::Left((Err(error), _)) if error.is_temporary() => error,
-                    Either::Left((made, _)) => return made,
-                    Either::Right(_) => {
-                        let message = format!(
-                            "no connection to the server could be made within {share:?}; see whether it runs and can be \
-                             reached, or raise `connect_timeout`"
-                        );
-                        Error::new(ErrorKind::Timeout, message)
-                    }
-                };
-                failure.get_or_insert(error);
-            }
-            let nowhere = || std::io::Error::other("the server's name has no address");
-            Err(failure.unwrap_or_else(|| unreachable(nowhere())))
+            let addresses = found.map_err(unreachable)?.collect();
+            Self::connect_to_one_of(addresses, target, limit.saturating_sub(begun.elapsed()), env).await
         };
+        let server = format!("{}:{}", target.host, target.port);
         made.await.map_err(|error: Error| error.with_context("server", server))
+    }
+
+    /// Tries them in their order. Each gets an even share of the time, so that one that says nothing leaves some to the next.
+    async fn connect_to_one_of(
+        addresses: Vec<SocketAddr>,
+        target: &Target,
+        limit: Duration,
+        env: &Env,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        let (count, mut failure) = (addresses.len(), None);
+        for (at, address) in addresses.into_iter().enumerate() {
+            let left = limit.saturating_sub(begun.elapsed());
+            let share = left / u32::try_from(count - at).unwrap_or(u32::MAX);
+            let error = match select(pin!(Self::connect_to(target, address)), pin!(env.sleep(share))).await {
+                Either::Left((Err(error), _)) if error.is_temporary() => error,
+                Either::Left((made, _)) => return made,
+                Either::Right(_) => {
+                    let message = format!(
+                        "no connection to the server could be made within {share:?}; see whether it runs and can be reached, \
+                         or raise `connect_timeout`"
+                    );
+                    Error::new(ErrorKind::Timeout, message)
+                }
+            };
+            failure.get_or_insert(error);
+        }
+        Err(failure.unwrap_or_else(|| unreachable(std::io::Error::other("the server's name has no address"))))
     }
 
     /// Connects, logs in, and checks that this server can be used.
@@ -236,5 +244,19 @@ mod tests {
         let error = check("role:master\r\nmaxmemory_policy:allkeys-lru\r\n").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
         assert!(error.to_string().contains("allkeys-lru"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let next = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = vec![silent.local_addr().unwrap(), next.local_addr().unwrap()];
+        let login = RedisConnectionInfo::default();
+        let target = Target { host: "name.example".to_owned(), port: 6379, login, tls: None };
+        let env = Env::new();
+        let connecting = Link::connect_to_one_of(addresses, &target, Duration::from_secs(1), &env);
+        let (made, taken) = tokio::join!(connecting, next.accept());
+        assert_eq!(made.err().unwrap().kind(), ErrorKind::Timeout, "this one says nothing, either");
+        assert!(taken.is_ok());
     }
 }
