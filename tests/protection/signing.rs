@@ -324,3 +324,26 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
         fs_err::write(&pair[1].1, &pair[1].0).unwrap();
     }
 }
+
+#[test]
+fn a_forged_entry_is_found_by_verifying_and_removed_by_repairing() {
+    let store = Store::new();
+    let cache = open(&store);
+    for key in ["forged", "in a blob", "honest"] {
+        cache.put_with(key, "value", PutOptions::new().inline(key != "in a blob")).unwrap();
+    }
+    for key in ["forged", "in a blob"] {
+        let mut forged = store.entry("default", key).unwrap();
+        forged.tags = vec!["admin".into()];
+        store.forge(forged);
+    }
+    for quick in [false, true] {
+        let options = if quick { VerifyOptions::new().quick() } else { VerifyOptions::new() };
+        let report = cache.verify(options).unwrap();
+        assert_eq!((report.entries, report.found(), report.count(Damage::Untrusted)), (3, 2, 2));
+    }
+    let report = cache.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((report.count(Damage::Untrusted), report.removed), (2, 2));
+    assert!(cache.verify(VerifyOptions::new()).unwrap().is_clean());
+    assert_eq!(cache.get::<String, _>("honest").unwrap().as_deref(), Some("value"));
+}
