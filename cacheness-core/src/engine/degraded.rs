@@ -84,7 +84,7 @@ impl Engine {
         match self.queued_entry(namespace, key) {
             Some(queued) => Ok(queued),
             None => {
-                let found = self.metadata.get_entry(namespace, key).await?;
+                let found = self.metadata.get_entry(namespace, key).await.map_err(newer)?;
                 if self.protection.is_some() {
                     return self.trusted(namespace, key, found).await;
                 }
@@ -130,7 +130,7 @@ impl Engine {
                 for key in keys {
                     match self.metadata.get_entry(namespace, key).await {
                         Err(error) if !of_one(&error) => return Err(error),
-                        entry => found.push(entry),
+                        entry => found.push(entry.map_err(newer)),
                     }
                 }
                 found
@@ -311,6 +311,14 @@ impl Engine {
         let last_error = pinged.err().map(|error| LastError::new(now, &error));
         BackendHealth { role, backend: backend.clone(), state, since, last_error, last_answer: None }
     }
+}
+
+/// What a newer version wrote is to this one what bytes are that do not decode: the program has changed since.
+fn newer(error: Error) -> Error {
+    if error.kind() == ErrorKind::Unsupported {
+        return Error::new(ErrorKind::Decode, "the entry cannot be read by this version").with_source(error);
+    }
+    error
 }
 
 /// A put that has not been made, for now.

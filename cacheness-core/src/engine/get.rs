@@ -111,7 +111,7 @@ impl Engine {
         target: TypeTarget,
         options: &ReadOptions,
     ) -> Result<Lookup<(Entry, BoxedValue, u64)>> {
-        let mut next = looked_up.map_err(newer)?;
+        let mut next = looked_up?;
         let mut distrusted = false;
         loop {
             let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
@@ -398,14 +398,6 @@ impl Engine {
             self.failed(Some(&entry.namespace), Some(entry.key.as_str()), "repair", &error);
         }
     }
-}
-
-/// What a newer version wrote is to this one what bytes are that do not decode.
-fn newer(error: Error) -> Error {
-    if error.kind() == ErrorKind::Unsupported {
-        return Error::new(ErrorKind::Decode, "the entry cannot be read by this version").with_source(error);
-    }
-    error
 }
 
 fn mismatch(entry: &Entry, target: TypeTarget) -> Error {
