@@ -131,6 +131,7 @@ macro_rules! __metadata_cases {
         $crate::__metadata_cases!(@tests one $subject sweeping [
             a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it,
             an_entry_cannot_name_a_blob_that_was_swept_away,
+            an_entry_keeps_a_blob_that_a_sweep_asked_for_in_vain,
         ]);
         $crate::__metadata_cases!(@tests one $subject limits [
             the_limit_of_entries_holds_after_every_put,
