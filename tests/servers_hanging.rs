@@ -53,7 +53,7 @@ fn every_call_ends_in_time_while_a_server_hangs() {
         // One look through all entries.
         ("sweep", 34, |cache| cache.sweep(Duration::from_secs(3_600)).map(drop)),
     ];
-    let remote = RemoteCalls::new().timeout(DEADLINE / 2).deadline(DEADLINE).breaker_failures(1_000_000);
+    let remote = RemoteCalls::new().timeout(DEADLINE).deadline(DEADLINE).breaker_failures(1_000_000);
     std::thread::scope(|scope| {
         for (metadata, entries_hang) in
             [("postgres", true), ("postgres", false), ("redis", true), ("redis", false)]
