@@ -389,6 +389,59 @@ fn a_rotation_beside_puts_and_gets_loses_and_resurrects_nothing() {
 }
 
 #[test]
+fn a_rotation_beside_touches_is_not_done_before_everything_has_the_new_key() {
+    let store = Store::new();
+    let cache = store.builder().encryption(old()).open_blocking().unwrap();
+    for n in 0..100_u32 {
+        let options = PutOptions::ttl(Duration::from_secs(1000)).inline(n % 2 == 0);
+        cache.put_with(format!("{n}"), &n, options).unwrap();
+    }
+    cache.close().unwrap();
+    let cache = store.builder().encryption(both()).open_blocking().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let toucher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for n in 0..100_u32 {
+                    let touched = cache.extend_ttl(format!("{n}"), Duration::from_secs(1)).unwrap();
+                    assert!(touched, "nothing is lost");
+                }
+            }
+        });
+        let mut left = u64::MAX;
+        for _ in 0..100 {
+            let report = cache.rotate_keys().unwrap();
+            assert_eq!((report.entries, report.unreadable), (100, 0), "{report:?}");
+            left = report.unfinished;
+            if left == 0 {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        toucher.join().unwrap();
+        assert_eq!(left, 0);
+    });
+    cache.close().unwrap();
+    // Whatever it said of them, none needs the old key.
+    let cache = open(&store);
+    (0..100_u32).for_each(|n| assert_eq!(cache.get::<u32, _>(format!("{n}")).unwrap(), Some(n)));
+}
+
+#[test]
+fn a_raw_entry_has_the_key_that_it_was_asked_for_by() {
+    let store = Store::new();
+    let hashing = encryption().also_read("names", secret("n")).hash_keys("names");
+    let cache = store.builder().encryption(hashing).open_blocking().unwrap();
+    cache.put("user:1", "value").unwrap();
+    let raw = cache.get_raw("user:1").unwrap().unwrap();
+    assert_eq!(raw.entry.key.as_str(), "user:1");
+    for target in [Cache::memory().unwrap(), cache.namespace("copy").unwrap()] {
+        target.put_raw(raw.clone()).unwrap();
+        assert_eq!(target.get::<String, _>("user:1").unwrap().as_deref(), Some("value"));
+    }
+}
+
+#[test]
 fn a_cache_without_keys_rotates_none() {
     let error = Cache::memory().unwrap().rotate_keys().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -435,4 +488,33 @@ fn a_configuration_names_several_keys() {
     let texts =
         format!("{given:?} {} {:?}", given.to_toml().unwrap(), given.clone().open_blocking().unwrap());
     assert!(!texts.contains("hunter2"), "{texts}");
+}
+
+#[test]
+fn without_the_key_of_an_entry_verifying_goes_on_and_repairing_leaves_it() {
+    let store = Store::new();
+    let cache = open(&store);
+    for i in 0..6 {
+        cache.put_with(format!("k{i}"), &format!("value {i}"), PutOptions::new().inline(i % 2 == 0)).unwrap();
+    }
+    cache.close().unwrap();
+    let foreign =
+        store.builder().encryption(Encryption::new("foreign", secret("f"))).open_blocking().unwrap();
+    foreign.put("of this key", "value").unwrap();
+    let report = foreign.verify(VerifyOptions::new()).unwrap();
+    assert_eq!((report.entries, report.found(), report.count(Damage::UnknownKey)), (7, 6, 6));
+    assert!(report.bytes > 0, "checksums need no key");
+
+    // Damage shows without the key.
+    let blob = store.blobs().remove(0);
+    let mut bytes = fs_err::read(&blob).unwrap();
+    bytes[0] ^= 1;
+    fs_err::write(&blob, bytes).unwrap();
+    let report = foreign.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((report.count(Damage::UnknownKey), report.count(Damage::DamagedBlob)), (5, 1));
+    assert_eq!(report.removed, 1);
+    foreign.close().unwrap();
+    let cache = open(&store);
+    let found = (0..6).filter(|i| cache.get::<String, _>(format!("k{i}")).unwrap().is_some()).count();
+    assert_eq!(found, 5);
 }
