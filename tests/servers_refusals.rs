@@ -116,3 +116,50 @@ fn wrong_credentials_and_missing_places_are_errors_that_say_what_to_do_and_show_
         &["127.0.0.1"],
     );
 }
+
+#[test]
+fn a_worker_with_a_wrong_prefix_or_an_unmounted_folder_is_refused_and_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let files = |name: &str| ConfigOptions::new().with("path", at.join(name).to_str().unwrap());
+    let other = place(at) + "other";
+    for (metadata, entries) in [("postgres", postgres(at)), ("redis", redis(at))] {
+        for (blobs, right, wrong, others) in [
+            (
+                "s3",
+                s3(at),
+                s3(at).with("prefix", place(at) + metadata),
+                s3(at).with("prefix", other.as_str()),
+            ),
+            ("filesystem", files("blobs"), files("unmounted"), files("others")),
+        ] {
+            let open = |place: &ConfigOptions| {
+                let builder = Cache::builder().metadata_with(metadata, entries.clone());
+                builder.blobs_with(blobs, place.clone()).open_blocking()
+            };
+            // What another cache has begun is a store like any other.
+            let elsewhere = Cache::builder().folder(at.join(format!("{metadata}-{blobs}")));
+            elsewhere.blobs_with(blobs, others.clone()).open_blocking().unwrap();
+            let first = open(&right);
+            let healthy = match first {
+                Ok(cache) => cache,
+                // The entries are those of the round before, whose blobs lie elsewhere.
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                    let builder = Cache::builder().metadata_with(metadata, entries.clone());
+                    builder.blobs_with(blobs, right.clone()).allow_new_blobs(true).open_blocking().unwrap()
+                }
+            };
+            healthy.put("large", &vec![7_u8; 100_000]).unwrap();
+            for place in [&wrong, &others] {
+                for _ in 0..2 {
+                    let error = open(place).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{metadata}, {blobs}: {error}");
+                    assert!(error.to_string().contains("allow_new_blobs = true"), "{error}");
+                }
+            }
+            assert_eq!(healthy.get("large").unwrap(), Some(vec![7_u8; 100_000]), "{metadata}, {blobs}");
+            assert_eq!(open(&right).unwrap().get("large").unwrap(), Some(vec![7_u8; 100_000]));
+        }
+    }
+}

@@ -20,10 +20,11 @@ use crate::eviction::{Limits, LimitsChange};
 use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
+use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::permissions::{Permissions, prepare_folder};
 use crate::protection::{Keys, Protection};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
-use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
+use crate::resilience::RemoteCalls;
 use crate::signing::Signing;
 use crate::stage::Compression;
 
@@ -62,6 +63,7 @@ pub struct CacheBuilder {
     pub(crate) policy_origin: ConfigOrigin,
     pub(crate) permissions: Permissions,
     pub(crate) allow_other_owner: bool,
+    pub(crate) new_blobs: NewBlobs,
     pub(crate) namespace_limits: BTreeMap<Namespace, LimitsChange>,
     pub(crate) access_interval: Duration,
     pub(crate) unknown_options: UnknownOptions,
@@ -98,6 +100,7 @@ impl CacheBuilder {
             policy_origin: ConfigOrigin::Program,
             permissions: Permissions::default(),
             allow_other_owner: false,
+            new_blobs: NewBlobs::Refused,
             namespace_limits: BTreeMap::new(),
             access_interval: Duration::from_secs(60),
             unknown_options: UnknownOptions::Error,
@@ -147,6 +150,16 @@ impl CacheBuilder {
     #[must_use]
     pub fn allow_other_owner(mut self, allow: bool) -> Self {
         self.allow_other_owner = allow;
+        self
+    }
+
+    /// Says whether a cache that has entries may begin a new store of blobs. By default that is an error: where the place is
+    /// the wrong one, or its disk is not mounted, every value that lies in a blob would seem to be lost, and its entry would be
+    /// removed on all machines. Where the blobs are lost indeed, open the cache once so; an entry whose blob is missing is then
+    /// removed when it is asked for.
+    #[must_use]
+    pub fn allow_new_blobs(mut self, allow: bool) -> Self {
+        self.new_blobs = if allow { NewBlobs::Allowed } else { NewBlobs::Refused };
         self
     }
 
@@ -447,7 +460,9 @@ impl CacheBuilder {
             (Some(fallback), Some(second)) => {
                 let first = (metadata, blobs);
                 let protects = keys.is_some();
-                let opened = crate::fallback::open(fallback, first, second, context, calls, protects).await?;
+                let opened =
+                    crate::fallback::open(fallback, first, second, context, calls, self.new_blobs, protects)
+                        .await?;
                 if protects && opened.first_id.is_none() {
                     return Err(Error::new(ErrorKind::Unavailable, UNKNOWN_CACHE));
                 }
@@ -455,16 +470,10 @@ impl CacheBuilder {
                 (opened.metadata, opened.blobs, opened.guards)
             }
             _ => {
-                let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
-                let (blobs, blob_guard) = match open_blobs(blobs, &context, calls).await {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        // The first error is the one to tell.
-                        let _ = metadata.close().await;
-                        return Err(error);
-                    }
-                };
-                (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
+                let parts = (metadata, blobs);
+                let OpenedPair { metadata, blobs, guards } =
+                    open_pair(parts, &context, calls, self.new_blobs).await?;
+                (metadata, blobs, guards)
             }
         };
         let local_tier = match self.open_local_tier(blobs.capabilities(), &blob_name).await {

@@ -347,3 +347,30 @@ fn a_forged_entry_is_found_by_verifying_and_removed_by_repairing() {
     assert!(cache.verify(VerifyOptions::new()).unwrap().is_clean());
     assert_eq!(cache.get::<String, _>("honest").unwrap().as_deref(), Some("value"));
 }
+
+#[test]
+fn a_value_that_was_verified_does_not_change_when_somebody_writes_into_its_file() {
+    use std::io::{Seek, SeekFrom, Write};
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+
+    let store = Store::new();
+    let cache = open(&store);
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
+    let table = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    cache.put_with("t", &table, PutOptions::new().handler("arrow_ipc")).unwrap();
+    let blob = store.blobs().into_iter().next().unwrap();
+    for _ in 0..2 {
+        let read: RecordBatch = cache.get("t").unwrap().unwrap();
+        assert_eq!(read, table);
+        // In place, as into a file that is mapped.
+        let whole = fs_err::read(&blob).unwrap();
+        let mut file = fs_err::OpenOptions::new().write(true).open(&blob).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&vec![0xFF; whole.len()]).unwrap();
+        assert!(read == table, "what was verified has changed");
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&whole).unwrap();
+    }
+}

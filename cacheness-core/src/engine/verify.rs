@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::{Engine, EntryState};
+use super::Engine;
 use crate::entry::{Entry, Location};
 use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
@@ -368,12 +368,15 @@ impl Engine {
     ) -> Result<()> {
         let Some((damage, error)) = found else { return Ok(()) };
         match self.metadata.get_entry(&entry.namespace, entry.key.as_str()).await {
-            Ok(Some(now)) if now.version == entry.version && self.state(&now) != EntryState::Expired => {}
+            Ok(Some(now)) if now.version == entry.version && !now.validity.is_expired(self.env.now()) => {}
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corrupted => {}
             // A newer version has written it meanwhile.
             Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
             Err(error) => return Err(error),
+        }
+        if damage == Damage::MissingBlob {
+            self.check_missing().await?;
         }
         let finding = Finding {
             namespace: entry.namespace.clone(),

@@ -10,7 +10,6 @@ mod metadata;
 mod options;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use crate::blob::BlobBackend;
@@ -79,16 +78,6 @@ pub(crate) async fn open_blobs(
     }
     guard.set_metric();
     Ok((Arc::new(GuardedBlobs::new(backend, guard.clone())), Some(guard)))
-}
-
-tokio::task_local! {
-    /// How many bytes the blob has that is got.
-    static EXPECTED: u64;
-}
-
-/// Says how many bytes a blob has that is got by `work`, because a `get` does not say, and a large blob needs more time.
-pub(crate) async fn expecting<T>(bytes: u64, work: impl Future<Output = T>) -> T {
-    EXPECTED.scope(bytes, work).await
 }
 
 /// What lies behind the error of a call that was not made: the failure because of which it was not.
