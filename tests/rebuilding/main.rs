@@ -245,13 +245,13 @@ fn what_a_damaged_log_hides_makes_what_is_older_unconfirmed() {
         let served = open(folder.path(), "sqlite").unwrap();
         let latest = served.get::<String, _>(key(37)).unwrap();
         assert_eq!(latest.as_deref(), Some("second 37"), "the newest blob of a key wins");
-        assert!(served.put("next", "value").unwrap().version > report_version(&cache), "versions only rise");
+        assert!(served.put("next", "value").unwrap().version > highest_version(&cache), "versions only rise");
         assert!(served.verify(VerifyOptions::new()).unwrap().is_clean());
     }
 }
 
 /// The highest version that a cache has issued.
-fn report_version(cache: &Cache) -> cacheness::Version {
+fn highest_version(cache: &Cache) -> cacheness::Version {
     cache.list(ListOptions::new()).unwrap().entries.iter().map(|entry| entry.version).max().unwrap()
 }
 
