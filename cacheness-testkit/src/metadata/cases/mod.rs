@@ -77,6 +77,7 @@ macro_rules! __metadata_cases {
         ]);
         $crate::__metadata_cases!(@tests one $subject names [
             hostile_names_and_keys_are_data,
+            hostile_tags_and_fields_are_data,
             the_longest_key_and_namespace_are_kept,
             the_same_key_in_two_namespaces_is_two_entries,
             namespaces_and_keys_that_join_alike_stay_apart,
@@ -141,6 +142,7 @@ macro_rules! __metadata_cases {
             one_large_value_may_evict_very_many_and_no_more_than_it_must,
             a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
             what_is_being_put_is_never_the_victim,
+            a_batch_that_replaces_in_a_full_cache_loses_nothing,
             evictions_are_reported_with_their_reason,
             a_lower_limit_evicts_before_it_returns,
             limits_span_namespaces,
