@@ -395,11 +395,11 @@ fn a_write_that_was_begun_and_is_not_polled_holds_up_no_other() {
                 let cache = builder.open().await.unwrap();
                 let face: blocking::Cache = cache.clone().into();
                 for polls in 1..12 {
-                    let options = PutOptions::new().inline(polls % 2 == 0);
-                    let mut begun = Box::pin(cache.put_with("a", &polls, options));
+                    let options = || PutOptions::new().inline(polls % 2 == 0);
+                    let mut begun = Box::pin(cache.put_with("a", &polls, options()));
                     for _ in 0..polls {
                         if tokio::time::timeout(SLOW / 10, &mut begun).await.is_ok() {
-                            begun = Box::pin(cache.put_with("a", &polls, PutOptions::new()));
+                            begun = Box::pin(cache.put_with("a", &polls, options()));
                         }
                     }
                     cache.put("b", &polls).await.unwrap();
