@@ -377,3 +377,43 @@ fn a_fetch_of_the_async_face_that_is_not_polled_keeps_its_blob_from_no_call_of_t
         });
     });
 }
+
+/// Calls one after the other that change entries, each next to one that was begun and is not polled any more.
+#[test]
+fn a_write_that_was_begun_and_is_not_polled_holds_up_no_other() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let builders = [
+        embedded().folder(folders[0].path()),
+        embedded().folder(folders[1].path()).metadata("json").blobs("filesystem"),
+        embedded().folder(folders[2].path()).metadata("memory").blobs("filesystem"),
+        slow(),
+    ];
+    for builder in builders {
+        with_time_limit("writes beside one that is not polled", move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let cache = builder.open().await.unwrap();
+                let face: blocking::Cache = cache.clone().into();
+                for polls in 1..12 {
+                    let options = PutOptions::new().inline(polls % 2 == 0);
+                    let mut begun = Box::pin(cache.put_with("a", &polls, options));
+                    for _ in 0..polls {
+                        if tokio::time::timeout(SLOW / 10, &mut begun).await.is_ok() {
+                            begun = Box::pin(cache.put("a", &polls));
+                        }
+                    }
+                    cache.put("b", &polls).await.unwrap();
+                    face.put("c", &polls).unwrap();
+                    assert!(face.remove("b").unwrap());
+                    begun.await.unwrap();
+                }
+                // One that is left where it is while the cache is closed, and others of both faces.
+                let mut left = Box::pin(cache.put("a", &0));
+                let _ = tokio::time::timeout(Duration::ZERO, &mut left).await;
+                let mut closing = Box::pin(cache.close());
+                let _ = tokio::time::timeout(Duration::ZERO, &mut closing).await;
+                face.close().unwrap();
+            });
+        });
+    }
+}

@@ -427,7 +427,7 @@ impl CacheBuilder {
     }
 
     /// What to make of the limits that the cache has, and of those of its namespaces.
-    fn given_limits(&self) -> (LimitsChange, BTreeMap<Namespace, LimitsChange>) {
+    pub(crate) fn given_limits(&self) -> (LimitsChange, BTreeMap<Namespace, LimitsChange>) {
         let mut new = Limits::unbounded().policy(Limits::DEFAULT_POLICY);
         new.max_bytes = self.folder.is_some().then_some(DEFAULT_MAX_BYTES);
         (self.limits.clone().otherwise(new), self.namespace_limits.clone())

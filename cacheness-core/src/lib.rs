@@ -100,6 +100,7 @@ pub use value::{
 /// What the macros of this crate refer to.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::entry::blob_in_record;
     pub use crate::metadata::condemned;
     pub use inventory;
 }

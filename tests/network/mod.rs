@@ -3,6 +3,7 @@
 
 pub mod hosts;
 pub mod proxy;
+pub mod rig;
 pub mod services;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

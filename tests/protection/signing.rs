@@ -351,3 +351,26 @@ fn a_value_that_was_verified_does_not_change_when_somebody_writes_into_its_file(
         file.write_all(&whole).unwrap();
     }
 }
+
+#[test]
+fn a_forged_entry_is_found_by_verifying_and_removed_by_repairing() {
+    let store = Store::new();
+    let cache = open(&store);
+    for key in ["forged", "in a blob", "honest"] {
+        cache.put_with(key, "value", PutOptions::new().inline(key != "in a blob")).unwrap();
+    }
+    for key in ["forged", "in a blob"] {
+        let mut forged = store.entry("default", key).unwrap();
+        forged.tags = vec!["admin".into()];
+        store.forge(forged);
+    }
+    for quick in [false, true] {
+        let options = if quick { VerifyOptions::new().quick() } else { VerifyOptions::new() };
+        let report = cache.verify(options).unwrap();
+        assert_eq!((report.entries, report.found(), report.count(Damage::Untrusted)), (3, 2, 2));
+    }
+    let report = cache.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((report.count(Damage::Untrusted), report.removed), (2, 2));
+    assert!(cache.verify(VerifyOptions::new()).unwrap().is_clean());
+    assert_eq!(cache.get::<String, _>("honest").unwrap().as_deref(), Some("value"));
+}

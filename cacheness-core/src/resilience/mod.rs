@@ -34,16 +34,16 @@ pub(crate) async fn open_metadata(
 ) -> Result<(Arc<dyn MetadataBackend>, Option<Arc<Guard>>)> {
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Metadata, factory.name(), context.env.clone(), calls);
+    // Whether it is remote shows once it is open, and then it must know already.
+    let context = context.clone().with_call_timeout(calls.told_to_backends());
     let backend = if factory.needs_runtime() {
-        let (context, call) =
-            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
-        let opened = guard.call(call, move || {
+        let opened = guard.call(Call::composed("open"), move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }
         });
         opened.await?
     } else {
-        factory.open(&options, context).await?
+        factory.open(&options, &context).await?
     };
     let capabilities = backend.capabilities();
     if !capabilities.shared && !capabilities.needs_runtime {
@@ -61,16 +61,16 @@ pub(crate) async fn open_blobs(
 ) -> Result<(Arc<dyn BlobBackend>, Option<Arc<Guard>>)> {
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Blobs, factory.name(), context.env.clone(), calls);
+    // Whether it is remote shows once it is open, and then it must know already.
+    let context = context.clone().with_call_timeout(calls.told_to_backends());
     let backend = if factory.needs_runtime() {
-        let (context, call) =
-            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
-        let opened = guard.call(call, move || {
+        let opened = guard.call(Call::composed("open"), move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }
         });
         opened.await?
     } else {
-        factory.open(&options, context).await?
+        factory.open(&options, &context).await?
     };
     let capabilities = backend.capabilities();
     if capabilities.local && !capabilities.shared && !capabilities.needs_runtime {
