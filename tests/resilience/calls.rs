@@ -13,14 +13,14 @@ async fn what_fails_for_a_reason_that_may_pass_is_made_again() {
     let remote = Remote::new();
     let cache = remote.open().await;
     cache.put("k", &large()).await.unwrap();
-    for (chaos, method) in [(&remote.metadata, "get_entry"), (&remote.blobs, "get")] {
+    for (chaos, method) in [(&remote.metadata, "get_entry"), (&remote.blobs, "get_range")] {
         (0..3).for_each(|_| chaos.fail_next(method, down()));
     }
-    let (before, blobs_before) = (remote.metadata.calls_of("get_entry"), remote.blobs.calls_of("get"));
+    let (before, blobs_before) = (remote.metadata.calls_of("get_entry"), remote.blobs.calls_of("get_range"));
     let (got, took) = remote.turning(cache.get::<Vec<u8>, _>("k")).await;
     assert_eq!(got.unwrap(), Some(large()));
     assert_eq!(remote.metadata.calls_of("get_entry") - before, 4);
-    assert_eq!(remote.blobs.calls_of("get") - blobs_before, 4);
+    assert_eq!(remote.blobs.calls_of("get_range") - blobs_before, 4);
     // Three pauses each, of 100, 200 and 400 ms at the most.
     assert!(took <= 1406 * MILLI, "{took:?}");
 }
