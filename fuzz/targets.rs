@@ -2,16 +2,21 @@
 //! corpus.
 #![allow(unreachable_pub, reason = "a module of the fuzzing program and of a test")]
 
+#[path = "stores.rs"]
+mod stores;
+
+use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use cacheness::blocking::Cache;
 use cacheness::handlers::Npy;
 use cacheness::{
-    CacheBuilder, CacheValue, Checksums, Compression, Config, FormatMeta, KeyBuilder, ListOptions,
-    PutOptions, RawEntry, Registry, Variables, trailer,
+    CacheBuilder, CacheValue, Checksums, Compression, Config, ErrorKind, FormatMeta, KeyBuilder, ListOptions,
+    OnReadError, PutOptions, RawEntry, Registry, Variables, trailer,
 };
 use ndarray::{Array2, IxDyn};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What takes any bytes.
@@ -25,20 +30,54 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("snapshot", snapshot),
     ("config_toml", config_toml),
     ("config_json", config_json),
-    ("msgpack", |data| handler::<Value, _>("msgpack", data)),
-    ("json", |data| handler::<Value, _>("json", data)),
-    ("bincode", |data| handler::<Nested, _>("bincode", data)),
-    ("postcard", |data| handler::<Nested, _>("postcard", data)),
+    ("msgpack", |data| serde("msgpack", data)),
+    ("json", |data| serde("json", data)),
+    ("bincode", |data| serde("bincode", data)),
+    ("postcard", |data| serde("postcard", data)),
+    ("bytes", |data| handler::<Vec<u8>, _>("bytes", data)),
     ("text", |data| handler::<String, _>("text", data)),
     ("npy", |data| handler::<Npy<f32, IxDyn>, _>("npy", data)),
     ("arrow_ipc", |data| handler::<RecordBatch, _>("arrow_ipc", data)),
     ("parquet", |data| handler::<RecordBatch, _>("parquet", data)),
     ("lz4", |data| compressed(Compression::Lz4, data)),
     ("zstd", |data| compressed(Compression::Zstd(3), data)),
+    ("kv_rows", stores::kv_rows),
+    ("sealed", stores::sealed),
+    ("json_salvage", stores::json_salvage),
+    ("sqlite_salvage", stores::sqlite_salvage),
 ];
 
+/// The target of this name, and what there is where it is none.
+pub fn by_name(name: &str) -> Target {
+    let known: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("FUZZ_TARGET is `{name}`; there are {known:?}")).1
+}
+
 /// A type with everything that has a length, and itself.
-type Nested = Vec<(String, Option<Vec<u8>>, std::collections::BTreeMap<u32, Vec<String>>)>;
+type Nested = Vec<(String, Option<Vec<u8>>, BTreeMap<u32, Vec<String>>)>;
+
+/// A type whose levels are variants, options and newtypes.
+#[derive(Serialize, Deserialize)]
+enum Recursive {
+    Leaf,
+    Not(Box<Recursive>),
+    Wrapped(Wrapped),
+    Two(Box<Recursive>, u8),
+    Named { inner: Option<Box<Recursive>> },
+}
+
+/// A type that may read the same byte again and again.
+#[derive(Serialize, Deserialize)]
+struct Wrapped(Option<Box<Wrapped>>);
+
+/// A value of each kind of type.
+fn serde(name: &str, data: &[u8]) {
+    handler::<Value, _>(name, data);
+    handler::<Nested, _>(name, data);
+    handler::<Recursive, _>(name, data);
+    handler::<Wrapped, _>(name, data);
+}
 
 /// The trailer of a blob, and the whole blob in which it stands.
 fn read_trailer(data: &[u8]) {
@@ -143,6 +182,7 @@ fn raw(handler: &str) -> RawEntry {
     let values: Nested = vec![("a".to_owned(), Some(vec![1, 2]), [(1, vec!["b".to_owned()])].into())];
     match handler {
         "text" => cache.put_with("key", "value", options),
+        "bytes" => cache.put_with("key", &b"value"[..], options),
         "npy" => cache.put_with("key", &Npy(Array2::<f32>::zeros((2, 3)).into_dyn()), options),
         "arrow_ipc" | "parquet" => {
             let column: arrow_array::ArrayRef =
@@ -184,12 +224,23 @@ fn give(raw: &mut RawEntry, bytes: &[u8], size: u64) {
 }
 
 fn read<T: CacheValue<Via>, Via>(raw: RawEntry) {
-    static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::memory().unwrap());
-    let key = raw.entry.key.as_str().to_owned();
-    if CACHE.put_raw(raw).is_ok() {
-        let _ = CACHE.get::<T, Via>(&key);
+    static CACHE: LazyLock<Cache> =
+        LazyLock::new(|| Cache::builder().on_decode_error(OnReadError::Error).open_blocking().unwrap());
+    let (key, handler) = (raw.entry.key.as_str().to_owned(), raw.entry.format.handler.clone());
+    if CACHE.put_raw(raw).is_err() {
+        return;
+    }
+    let decoded = match CACHE.get::<T, Via>(&key) {
+        Ok(value) => value.is_some(),
+        Err(error) => error.kind() == ErrorKind::Decode,
+    };
+    if decoded {
+        *DECODED.lock().unwrap_or_else(PoisonError::into_inner).entry(handler).or_default() += 1;
     }
 }
+
+/// How often the decoder of each handler was given something: an input that is turned away before shows nothing of it.
+pub static DECODED: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
 /// A compressed value. The first four bytes say how long it claims to be.
 fn compressed(compression: Compression, data: &[u8]) {
@@ -245,7 +296,13 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         compressed("lz4", Compression::Lz4),
         compressed("zstd", Compression::Zstd(3)),
     ];
-    let handlers = ["msgpack", "json", "bincode", "postcard", "text", "npy", "arrow_ipc", "parquet"];
+    let handlers = ["msgpack", "json", "bincode", "postcard", "bytes", "text", "npy", "arrow_ipc", "parquet"];
     seeds.extend(handlers.map(of));
+    seeds.extend([
+        ("kv_rows", stores::kv_rows_seeds()),
+        ("sealed", stores::sealed_seeds()),
+        ("json_salvage", stores::json_salvage_seeds()),
+        ("sqlite_salvage", stores::sqlite_salvage_seeds()),
+    ]);
     seeds
 }

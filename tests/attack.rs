@@ -2,9 +2,14 @@
 //! themselves; and names that other programs would take for paths, statements or patterns.
 #![cfg(target_os = "linux")]
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, FixedSizeListArray, Int64Array, LargeBinaryArray, RecordBatch, StringArray,
+};
+use arrow_schema::Field;
 use cacheness::blocking::Cache;
 use cacheness::handlers::Npy;
 use cacheness::{
@@ -34,64 +39,113 @@ fn table() -> RecordBatch {
 }
 
 /// A cache that tells why it does not serve a value, in a process that is given no more than a gigabyte or two.
-fn strict() -> Cache {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::As);
-    setrlimit(Resource::As, Rlimit { current: Some(2 << 30), ..before }).unwrap();
-    Cache::builder().on_decode_error(OnReadError::Error).open_blocking().unwrap()
+struct Victim {
+    cache: Cache,
+    /// How often the decoder of each handler was given something.
+    decoded: RefCell<BTreeMap<String, usize>>,
 }
 
-/// The entry that a put makes.
-fn whole(cache: &Cache, handler: &str) -> RawEntry {
-    let options = PutOptions::new().handler(handler);
-    match handler {
-        "text" => cache.put_with("whole", "text", options),
-        "npy" => cache.put_with("whole", &Npy(Array2::<f32>::zeros((4, 5))), options),
-        "arrow_ipc" | "parquet" => cache.put_with("whole", &table(), options),
-        _ => cache.put_with("whole", &reading(), options),
+impl Victim {
+    fn new() -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let before = getrlimit(Resource::As);
+        setrlimit(Resource::As, Rlimit { current: Some(2 << 30), ..before }).unwrap();
+        let cache = Cache::builder().on_decode_error(OnReadError::Error).open_blocking().unwrap();
+        Self { cache, decoded: RefCell::default() }
     }
-    .unwrap();
-    cache.get_raw("whole").unwrap().unwrap()
-}
 
-/// Reads a value whose bytes are others than were put. What comes of it is an error that says so, or a value; never a panic.
-fn read(cache: &Cache, raw: &RawEntry, bytes: Vec<u8>, meta: Option<Vec<u8>>, what: &str) {
-    let mut raw = raw.clone();
-    if let Some(meta) = meta {
-        raw.entry.format.meta = FormatMeta::new(meta);
+    /// The entry that a put makes.
+    fn whole(&self, handler: &str) -> RawEntry {
+        self.whole_with(handler, PutOptions::new())
     }
-    raw.entry.checksums = Checksums::of(&bytes);
-    if raw.entry.format.stages.is_empty() {
-        raw.entry.size = bytes.len() as u64;
+
+    fn whole_with(&self, handler: &str, options: PutOptions) -> RawEntry {
+        let options = options.handler(handler);
+        match handler {
+            "text" => self.cache.put_with("whole", "text", options),
+            "npy" => self.cache.put_with("whole", &Npy(Array2::<f32>::zeros((4, 5))), options),
+            "arrow_ipc" | "parquet" => self.cache.put_with("whole", &table(), options),
+            _ => self.cache.put_with("whole", &reading(), options),
+        }
+        .unwrap();
+        self.cache.get_raw("whole").unwrap().unwrap()
     }
-    raw.entry.stored_size = bytes.len() as u64;
-    raw.bytes = bytes.into();
-    if cache.put_raw(raw.clone()).is_err() {
-        // It is not even stored.
-        return;
-    }
-    fn got<T: CacheValue<Via>, Via>(cache: &Cache, what: &str) {
-        if let Err(error) = cache.get::<T, Via>("whole") {
-            let kind = error.kind();
-            let expected =
-                [ErrorKind::Decode, ErrorKind::Corrupted, ErrorKind::TypeMismatch, ErrorKind::Unsupported];
-            assert!(expected.contains(&kind) || kind == ErrorKind::LimitExceeded, "{what}: {error}");
+
+    /// Reads a value whose bytes are others than were put.
+    fn read(&self, raw: &RawEntry, bytes: Vec<u8>, meta: Option<Vec<u8>>, what: &str) {
+        match raw.entry.format.handler.as_str() {
+            "text" => self.read_as::<String, _>(raw, bytes, meta, what),
+            "npy" => self.read_as::<Npy<f32, Ix2>, _>(raw, bytes, meta, what),
+            "arrow_ipc" | "parquet" => self.read_as::<RecordBatch, _>(raw, bytes, meta, what),
+            _ => self.read_as::<Reading, _>(raw, bytes, meta, what),
         }
     }
-    match raw.entry.format.handler.as_str() {
-        "text" => got::<String, _>(cache, what),
-        "npy" => got::<Npy<f32, Ix2>, _>(cache, what),
-        "arrow_ipc" | "parquet" => got::<RecordBatch, _>(cache, what),
-        _ => got::<Reading, _>(cache, what),
+
+    /// The same for a type of one's own. What comes of it is an error that says so, or a value; never a panic.
+    fn read_as<T: CacheValue<Via>, Via>(
+        &self,
+        raw: &RawEntry,
+        bytes: Vec<u8>,
+        meta: Option<Vec<u8>>,
+        what: &str,
+    ) {
+        let mut raw = raw.clone();
+        if let Some(meta) = meta {
+            raw.entry.format.meta = FormatMeta::new(meta);
+        }
+        raw.entry.checksums = Checksums::of(&bytes);
+        if raw.entry.format.stages.is_empty() {
+            raw.entry.size = bytes.len() as u64;
+        }
+        raw.entry.stored_size = bytes.len() as u64;
+        raw.bytes = bytes.into();
+        let handler = raw.entry.format.handler.clone();
+        if self.cache.put_raw(raw).is_err() {
+            // It is not even stored.
+            return;
+        }
+        let decoded = match self.cache.get::<T, Via>("whole") {
+            Ok(value) => value.is_some(),
+            Err(error) => {
+                let kind = error.kind();
+                let expected = [
+                    ErrorKind::Decode,
+                    ErrorKind::Corrupted,
+                    ErrorKind::TypeMismatch,
+                    ErrorKind::Unsupported,
+                    ErrorKind::LimitExceeded,
+                ];
+                assert!(expected.contains(&kind), "{what}: {error}");
+                kind == ErrorKind::Decode
+            }
+        };
+        if decoded {
+            *self.decoded.borrow_mut().entry(handler).or_default() += 1;
+        }
+    }
+
+    /// The attack has met what it was meant for, so many times for each handler.
+    fn decoded(&self, handlers: &[&str], times: usize) {
+        let decoded = self.decoded.borrow();
+        for &handler in handlers {
+            let found = decoded.get(handler).copied().unwrap_or_default();
+            assert!(found >= times, "the decoder of {handler} was asked {found} times: {decoded:?}");
+        }
     }
 }
 
 #[test]
 fn lengths_that_are_not_there_cost_nothing() {
-    let cache = strict();
+    let victim = Victim::new();
     let huge = [u64::MAX, u64::MAX / 2, 1 << 40, u64::from(u32::MAX), i32::MAX as u64, 1 << 30];
-    for handler in ["msgpack", "json", "bincode", "postcard", "text", "npy", "arrow_ipc", "parquet"] {
-        let raw = whole(&cache, handler);
+    let handlers = ["msgpack", "json", "bincode", "postcard", "text", "npy", "arrow_ipc", "parquet"];
+    let plain = handlers.map(|handler| (handler, PutOptions::new()));
+    let compressed = ["arrow_ipc", "parquet"].into_iter().flat_map(|handler| {
+        let by = |compression| (handler, PutOptions::new().compression(compression));
+        [by(Compression::Lz4), by(Compression::Zstd(1))]
+    });
+    for (handler, options) in plain.into_iter().chain(compressed) {
+        let raw = victim.whole_with(handler, options);
         let (bytes, meta) = (raw.bytes.to_vec(), raw.entry.format.meta.as_bytes().to_vec());
         // Every number that stands anywhere in it, made huge, in each width and order.
         for at in 0..bytes.len().max(meta.len()) {
@@ -105,10 +159,9 @@ fn lengths_that_are_not_there_cost_nothing() {
                         }
                         bytes
                     };
-                    read(&cache, &raw, in_place(&bytes), None, &format!("{handler} at {at}"));
+                    victim.read(&raw, in_place(&bytes), None, &format!("{handler} at {at}"));
                     if at < meta.len() {
-                        read(
-                            &cache,
+                        victim.read(
                             &raw,
                             bytes.clone(),
                             Some(in_place(&meta)),
@@ -119,30 +172,31 @@ fn lengths_that_are_not_there_cost_nothing() {
             }
         }
     }
-    let raw = whole(&cache, "msgpack");
+    let raw = victim.whole("msgpack");
     for marker in [0xdd, 0xdf, 0xc6, 0xdb, 0xc9] {
-        read(&cache, &raw, vec![marker, 0xff, 0xff, 0xff, 0xff, 0], None, &format!("marker {marker:x}"));
+        victim.read(&raw, vec![marker, 0xff, 0xff, 0xff, 0xff, 0], None, &format!("marker {marker:x}"));
     }
     for handler in ["bincode", "postcard"] {
-        let raw = whole(&cache, handler);
+        let raw = victim.whole(handler);
         for start in [vec![0xfd], vec![0xff; 9], vec![0xff; 4]] {
-            read(&cache, &raw, [start, vec![0xff; 20]].concat(), None, handler);
+            victim.read(&raw, [start, vec![0xff; 20]].concat(), None, handler);
         }
     }
-    let raw = whole(&cache, "npy");
+    let raw = victim.whole("npy");
     for shape in
         ["(1099511627776, 1)", "(18446744073709551615, 18446744073709551615)", "(4294967296, 4294967296)"]
     {
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
         let bytes =
             [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
-        read(&cache, &raw, bytes, None, shape);
+        victim.read(&raw, bytes, None, shape);
     }
+    victim.decoded(&handlers, 100);
 }
 
 #[test]
 fn what_nests_without_end_is_refused() {
-    let cache = strict();
+    let victim = Victim::new();
     for depth in [300, 10_000, 1_000_000] {
         for (handler, open) in [
             ("msgpack", &b"\x91"[..]),
@@ -152,15 +206,61 @@ fn what_nests_without_end_is_refused() {
             ("bincode", b"\x00\x00\x00\x01"),
             ("postcard", b"\x00\x00\x00\x01"),
         ] {
-            let raw = whole(&cache, handler);
-            read(&cache, &raw, open.repeat(depth), None, &format!("{handler}, {depth} deep"));
+            let raw = victim.whole(handler);
+            victim.read(&raw, open.repeat(depth), None, &format!("{handler}, {depth} deep"));
         }
+    }
+    victim.decoded(&["msgpack", "json", "bincode", "postcard"], 3);
+}
+
+/// A type whose levels are variants, of which formats count none.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+enum Expr {
+    Lit(bool),
+    Not(Box<Expr>),
+}
+
+/// A type whose levels take no byte in a format without a mark for `Some`.
+#[derive(Serialize, Deserialize, Debug)]
+struct Wrapped(Option<Box<Wrapped>>);
+
+#[test]
+fn what_a_type_nests_by_itself_is_refused() {
+    let victim = Victim::new();
+    for (handler, variant, some) in [
+        ("msgpack", &b"\x81\xa3Not"[..], &b"\x01"[..]),
+        ("msgpack", b"\x81\x01", b"\x90"),
+        ("json", b"{\"Not\":", b"1"),
+        ("bincode", b"\x01", b"\x01"),
+        ("postcard", b"\x01", b"\x01"),
+    ] {
+        for depth in [1, 300, 10_000, 200_000] {
+            let raw = victim.whole(handler);
+            victim.read_as::<Expr, _>(&raw, variant.repeat(depth), None, &format!("{handler}, {depth} deep"));
+            victim.read_as::<Wrapped, _>(&raw, some.repeat(depth), None, &format!("{handler}, {depth} deep"));
+        }
+    }
+    victim.decoded(&["msgpack", "json", "bincode", "postcard"], 8);
+}
+
+#[test]
+fn what_is_put_is_not_too_deep_to_be_got() {
+    let cache = Cache::memory().unwrap();
+    let deep = |depth| (0..depth).fold(Expr::Lit(true), |inner, _| Expr::Not(Box::new(inner)));
+    // `Lit` is a level too, and in JSON each variant is a bracket.
+    for (handler, most) in [("msgpack", 255), ("bincode", 255), ("postcard", 255), ("json", 126)] {
+        let options = || PutOptions::new().handler(handler);
+        cache.put_with("deep", &deep(most), options()).unwrap();
+        assert_eq!(cache.get("deep").unwrap(), Some(deep(most)), "{handler}");
+        let error = cache.put_with("deep", &deep(most + 1), options()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Encode, "{handler}");
+        assert_eq!(cache.get("deep").unwrap(), Some(deep(most)), "{handler}");
     }
 }
 
 #[test]
 fn what_unpacks_to_more_than_it_says_is_refused() {
-    let cache = strict();
+    let victim = Victim::new();
     // More zeros than this process may have bytes.
     let zeros = || std::io::Read::take(std::io::repeat(0), 2_200 << 20);
     let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
@@ -171,15 +271,91 @@ fn what_unpacks_to_more_than_it_says_is_refused() {
     ];
     for (compression, bomb) in bombs {
         let text = "text ".repeat(1_000);
-        cache
+        victim
+            .cache
             .put_with("whole", text.as_str(), PutOptions::new().handler("text").compression(compression))
             .unwrap();
-        let mut raw = cache.get_raw("whole").unwrap().unwrap();
+        let mut raw = victim.cache.get_raw("whole").unwrap().unwrap();
         assert_eq!(raw.entry.format.stages.len(), 1);
         for claimed in [5_000, 1 << 20, 1 << 50, u64::MAX] {
             raw.entry.size = claimed;
-            read(&cache, &raw, bomb.clone(), None, &format!("{compression:?}, {claimed}"));
+            victim.read(&raw, bomb.clone(), None, &format!("{compression:?}, {claimed}"));
         }
+    }
+}
+
+#[test]
+fn a_page_that_claims_more_than_its_bytes_can_hold_is_refused() {
+    let victim = Victim::new();
+    for compression in [Compression::Lz4, Compression::Zstd(1)] {
+        let zeros: ArrayRef = Arc::new(LargeBinaryArray::from_vec(vec![&[0_u8; 130 << 20][..]]));
+        let table = RecordBatch::try_from_iter([("zeros", zeros)]).unwrap();
+        let options = PutOptions::new().handler("parquet").compression(compression);
+        victim.cache.put_with("whole", &table, options).unwrap();
+        drop(table);
+        let raw = victim.cache.get_raw("whole").unwrap().unwrap();
+        // After the magic number comes the header of the first page: its type, its length, and its length when it is compressed.
+        let mut bytes = raw.bytes.to_vec();
+        assert!(bytes[4] == 0x15 && bytes[6] == 0x15, "{:x?}", &bytes[..20]);
+        let len = bytes[7..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        assert_eq!(len, 5, "130 MiB take five bytes");
+        victim.read(&raw, bytes.clone(), None, "as it is");
+        // As much as there can be, which the decoder would allocate.
+        bytes[7..12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        victim.read(&raw, bytes, None, "larger than it is");
+    }
+    victim.decoded(&["parquet"], 4);
+}
+
+#[test]
+fn a_schema_that_nests_without_end_is_refused() {
+    let victim = Victim::new();
+    let raw = victim.whole("parquet");
+    for levels in [100, 300, 10_000, 500_000] {
+        // The version, and a list of elements of the schema: groups with one part each, and a number at last.
+        let elements = u32::try_from(levels + 2).unwrap();
+        let mut footer = vec![0x15, 2, 0x19, 0xfc];
+        let mut left = elements;
+        while left >= 0x80 {
+            footer.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        footer.push(left as u8);
+        footer.extend(b"\x48\x01r\x15\x02\x00");
+        footer.extend(b"\x35\x00\x18\x01g\x15\x02\x00".repeat(levels));
+        footer.extend(b"\x15\x02\x25\x00\x18\x01n\x00");
+        // No rows, and no row groups.
+        footer.extend(b"\x16\x00\x19\x0c\x00");
+        let len = u32::try_from(footer.len()).unwrap().to_le_bytes();
+        let bytes = [&footer[..], &len, b"PAR1"].concat();
+        victim.read(&raw, bytes, Some(Vec::new()), &format!("{levels} levels"));
+    }
+    victim.decoded(&["parquet"], 4);
+}
+
+#[test]
+fn a_table_that_is_put_is_not_too_deep_to_be_got() {
+    let cache = Cache::memory().unwrap();
+    for handler in ["arrow_ipc", "parquet"] {
+        let mut put = 0;
+        for levels in 1..100 {
+            let mut column: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+            for _ in 0..levels {
+                let field = Arc::new(Field::new("item", column.data_type().clone(), true));
+                column = Arc::new(FixedSizeListArray::new(field, 1, column, None));
+            }
+            let table = RecordBatch::try_from_iter([("deep", column)]).unwrap();
+            match cache.put_with("deep", &table, PutOptions::new().handler(handler)) {
+                Ok(_) => put = levels,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Encode, "{handler}: {error}");
+                    continue;
+                }
+            }
+            let got: Option<RecordBatch> = cache.get("deep").unwrap();
+            assert_eq!(got, Some(table), "{handler}, {levels} deep");
+        }
+        assert_eq!(put, 59, "{handler}: the column is a level too");
     }
 }
 

@@ -3,9 +3,12 @@
 
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cacheness::blocking::Cache;
-use cacheness::{ErrorKind, Permissions, PutOptions};
+use cacheness::{CacheBuilder, Error, ErrorKind, Fallback, LocalTier, Permissions, PutOptions, Registry};
+use cacheness_testkit::TestClock;
+use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory, ChaosMetadataFactory};
 use fs_err as fs;
 use tempfile::TempDir;
 
@@ -119,6 +122,74 @@ fn no_link_leads_out_of_the_folder_of_blobs() {
         cache.remove("key").unwrap();
         cache.close().unwrap();
         assert_eq!(modes(&outside).len(), before, "step {step}: nothing outside was deleted");
+    }
+}
+
+#[test]
+fn a_put_writes_nothing_and_a_sweep_deletes_nothing_behind_a_link() {
+    for step in 0..4 {
+        let folder = TempDir::new().unwrap();
+        let (path, clock) = (folder.path().join("cache"), TestClock::new());
+        let cache = Cache::builder().folder(&path).env(clock.env()).open_blocking().unwrap();
+        let as_blob = || PutOptions::new().inline(false);
+        cache.put_with("key", "value", as_blob()).unwrap();
+        // The blob is an orphan that is due, and lies where a link leads.
+        let moved = &way(&path)[step];
+        let outside = folder.path().join("outside");
+        fs::rename(moved, &outside).unwrap();
+        let before = modes(&outside);
+        fs::remove_dir_all(path.join("blobs")).unwrap();
+        fs::create_dir_all(moved.parent().unwrap()).unwrap();
+        symlink(&outside, moved).unwrap();
+
+        // Blobs go by their random ids into folders of their own, all of them below the cache's.
+        let put = cache.put_with("other", "value", as_blob());
+        assert!(put.is_err() || step > 0, "step 0: {put:?}");
+        clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
+        // Where it cannot list, it says so.
+        let _ = cache.sweep(Duration::ZERO);
+        let _ = cache.remove("key");
+        let _ = cache.purge();
+        assert_eq!(modes(&outside), before, "step {step}");
+    }
+}
+
+#[test]
+fn copies_and_the_store_of_a_fallback_are_for_their_user_alone() {
+    let folder = TempDir::new().unwrap();
+    let (chaos, entries) = (Chaos::new().slow(Duration::from_micros(1)), Chaos::new());
+    let mut registry = Registry::builtin();
+    let (blobs, metadata) = (
+        registry.blob_backend("filesystem").unwrap().clone(),
+        registry.metadata_backend("sqlite").unwrap().clone(),
+    );
+    registry = registry
+        .with_blob_backend(ChaosBlobFactory::wrap_shared(blobs, chaos.clone()).named("remote"))
+        .unwrap()
+        .with_metadata_backend(ChaosMetadataFactory::wrap_shared(metadata, entries.clone()).named("first"))
+        .unwrap();
+    let (tier, spare) = (folder.path().join("tier"), folder.path().join("spare"));
+    let cache = CacheBuilder::new(registry)
+        .folder(folder.path().join("cache"))
+        .metadata("first")
+        .blobs("remote")
+        .inline_limit(0)
+        .local_tier(LocalTier::new(&tier))
+        .fallback(Fallback::new(&spare))
+        .open_blocking()
+        .unwrap();
+    fill(&cache);
+    assert_eq!(cache.get::<String, _>("blob").unwrap().as_deref(), Some("value"));
+    for chaos in [&chaos, &entries] {
+        chaos.fail_all(Some(Error::new(ErrorKind::Unavailable, "the server is down")));
+    }
+    cache.put("meanwhile", &vec![7_u8; 100_000]).unwrap();
+    for (root, least) in [(&tier, 2), (&spare, 6)] {
+        let found = modes(root);
+        assert!(found.len() >= least, "{found:?}");
+        for (path, is_folder, mode) in found {
+            assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{}", path.display());
+        }
     }
 }
 

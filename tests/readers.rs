@@ -25,6 +25,37 @@ fn a_seek_past_the_end_reads_nothing() {
     assert_eq!(reader.read(&mut [0; 10]).unwrap(), 2);
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_blob_that_is_cut_under_a_reader_without_maps_is_an_error_and_then_a_counted_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = blocking::Cache::builder().folder(folder.path()).mmap(false);
+    let cache = builder.open_blocking().unwrap();
+    cache.put("k", &vec![7_u8; 3 << 20]).unwrap();
+    let mut reader = cache.reader("k").unwrap().unwrap();
+    reader.read_exact(&mut [0; 100]).unwrap();
+    let mut folders = vec![folder.path().join("blobs")];
+    while let Some(inside) = folders.pop() {
+        for item in fs_err::read_dir(inside).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.metadata().unwrap().len() > 1 << 20 {
+                fs_err::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
+            }
+        }
+    }
+    // Not a byte that is not there, and no signal that ends the process.
+    let mut rest = Vec::new();
+    assert!(reader.read_to_end(&mut rest).is_err());
+    assert!(rest.len() < 1 << 20 && rest.iter().all(|byte| *byte == 7));
+    drop(reader);
+    assert_eq!(cache.get::<Vec<u8>, _>("k").unwrap(), None);
+    let counters = cache.stats().unwrap().counters;
+    assert!(counters.errors >= 1 && counters.misses >= 1, "{counters:?}");
+    assert!(!cache.contains("k").unwrap(), "it was taken out");
+}
+
 /// Text that shrinks to about half, and no more.
 fn digits(len: u64) -> Vec<u8> {
     let mut state = 1_u64;

@@ -22,7 +22,7 @@ use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
 use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::permissions::{Permissions, prepare_folder};
-use crate::protection::{Keys, Protection};
+use crate::protection::{Keys, MissingKeys, Protection};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
 use crate::resilience::RemoteCalls;
 use crate::signing::Signing;
@@ -451,7 +451,11 @@ impl CacheBuilder {
             context.prepare_folder(folder)?;
         }
         let folder = self.folder.as_deref();
-        let keys = Keys::read(self.signing.as_ref(), self.encryption.as_ref(), folder)?;
+        let (signing, encryption) = (self.signing.as_ref(), self.encryption.as_ref());
+        let protects = signing.is_some() || encryption.is_some();
+        // Keys are made only for a cache whose index has no entries of keys that were there before.
+        let missing = MissingKeys::find(signing, encryption, folder)?;
+        let keys = if missing.is_none() { Keys::read(signing, encryption, folder)? } else { None };
         let (metadata_name, blob_name) =
             (metadata.factory.name().to_owned(), blobs.factory.name().to_owned());
         let calls = self.settings.remote;
@@ -459,7 +463,6 @@ impl CacheBuilder {
         let (metadata, blobs, guards) = match (&self.fallback, second) {
             (Some(fallback), Some(second)) => {
                 let first = (metadata, blobs);
-                let protects = keys.is_some();
                 let opened =
                     crate::fallback::open(fallback, first, second, context, calls, self.new_blobs, protects)
                         .await?;
@@ -476,8 +479,13 @@ impl CacheBuilder {
                 (metadata, blobs, guards)
             }
         };
-        let local_tier = match self.open_local_tier(blobs.capabilities(), &blob_name).await {
-            Ok(tier) => tier,
+        let keys = match missing {
+            Some(missing) => missing.make(signing, encryption, folder, &*metadata).await,
+            None => Ok(keys),
+        };
+        let tier = self.open_local_tier(blobs.capabilities(), &blob_name);
+        let (keys, local_tier) = match async { Ok((keys?, tier.await?)) }.await {
+            Ok(opened) => opened,
             Err(error) => {
                 let _ = metadata.close().await;
                 let _ = blobs.close().await;

@@ -59,6 +59,11 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// True where the source of such an error is what a decoder, an encoder or a handler said.
+    fn may_quote_the_value(self) -> bool {
+        matches!(self, Self::Decode | Self::Encode | Self::HandlerPanicked)
+    }
+
     fn describe(self) -> &'static str {
         match self {
             Self::ConfigInvalid => "invalid configuration",
@@ -261,7 +266,7 @@ impl Error {
         match (whole, source.downcast_ref::<Self>()) {
             (true, _) => write!(f, ": {source}"),
             (false, Some(source)) => write!(f, ": {}", source.without_key()),
-            (false, None) if matches!(inner.kind, ErrorKind::Decode | ErrorKind::Encode) => Ok(()),
+            (false, None) if inner.kind.may_quote_the_value() => Ok(()),
             (false, None) => write!(f, ": {source}"),
         }
     }
@@ -372,5 +377,9 @@ mod tests {
         );
         let whole = error.to_string();
         assert!(whole.contains("(key: user:1, path: /cache)") && whole.contains("hunter2"), "{whole}");
+        for kind in [ErrorKind::Decode, ErrorKind::Encode, ErrorKind::HandlerPanicked] {
+            let error = Error::new(kind, "of a value").with_source(std::io::Error::other("hunter2"));
+            assert!(!error.without_key().to_string().contains("hunter2"), "{kind:?}");
+        }
     }
 }

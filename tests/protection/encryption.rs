@@ -389,6 +389,59 @@ fn a_rotation_beside_puts_and_gets_loses_and_resurrects_nothing() {
 }
 
 #[test]
+fn a_rotation_beside_touches_is_not_done_before_everything_has_the_new_key() {
+    let store = Store::new();
+    let cache = store.builder().encryption(old()).open_blocking().unwrap();
+    for n in 0..100_u32 {
+        let options = PutOptions::ttl(Duration::from_secs(1000)).inline(n % 2 == 0);
+        cache.put_with(format!("{n}"), &n, options).unwrap();
+    }
+    cache.close().unwrap();
+    let cache = store.builder().encryption(both()).open_blocking().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let toucher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for n in 0..100_u32 {
+                    let touched = cache.extend_ttl(format!("{n}"), Duration::from_secs(1)).unwrap();
+                    assert!(touched, "nothing is lost");
+                }
+            }
+        });
+        let mut left = u64::MAX;
+        for _ in 0..100 {
+            let report = cache.rotate_keys().unwrap();
+            assert_eq!((report.entries, report.unreadable), (100, 0), "{report:?}");
+            left = report.unfinished;
+            if left == 0 {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        toucher.join().unwrap();
+        assert_eq!(left, 0);
+    });
+    cache.close().unwrap();
+    // Whatever it said of them, none needs the old key.
+    let cache = open(&store);
+    (0..100_u32).for_each(|n| assert_eq!(cache.get::<u32, _>(format!("{n}")).unwrap(), Some(n)));
+}
+
+#[test]
+fn a_raw_entry_has_the_key_that_it_was_asked_for_by() {
+    let store = Store::new();
+    let hashing = encryption().also_read("names", secret("n")).hash_keys("names");
+    let cache = store.builder().encryption(hashing).open_blocking().unwrap();
+    cache.put("user:1", "value").unwrap();
+    let raw = cache.get_raw("user:1").unwrap().unwrap();
+    assert_eq!(raw.entry.key.as_str(), "user:1");
+    for target in [Cache::memory().unwrap(), cache.namespace("copy").unwrap()] {
+        target.put_raw(raw.clone()).unwrap();
+        assert_eq!(target.get::<String, _>("user:1").unwrap().as_deref(), Some("value"));
+    }
+}
+
+#[test]
 fn a_cache_without_keys_rotates_none() {
     let error = Cache::memory().unwrap().rotate_keys().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

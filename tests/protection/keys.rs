@@ -26,6 +26,46 @@ fn a_key_that_cannot_be_taken_is_an_error_that_names_the_option_and_the_way_out(
     assert!(store.rows.lock().unwrap().is_empty(), "nothing was opened");
 }
 
+#[test]
+fn no_key_is_made_in_the_place_of_one_that_was_there() {
+    let keys = tempfile::tempdir().unwrap();
+    let file = |name: &str| keys.path().join(name);
+    let made = |name: &str| EncryptionKey::file(file(name)).create_key(true);
+    let signing = || Signing::new().key_file(file("signing")).create_key(true);
+    let encrypting = || Encryption::new("one", made("one"));
+
+    // What was put before there were keys belongs to none, so they are made.
+    let (signed, sealed) = (Store::new(), Store::new());
+    signed.builder().open_blocking().unwrap().put("plain", &0).unwrap();
+    let open_signed = || signed.builder().signing(signing()).open_blocking();
+    let open_sealed = |encryption| sealed.builder().encryption(encryption).open_blocking();
+    open_signed().unwrap().put("k", &1).unwrap();
+    open_sealed(encrypting()).unwrap().put("k", &1).unwrap();
+
+    for name in ["signing", "one"] {
+        fs_err::rename(file(name), file("elsewhere")).unwrap();
+        let opened = if name == "signing" { open_signed() } else { open_sealed(encrypting()) };
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
+        let message = error.to_string();
+        assert!(message.contains("put the file back") && message.contains(".key_file`"), "{message}");
+        assert!(!fs_err::exists(file(name)).unwrap(), "no key was made");
+        fs_err::rename(file("elsewhere"), file(name)).unwrap();
+    }
+    assert_eq!(open_signed().unwrap().get::<i32, _>("k").unwrap(), Some(1));
+
+    // A further key is made beside the one that the entries have; one that hashes keys is not made twice.
+    let two = || Encryption::new("two", made("two")).also_read("one", made("one"));
+    let hashing = || two().also_read("names", made("names")).hash_keys("names");
+    let cache = open_sealed(two()).unwrap();
+    assert_eq!(cache.get::<i32, _>("k").unwrap(), Some(1));
+    cache.close().unwrap();
+    open_sealed(hashing()).unwrap().put("k", &2).unwrap();
+    fs_err::remove_file(file("names")).unwrap();
+    let message = open_sealed(hashing()).unwrap_err().to_string();
+    assert!(message.contains("`encryption.keys.names.key_file`"), "{message}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_key_file_that_others_may_read_is_refused() {

@@ -1,5 +1,7 @@
 //! Entries that are signed: what was not signed so is a miss, told, and taken out.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,6 +107,54 @@ fn an_entry_that_says_anything_else_than_was_signed_is_refused_and_taken_out() {
             assert_eq!(there.stats().unwrap().counters.errors, 1, "{what}");
             assert_eq!(told(&store, cache), (vec![MissReason::Untrusted], 1), "{what}");
         }
+    }
+}
+
+/// What is logged on this thread while `work` runs.
+fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let lines = lines.0.lock().unwrap().clone();
+    String::from_utf8(lines).unwrap()
+}
+
+#[test]
+fn stripping_a_signature_does_not_help_and_is_logged() {
+    for algorithm in ALGORITHMS {
+        let store = Store::new();
+        let signing = key("k").algorithm(algorithm);
+        let cache = store.builder().signing(signing).open_blocking().unwrap();
+        cache.put("user:1", "hunter2").unwrap();
+        let whole = store.entry("default", "user:1").unwrap();
+        assert!(!whole.signature.is_empty());
+        store.forge(Entry { signature: Bytes::new(), ..whole });
+        let log = logged(|| assert_eq!(cache.get::<String, _>("user:1").unwrap(), None));
+        assert_eq!(store.entry("default", "user:1"), None, "it was taken out");
+        assert!(log.contains("WARN") && log.contains("an entry is not looked at"), "{log}");
+        assert!(log.contains("untrusted") && log.contains("signature"), "{log}");
+        assert!(!log.contains("user:1") && !log.contains("hunter2"), "{log}");
+        assert_eq!(cache.stats().unwrap().counters.errors, 1);
+        assert_eq!(told(&store, cache), (vec![MissReason::Untrusted], 1));
     }
 }
 

@@ -43,6 +43,10 @@ impl Encryptor {
         match *self {}
     }
 
+    pub(crate) fn has_key_of(&self, _: &[u8]) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn encrypts_tags(&self) -> bool {
         match *self {}
     }

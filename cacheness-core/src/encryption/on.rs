@@ -161,6 +161,11 @@ impl Encryptor {
         self.keys.first().is_some_and(|(id, _)| cipher.box_key == Some(*id))
     }
 
+    /// True where a box was closed with one of these keys.
+    pub(crate) fn has_key_of(&self, sealed: &[u8]) -> bool {
+        self.keys.iter().any(|(id, _)| sealed.starts_with(id))
+    }
+
     pub(crate) fn encrypts_tags(&self) -> bool {
         self.encrypt_tags
     }

@@ -379,9 +379,10 @@ impl Engine {
 /// Calls a handler, and turns a panic of it into an error.
 pub(super) fn call<T>(handler: &dyn CacheHandler, call: impl FnOnce() -> Result<T>) -> Result<T> {
     foreign(|| catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
-        let what = panic_message(panic.as_ref());
-        let message = format!("the handler `{}` panicked: {what}", handler.name());
-        Err(Error::new(ErrorKind::HandlerPanicked, message))
+        // What it says may quote the value. As a source it stays out of logs.
+        let said = std::io::Error::other(panic_message(panic.as_ref()));
+        let message = format!("the handler `{}` panicked", handler.name());
+        Err(Error::new(ErrorKind::HandlerPanicked, message).with_source(said))
     })
 }
 

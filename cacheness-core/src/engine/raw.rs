@@ -68,9 +68,14 @@ impl Engine {
     /// An entry with its stored bytes, verified and uninterpreted. It is no lookup: nothing is counted.
     pub(crate) async fn get_raw(self: &Arc<Self>, tenant: &Tenant, key: &str) -> Result<Option<RawEntry>> {
         self.check_open()?;
-        let key = &*self.stored_key(tenant, key)?;
-        let read = self.read_raw(tenant, key).await;
-        Ok(self.settle(tenant, key, read)?.ok())
+        let stored = &*self.stored_key(tenant, key)?;
+        let read = self.read_raw(tenant, stored).await;
+        let mut found = self.settle(tenant, stored, read)?.ok();
+        if let Some(raw) = &mut found {
+            // Another cache does not know what stands for it here, where keys are hashed.
+            raw.entry.key = Key::new(key)?;
+        }
+        Ok(found)
     }
 
     async fn read_raw(&self, tenant: &Tenant, key: &str) -> Result<Lookup<RawEntry>> {

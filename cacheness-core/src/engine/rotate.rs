@@ -23,13 +23,19 @@ pub struct RotateReport {
     pub replaced: u64,
     /// Those that could not be read: damaged, or encrypted with a key that the cache was not given.
     pub unreadable: u64,
+    /// Those that still have an older key, because somebody changed them again and again meanwhile. Rotate once more.
+    pub unfinished: u64,
 }
+
+/// How often an entry is tried that somebody changes meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// What became of one entry.
 enum Became {
     Rotated,
     Replaced,
     Unreadable,
+    Unfinished,
 }
 
 impl Engine {
@@ -57,6 +63,7 @@ impl Engine {
                     Became::Rotated => report.rotated += 1,
                     Became::Replaced => report.replaced += 1,
                     Became::Unreadable => report.unreadable += 1,
+                    Became::Unfinished => report.unfinished += 1,
                 }
             }
             query.after = page.next;
@@ -66,8 +73,8 @@ impl Engine {
             yield_now().await;
         }
         self.collect_some_garbage(self.env.now()).await;
-        let RotateReport { entries, rotated, replaced, unreadable } = report;
-        tracing::info!(target: super::TARGET, entries, rotated, replaced, unreadable, "rotated keys");
+        let RotateReport { entries, rotated, replaced, unreadable, unfinished } = report;
+        tracing::info!(target: super::TARGET, entries, rotated, replaced, unreadable, unfinished, "rotated keys");
         Ok(report)
     }
 
@@ -80,44 +87,58 @@ impl Engine {
     async fn rotate_entry(self: &Arc<Self>, listed: &Entry) -> Result<Became> {
         let (namespace, key) = (&listed.namespace, listed.key.as_str());
         let tenant = self.tenants.get(namespace);
-        // As it is now, and with its inline bytes.
-        let found = self.metadata.get_entry(namespace, key).await?;
-        let entry = match self.trusted(namespace, key, found).await {
-            Ok(Some(entry)) if entry.version == listed.version => entry,
-            Ok(_) => return Ok(Became::Replaced),
-            Err(error) => {
-                let _ = self.count_error(&tenant, Err::<(), _>(error));
-                return Ok(Became::Unreadable);
-            }
-        };
-        let encoded = match self.encrypt_anew(&entry).await {
-            Ok(Some(encoded)) => encoded,
-            Ok(None) => return Ok(Became::Replaced),
-            Err(error) if error.kind() == ErrorKind::Corrupted => {
-                self.repair(&entry).await;
-                self.corrupt(&tenant, key, &error);
-                let _ = self.count_error(&tenant, Err::<(), _>(error));
-                return Ok(Became::Unreadable);
-            }
-            Err(error) => return Err(error.with_operation("rotate_keys").with_context("key", key)),
-        };
-        let entry = self.write_blob(encoded).await?;
-        let (blob, condition, now) = (entry.blob_id(), Condition::Version(listed.version), self.env.now());
-        let outcomes = match self.metadata.apply(vec![Change::Put { entry, condition, now }]).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                if !error.is_outcome_unknown() {
-                    self.discard(blob.as_slice()).await;
+        let mut without_blob = None;
+        for _ in 0..ATTEMPTS {
+            // As it is now, and with its inline bytes.
+            let found = self.metadata.get_entry(namespace, key).await?;
+            let entry = match self.trusted(namespace, key, found).await {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(Became::Replaced),
+                Err(error) => {
+                    let _ = self.count_error(&tenant, Err::<(), _>(error));
+                    return Ok(Became::Unreadable);
                 }
-                return Err(error.with_operation("rotate_keys").with_context("key", key));
+            };
+            // A touch gives it another version and keeps its key; a put gives it the key that is written.
+            if !self.needs_rotation(entry.cipher.as_deref()) {
+                return Ok(if entry.version == listed.version { Became::Rotated } else { Became::Replaced });
             }
-        };
-        outcomes.iter().for_each(|outcome| self.evicted(&outcome.evicted));
-        if outcomes.iter().any(|outcome| outcome.applied) {
-            return Ok(Became::Rotated);
+            if without_blob == Some(entry.version) {
+                return Ok(Became::Unreadable);
+            }
+            let encoded = match self.encrypt_anew(&entry).await {
+                Ok(Some(encoded)) => encoded,
+                Ok(None) => {
+                    without_blob = Some(entry.version);
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    self.repair(&entry).await;
+                    self.corrupt(&tenant, key, &error);
+                    let _ = self.count_error(&tenant, Err::<(), _>(error));
+                    return Ok(Became::Unreadable);
+                }
+                Err(error) => return Err(error.with_operation("rotate_keys").with_context("key", key)),
+            };
+            let version = entry.version;
+            let entry = self.write_blob(encoded).await?;
+            let (blob, condition, now) = (entry.blob_id(), Condition::Version(version), self.env.now());
+            let outcomes = match self.metadata.apply(vec![Change::Put { entry, condition, now }]).await {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    if !error.is_outcome_unknown() {
+                        self.discard(blob.as_slice()).await;
+                    }
+                    return Err(error.with_operation("rotate_keys").with_context("key", key));
+                }
+            };
+            outcomes.iter().for_each(|outcome| self.evicted(&outcome.evicted));
+            if outcomes.iter().any(|outcome| outcome.applied) {
+                return Ok(Became::Rotated);
+            }
+            self.discard(blob.as_slice()).await;
         }
-        self.discard(blob.as_slice()).await;
-        Ok(Became::Replaced)
+        Ok(Became::Unfinished)
     }
 
     /// The entry with its value encrypted by a fresh key, in bounded memory. `None` where its blob is gone.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use prost::encoding::WireType;
+use serde_json::Value;
 use twox_hash::XxHash3_64;
 
 use super::{Entry, Format, Location, damaged};
@@ -233,8 +234,14 @@ pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
     }
     record.optional_text(25, entry.description.as_deref());
     if !entry.custom.is_empty() {
-        // A map of JSON values always serialises: its keys are strings and its numbers finite.
-        record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
+        if signed {
+            let mut text = String::new();
+            write_object(entry.custom.iter(), &mut text);
+            record.text(26, &text);
+        } else {
+            // A map of JSON values always serialises: its keys are strings and its numbers finite.
+            record.text(26, &serde_json::to_string(&entry.custom).unwrap_or_default());
+        }
     }
     record.bytes(31, &entry.sealed);
     if !signed {
@@ -248,6 +255,44 @@ pub(super) fn encode(entry: &Entry, form: Form) -> Vec<u8> {
         record.0.extend_from_slice(&sum.to_le_bytes());
     }
     record.0
+}
+
+/// Writes a JSON object with its keys in order, in a text that does not depend on how it is kept in memory: that differs
+/// by features of `serde_json` that any crate of a program may switch on, and by backends that keep JSON their own way.
+fn write_object<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>, text: &mut String) {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    let mut before = '{';
+    for (name, value) in fields {
+        text.push(before);
+        before = ',';
+        write_json(&Value::String(name.clone()), text);
+        text.push(':');
+        write_json(value, text);
+    }
+    text.push_str(if before == '{' { "{}" } else { "}" });
+}
+
+fn write_json(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => write_object(fields.iter(), text),
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_json(item, text);
+            }
+            text.push(']');
+        }
+        // Numbers may be kept as the text that they were read from.
+        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
+            let number = number.as_f64().map(Value::from).unwrap_or_default();
+            text.push_str(&number.to_string());
+        }
+        other => text.push_str(&other.to_string()),
+    }
 }
 
 /// The number of the field with which a record in the index ends.
@@ -493,6 +538,25 @@ mod tests {
         entry.description = Some("what it is".into());
         entry.custom = serde_json::from_str(r#"{"rows": 3}"#).unwrap();
         entry
+    }
+
+    #[test]
+    fn what_is_signed_does_not_depend_on_the_order_in_which_fields_are_kept() {
+        let object = |text: &str| serde_json::from_str::<serde_json::Map<String, Value>>(text).unwrap();
+        let fields =
+            object(r#"{"b": [{"z": 1, "a": -2}, []], "a": {"y": 0.5, "x": {}}, "c": "\"", "d": null}"#);
+        let canonical = r#"{"a":{"x":{},"y":0.5},"b":[{"a":-2,"z":1},[]],"c":"\"","d":null}"#;
+        let write = |fields: &mut dyn Iterator<Item = (&String, &Value)>| {
+            let mut text = String::new();
+            write_object(fields, &mut text);
+            text
+        };
+        assert_eq!(write(&mut fields.iter()), canonical);
+        let mut turned: Vec<_> = fields.iter().collect();
+        turned.reverse();
+        assert_eq!(write(&mut turned.into_iter()), canonical);
+        // It is what was signed so far, where fields are kept in order.
+        assert_eq!(serde_json::to_string(&object(canonical)).unwrap(), canonical);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl KeySource {
     }
 }
 
+impl KeySource {
+    /// The file in which the key is to be, where it is not there.
+    pub(super) fn missing(&self, folder: Option<&Path>) -> Option<PathBuf> {
+        let Self::File(path) = self else { return None };
+        let path = folder.map_or_else(|| path.clone(), |folder| folder.join(path));
+        let found = fs_err::metadata(&path);
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound).then_some(path)
+    }
+}
+
 impl KeyMaterial {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0

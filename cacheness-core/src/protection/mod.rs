@@ -2,10 +2,12 @@
 //! is stored and after it is read.
 
 mod keys;
+mod missing;
 
 #[cfg(feature = "encryption")]
 pub(crate) use keys::random;
 pub(crate) use keys::{KeyMaterial, KeySource};
+pub(crate) use missing::MissingKeys;
 
 use std::path::Path;
 
@@ -25,7 +27,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys that these name; `None` where there are none.
+    /// Reads the keys that these name, and makes those that are to be made; `None` where there are none.
     pub(crate) fn read(
         signing: Option<&Signing>,
         encryption: Option<&Encryption>,

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::strict::{Bounds, Encoding, FormatError};
 #[cfg(feature = "bincode")]
 use crate::value::bincode;
+use crate::value::nesting::{LEVELS, LEVELS_BESIDE_BRACKETS, Nested};
 use crate::value::whole_tuples::Whole;
 use crate::value::{BoxedValue, CacheValue, ValueRef};
 
@@ -27,7 +28,8 @@ impl<T: Serialize + Send + Sync> SerdeValue for T {
     fn msgpack(&self, writer: &mut dyn Write) -> Result<()> {
         // A buffer on this side of the vtable lets the encoder's many small writes be inlined.
         let mut buffered = std::io::BufWriter::new(writer);
-        rmp_serde::encode::write_named(&mut buffered, self).map_err(|error| encode_error::<T>(error))?;
+        let value = Nested::new(self, LEVELS);
+        rmp_serde::encode::write_named(&mut buffered, &value).map_err(|error| encode_error::<T>(error))?;
         buffered.flush().map_err(|error| Error::io(error, "writing the encoded value"))
     }
 
@@ -66,10 +68,11 @@ pub(crate) trait SerdeTarget: Send + Sync {
 
 impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for PhantomData<fn() -> T> {
     fn msgpack(&self, bytes: &[u8]) -> Result<BoxedValue> {
-        // The deserialiser itself bounds nesting, and serde bounds what is reserved by a stated length.
+        // Serde bounds what is reserved by a stated length.
         let mut input = bytes;
         let mut from = rmp_serde::Deserializer::new(&mut input);
-        let value = T::deserialize(Whole::new(&mut from)).map_err(|error| decode_error::<T>(error))?;
+        let value =
+            T::deserialize(Whole::new(&mut from, LEVELS)).map_err(|error| decode_error::<T>(error))?;
         drop(from);
         if !input.is_empty() {
             let message =
@@ -86,7 +89,8 @@ impl<T: Serialize + DeserializeOwned + Any + Send + Sync> SerdeTarget for Phanto
     }
 
     fn erased(&self, from: &mut dyn erased_serde::Deserializer<'_>) -> Result<BoxedValue> {
-        let value = erased_serde::deserialize::<T>(from).map_err(|error| decode_error::<T>(error))?;
+        let from = Whole::new(from, LEVELS_BESIDE_BRACKETS);
+        let value = T::deserialize(from).map_err(|error| decode_error::<T>(error))?;
         Ok(Box::new(value))
     }
 

@@ -4,6 +4,7 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod erased;
+mod nesting;
 mod put_value;
 mod whole_tuples;
 

@@ -1,9 +1,15 @@
-//! Holds tuples to their length while they are read.
+//! Holds values to what decoding may do while they are read: tuples to their length, and nesting to a bound.
 //!
 //! A tuple struct whose `skip_serializing_if` leaves an element out is written as a shorter one, and its type takes what
 //! follows for what is missing: of `(#[serde(default, ...)] Option<u8>, #[serde(default)] u8)` the value `(None, 5)` is
 //! written as `[5]` and read as `(Some(5), 0)`. How many elements there must be is known only from what the type asks
 //! for. So this lies between a type and a deserializer, and adds one comparison for each list, tuple and element.
+//!
+//! Each level of nesting takes stack, and a stack that overflows ends the process. Formats count their brackets at most,
+//! but `Some`, newtypes and variants are levels of a type too, some of which take no byte: `struct W(Option<Box<W>>)`
+//! reads one byte without end. So every level is counted here, as [`nesting`](super::nesting) counts it at the put. The
+//! one place that is out of reach is what serde has buffered for an untagged or internally tagged enum or a flattened
+//! struct: how deep that is was counted, but not what such a type makes of it without taking a bracket.
 
 use std::fmt;
 
@@ -11,16 +17,36 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use super::nesting::TOO_DEEP;
+
 /// A part of a decoder: a deserializer, what it gives access to, or the visitor and the seed that it calls.
 pub(super) struct Whole<T> {
     inner: T,
     /// How many elements there must still be: in the visitor of a tuple of a type of its own, and in its elements.
     missing: usize,
+    /// How many levels there may be below.
+    levels: u32,
 }
 
 impl<T> Whole<T> {
-    pub(super) fn new(inner: T) -> Self {
-        Self { inner, missing: 0 }
+    /// Around a deserializer of a value with at most so many levels.
+    pub(super) fn new(inner: T, levels: u32) -> Self {
+        Self { inner, missing: 0, levels }
+    }
+
+    /// Another part of the decoder at the same level.
+    #[inline]
+    fn here<U>(&self, inner: U) -> Whole<U> {
+        Whole::new(inner, self.levels)
+    }
+
+    /// A part of the decoder one level below.
+    #[inline]
+    fn below<U, E: Error>(&self, inner: U) -> Result<Whole<U>, E> {
+        match self.levels.checked_sub(1) {
+            Some(levels) => Ok(Whole::new(inner, levels)),
+            None => Err(E::custom(TOO_DEEP)),
+        }
     }
 }
 
@@ -28,7 +54,8 @@ macro_rules! ask {
     ($($method:ident($($name:ident: $type:ty),*);)*) => {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.inner.$method($($name,)* Whole::new(visitor))
+            let visitor = self.here(visitor);
+            self.inner.$method($($name,)* visitor)
         })*
     };
 }
@@ -76,7 +103,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_tuple_struct(name, len, Whole { inner: visitor, missing: len })
+        let visitor = Whole { missing: len, ..self.here(visitor) };
+        self.inner.deserialize_tuple_struct(name, len, visitor)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -127,27 +155,32 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Whole<V> {
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_some(Whole::new(from))
+        let from = self.below(from)?;
+        self.inner.visit_some(from)
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_newtype_struct(Whole::new(from))
+        let from = self.below(from)?;
+        self.inner.visit_newtype_struct(from)
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_seq(Whole { inner: elements, missing: self.missing })
+        let elements = Whole { missing: self.missing, ..self.below(elements)? };
+        self.inner.visit_seq(elements)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Whole::new(entries))
+        let entries = self.below(entries)?;
+        self.inner.visit_map(entries)
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_enum(Whole::new(variant))
+        let variant = self.below(variant)?;
+        self.inner.visit_enum(variant)
     }
 }
 
@@ -156,7 +189,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Whole<S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(Whole::new(from))
+        let from = self.here(from);
+        self.inner.deserialize(from)
     }
 }
 
@@ -165,7 +199,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Whole<A> {
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        let element = self.inner.next_element_seed(Whole::new(seed))?;
+        let seed = self.here(seed);
+        let element = self.inner.next_element_seed(seed)?;
         if self.missing > 0 {
             if element.is_none() {
                 return Err(A::Error::custom(
@@ -188,12 +223,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Whole<A> {
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.inner.next_key_seed(Whole::new(seed))
+        let seed = self.here(seed);
+        self.inner.next_key_seed(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.next_value_seed(Whole::new(seed))
+        let seed = self.here(seed);
+        self.inner.next_value_seed(seed)
     }
 
     #[inline]
@@ -208,8 +245,10 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Whole<A> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (tag, variant) = self.inner.variant_seed(Whole::new(seed))?;
-        Ok((tag, Whole::new(variant)))
+        let levels = self.levels;
+        let seed = self.here(seed);
+        let (tag, variant) = self.inner.variant_seed(seed)?;
+        Ok((tag, Whole::new(variant, levels)))
     }
 }
 
@@ -221,11 +260,13 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Whole<A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Whole::new(seed))
+        let seed = self.here(seed);
+        self.inner.newtype_variant_seed(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Whole { inner: visitor, missing: len })
+        let visitor = Whole { missing: len, ..self.here(visitor) };
+        self.inner.tuple_variant(len, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -233,6 +274,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Whole<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.inner.struct_variant(fields, Whole::new(visitor))
+        let visitor = self.here(visitor);
+        self.inner.struct_variant(fields, visitor)
     }
 }

@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use cacheness_core::Result;
 
 use super::message::{check_batch, dictionary_schema, malformed, record_batch_rows};
-use crate::table::{decode_error, not_a_table};
+use crate::table::{check_names, decode_error, not_a_table};
 
 const MAGIC: &[u8] = b"ARROW1";
 /// The length of the footer and the magic number.
@@ -47,6 +47,7 @@ impl IpcFile {
         if !schema.endianness().equals_to_target_endianness() {
             return Err(not_a_table("the file was written with another byte order"));
         }
+        check_names(schema, footer_len)?;
         let schema: SchemaRef = Arc::new(try_fb_to_schema(schema).map_err(decode_error)?);
         let version = footer.version();
 

@@ -6,7 +6,7 @@ use arrow_ipc::{CompressionType, MetadataVersion, RecordBatch, root_as_message};
 use arrow_schema::{ArrowError, DataType, Field, Schema, UnionMode};
 use cacheness_core::{Error, Result};
 
-use crate::table::{decode_error, not_a_table};
+use crate::table::{check_room, decode_error, not_a_table};
 
 /// No table has as many rows. Up to here no arithmetic with lengths overflows.
 const MOST_ROWS: i64 = 1 << 48;
@@ -103,13 +103,6 @@ fn check_buffer(buffer: &arrow_ipc::Buffer, codec: Option<CompressionType>, body
             Ok(Stored { len: stated, claimed: stated })
         }
     }
-}
-
-/// Asks the allocator for as much as the decoder will, because the decoder would end the process where it fails.
-fn check_room(claimed: usize) -> Result<()> {
-    let mut room = Vec::<u8>::new();
-    room.try_reserve_exact(claimed)
-        .map_err(|error| not_a_table("a batch is larger than memory").with_source(error))
 }
 
 /// Takes the nodes and buffers of a batch in the order of its fields, as the decoder does, to find those that the

@@ -1,7 +1,9 @@
 //! Tables in the Parquet format: small, and read by column.
 
+mod bounds;
 mod prune;
 mod read;
+mod thrift;
 mod write;
 
 use cacheness_core::{
@@ -23,6 +25,8 @@ use crate::table::{batches_of, check_target, into_target, is_table, table_of};
 /// - *Ranges*: the footer is kept with the entry where it has at most 64 KiB, and of the blob only the column chunks
 ///   asked for are fetched, all at once.
 /// - *Compression* inside the file: LZ4 by default, or what the caller asks for, or none.
+/// - *Bounds*: at most 60 fields lie inside one another; a page is not larger than its compressed bytes can be, and a table not
+///   larger than memory.
 /// - *Options*: columns, rows and filters. Row groups whose statistics contradict a filter are not fetched.
 ///
 /// ```

@@ -1,5 +1,6 @@
 //! Reading a table by the ranges of its column chunks.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use ::parquet::basic::Compression as Codec;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::file::reader::{ChunkReader, Length};
@@ -16,8 +18,9 @@ use arrow_select::concat::concat_batches;
 use bytes::{Buf, Bytes};
 use cacheness_core::{BlobReader, FormatMeta, ReadOptions, Result};
 
+use super::bounds::{check_kept_schema, check_pages, check_rows, check_schema, least_width};
 use super::prune::may_match;
-use crate::table::{ReadTable, Selection, catch_panics, decode_error, not_a_table};
+use crate::table::{ReadTable, Selection, catch_panics, check_room, decode_error, not_a_table};
 
 /// The name in the file's metadata of the rows of each batch of a list, as decimal numbers with commas between.
 pub(super) const BATCH_ROWS: &str = "cacheness.batch_rows";
@@ -38,11 +41,19 @@ pub(super) fn read(
     let selection = Selection::new(&table.schema, options)?;
     let plan = catch_panics(|| plan(&table, &selection))?;
 
-    reader.prefetch(&plan.ranges)?;
-    let mut chunks = Vec::with_capacity(plan.ranges.len());
-    for range in &plan.ranges {
-        chunks.push((range.start, reader.read_at(range.clone())?));
+    let ranges: Vec<_> = plan.chunks.iter().map(|chunk| chunk.range.clone()).collect();
+    reader.prefetch(&ranges)?;
+    let mut chunks = Vec::with_capacity(plan.chunks.len());
+    // Of each column the pages of one row group are decoded at once.
+    let mut claimed = HashMap::new();
+    for chunk in &plan.chunks {
+        let bytes = reader.read_at(chunk.range.clone())?;
+        let of_pages = check_pages(&bytes, chunk.codec)?;
+        let most = claimed.entry(chunk.leaf).or_insert(0);
+        *most = of_pages.max(*most);
+        chunks.push((chunk.range.start, bytes));
     }
+    check_room(claimed.into_values().fold(0, usize::saturating_add))?;
     chunks.sort_by_key(|(start, _)| *start);
     let chunks = Chunks { len: blob_len, chunks };
     catch_panics(|| decode(table, &selection, plan, chunks))
@@ -69,9 +80,11 @@ struct Table {
 }
 
 fn open(footer: &[u8], blob_len: u64) -> Result<Table> {
+    check_schema(footer)?;
     let metadata = ParquetMetaDataReader::decode_metadata(footer).map_err(decode_error)?;
     let rows = check(&metadata, blob_len)?;
     let batch_rows = batch_rows(&metadata)?;
+    check_kept_schema(&metadata)?;
     let arrow =
         ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(decode_error)?;
     let mut schema = Schema::clone(arrow.schema());
@@ -134,7 +147,13 @@ struct Plan {
     /// not end where damaged bytes hold too few.
     rows: Range<u64>,
     /// The column chunks that hold them.
-    ranges: Vec<Range<u64>>,
+    chunks: Vec<Chunk>,
+}
+
+struct Chunk {
+    leaf: usize,
+    range: Range<u64>,
+    codec: Codec,
 }
 
 fn plan(table: &Table, selection: &Selection<'_>) -> Result<Plan> {
@@ -142,7 +161,7 @@ fn plan(table: &Table, selection: &Selection<'_>) -> Result<Plan> {
     let columns = ProjectionMask::roots(table.arrow.parquet_schema(), selection.read.iter().copied());
     let may_match = may_match(&table.arrow, selection);
     let mut row_groups = Vec::new();
-    let mut ranges = Vec::new();
+    let mut chunks = Vec::new();
     let mut first = 0_u64;
     // The rows of all groups up to the current one that are read.
     let mut read = 0_u64;
@@ -161,9 +180,17 @@ fn plan(table: &Table, selection: &Selection<'_>) -> Result<Plan> {
         wanted_rows = Some(start..read + rows.end);
         read += len;
         let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| columns.leaf_included(*leaf));
-        ranges.extend(wanted.filter_map(|(_, column)| chunk_range(column)));
+        chunks.extend(wanted.filter_map(|(leaf, column)| {
+            Some(Chunk { leaf, range: chunk_range(column)?, codec: column.compression() })
+        }));
     }
-    Ok(Plan { columns, row_groups, rows: wanted_rows.unwrap_or(0..0), ranges })
+    let rows = wanted_rows.unwrap_or(0..0);
+    if selection.filter.is_empty() {
+        // All of them are in memory in the end.
+        let width = selection.read.iter().map(|index| least_width(table.schema.field(*index).data_type()));
+        check_rows(rows.end - rows.start, width.fold(0, usize::saturating_add))?;
+    }
+    Ok(Plan { columns, row_groups, rows, chunks })
 }
 
 fn decode(table: Table, selection: &Selection<'_>, plan: Plan, chunks: Chunks) -> Result<ReadTable> {

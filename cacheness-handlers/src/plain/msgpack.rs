@@ -18,6 +18,7 @@ use crate::whole::refuse_partial;
 ///   left out, or that was added since, makes the value an error when it is read, because others would take its place.
 ///   (serde hides the length of a tuple inside an untagged or internally tagged enum or a flattened struct: there,
 ///   leave no element out.)
+/// - *Refused* when it is put, and when it is read: nesting deeper than 256 levels, counting all that holds another value.
 ///
 /// ```
 /// use cacheness_core::{CacheHandler, CacheValue, TypeClass};

@@ -73,7 +73,36 @@ pub(crate) fn table_of<'a>(handler: &str, value: &ValueRef<'a>) -> Result<(Schem
             format!("all batches of a table have one schema; batch {other} has another than batch 0");
         return Err(Error::new(ErrorKind::Encode, message));
     }
+    if let Some(field) = schema.fields().iter().find(|field| !nests_within(field.data_type(), MOST_LEVELS)) {
+        let message = format!(
+            "the column `{}` nests deeper than {MOST_LEVELS} levels, and would not be read",
+            field.name()
+        );
+        return Err(Error::new(ErrorKind::Encode, message));
+    }
     Ok((schema, batches))
+}
+
+/// How many fields may lie in one another. The reader of a schema takes 64 tables, of which two are around the fields and
+/// one is in the last.
+const MOST_LEVELS: usize = 60;
+
+fn nests_within(data_type: &DataType, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else { return false };
+    let field = |field: &Field| nests_within(field.data_type(), below);
+    match data_type {
+        DataType::List(inner)
+        | DataType::LargeList(inner)
+        | DataType::ListView(inner)
+        | DataType::LargeListView(inner)
+        | DataType::FixedSizeList(inner, _)
+        | DataType::Map(inner, _)
+        | DataType::RunEndEncoded(_, inner) => field(inner),
+        DataType::Struct(fields) => fields.iter().all(|inner| field(inner)),
+        DataType::Union(fields, _) => fields.iter().all(|(_, inner)| field(inner)),
+        DataType::Dictionary(_, values) => nests_within(values, levels),
+        _ => true,
+    }
 }
 
 /// Refuses a target that is no table.
@@ -141,6 +170,35 @@ pub(crate) struct ReadTable {
 pub(crate) fn catch_panics<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(decode))
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::Decode, "the decoder of the stored table panicked")))
+}
+
+/// How much longer the names in a schema may be than the bytes that it is read from. Fields may share a name, and then
+/// each of them gets a copy.
+const MOST_SHARED: usize = 4;
+
+/// Fails where the names and the metadata of fields, which the decoder copies, are together much longer than the bytes
+/// of the schema. The verifier has bounded how many fields there are and how deep they lie.
+pub(crate) fn check_names(schema: arrow_ipc::Schema<'_>, schema_len: usize) -> Result<()> {
+    let most = schema_len.saturating_mul(MOST_SHARED);
+    let mut left = most;
+    let mut fields: Vec<_> = schema.fields().into_iter().flatten().collect();
+    let mut metadata: Vec<_> = schema.custom_metadata().into_iter().flatten().collect();
+    while let Some(field) = fields.pop() {
+        metadata.extend(field.custom_metadata().into_iter().flatten());
+        fields.extend(field.children().into_iter().flatten());
+        let texts = metadata.drain(..).flat_map(|entry| [entry.key(), entry.value()]);
+        let len =
+            texts.chain([field.name()]).flatten().fold(0, |len: usize, text| len.saturating_add(text.len()));
+        left = left.checked_sub(len).ok_or_else(|| not_a_table("the schema repeats its names"))?;
+    }
+    Ok(())
+}
+
+/// Asks the allocator for as much as the decoder will, because the decoder would end the process where it fails.
+pub(crate) fn check_room(claimed: usize) -> Result<()> {
+    let mut room = Vec::<u8>::new();
+    room.try_reserve_exact(claimed)
+        .map_err(|error| not_a_table("the table is larger than memory").with_source(error))
 }
 
 /// An error of encoding, or the writer's own error where writing failed.

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_ipc::{Field, root_as_footer};
 use cacheness_core::{CacheHandler, Compression, ErrorKind, FormatMeta, ReadOptions, column};
 use cacheness_handlers::{ArrowIpcHandler, ParquetHandler};
 
@@ -172,4 +173,40 @@ fn garbage_and_every_truncation_are_decode_errors() {
             read(handler, &Stored { bytes: aligned(&garbage, 0), meta: FormatMeta::default() });
         }
     }
+}
+
+#[test]
+fn a_schema_whose_fields_share_one_long_name_is_refused() {
+    let none = || Arc::new(Int64Array::from(Vec::<i64>::new())) as ArrayRef;
+    let long = "n".repeat(100_000);
+    let names = (0..3_000).map(|n| if n == 0 { long.clone() } else { n.to_string() });
+    let table = RecordBatch::try_from_iter(names.map(|name| (name, none()))).unwrap();
+    let handler = ArrowIpcHandler::new();
+    let mut stored = put(&handler, &table).unwrap();
+    assert_eq!(get_with::<RecordBatch, _>(&handler, &stored, &ReadOptions::new()).unwrap(), table);
+    // All names become that of the first field, which lies behind them.
+    let mut bytes = stored.bytes.to_vec();
+    let end = bytes.len() - 10;
+    let start = end - u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+    let places: Vec<usize> = {
+        let footer = root_as_footer(&bytes[start..end]).unwrap();
+        let fields = footer.schema().unwrap().fields().unwrap();
+        let place = |field: Field<'_>| {
+            let table = field._tab;
+            start + table.loc() + usize::from(table.vtable().get(Field::VT_NAME))
+        };
+        fields.iter().map(place).collect()
+    };
+    let offset_at = |bytes: &[u8], place: usize| {
+        place + u32::from_le_bytes(bytes[place..place + 4].try_into().unwrap()) as usize
+    };
+    let name = offset_at(&bytes, places[0]);
+    for &place in &places[1..] {
+        let offset = u32::try_from(name - place).unwrap();
+        bytes[place..place + 4].copy_from_slice(&offset.to_le_bytes());
+    }
+    stored.bytes = aligned(&bytes, 0);
+    let error = get_with::<RecordBatch, _>(&handler, &stored, &ReadOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains("repeats its names"), "{error}");
 }

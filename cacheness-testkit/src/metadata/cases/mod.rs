@@ -77,6 +77,7 @@ macro_rules! __metadata_cases {
         ]);
         $crate::__metadata_cases!(@tests one $subject names [
             hostile_names_and_keys_are_data,
+            hostile_tags_and_fields_are_data,
             the_longest_key_and_namespace_are_kept,
             the_same_key_in_two_namespaces_is_two_entries,
             namespaces_and_keys_that_join_alike_stay_apart,

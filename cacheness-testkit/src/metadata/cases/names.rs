@@ -1,11 +1,13 @@
 //! Names, keys and tags are data: no text in them means anything to the backend.
 
-use cacheness_core::{Condition, Key, ListQuery, Namespace};
+use cacheness_core::{Condition, FieldCondition, FieldPath, FieldStep, Key, ListQuery, Namespace, Operator};
 
+use super::query_model::condition;
 use crate::metadata::MetadataSubject;
 use crate::metadata::subject::namespace;
 
-const HOSTILE: [&str; 18] = [
+/// Text that means something to a file system, a database, a script, a shell or a pattern.
+const HOSTILE: [&str; 26] = [
     "../../x",
     "..",
     ".",
@@ -24,6 +26,14 @@ const HOSTILE: [&str; 18] = [
     "\u{FEFF}",
     "\u{10FFFF}",
     " ",
+    "_",
+    "%",
+    "*?[a]",
+    "[^",
+    "\\",
+    "]] redis.call('FLUSHALL') --[[",
+    "' || (SELECT 1) || '",
+    "{\"$ne\": null}",
 ];
 
 pub async fn hostile_names_and_keys_are_data(subject: &MetadataSubject) {
@@ -60,6 +70,46 @@ pub async fn hostile_names_and_keys_are_data(subject: &MetadataSubject) {
     }
     let left = store.list(&ListQuery::new()).await.len();
     assert_eq!(left, expected.len() - HOSTILE.len(), "removing in one namespace leaves the others alone");
+}
+
+pub async fn hostile_tags_and_fields_are_data(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    let can = store.capabilities().queries;
+    for text in HOSTILE {
+        let mut entry = subject.entry("default", text);
+        entry.tags = vec![text.to_owned()];
+        let fields = [(text, "name"), ("value", text)];
+        entry.custom = fields.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect();
+        store.put(entry).await;
+    }
+    let found = async |what: &str, change: &dyn Fn(&mut ListQuery)| {
+        let mut query = ListQuery::new();
+        change(&mut query);
+        let found: Vec<_> = store.list(&query).await.into_iter().map(|entry| entry.key).collect();
+        let found: Vec<_> = found.iter().map(Key::as_str).collect();
+        assert_eq!(found, [what], "{query:?}");
+    };
+    for text in HOSTILE {
+        if can.tags {
+            found(text, &|query| query.filter.tags = vec![text.to_owned()]).await;
+        }
+        if can.fields {
+            // In brackets and quotes a name may hold anything.
+            let path = format!("[{}]", serde_json::Value::from(text));
+            let path = FieldPath::new(path).expect("a JSON text in brackets is the name of a field");
+            assert_eq!(path.steps(), [FieldStep::Name(text.to_owned())]);
+            let by_name = FieldCondition::new(path, Operator::Eq, "name");
+            found(text, &|query| query.filter.fields = vec![by_name.clone()]).await;
+            let by_value = condition("value", Operator::Eq, text);
+            found(text, &|query| query.filter.fields = vec![by_value.clone()]).await;
+        }
+        let mut query = ListQuery::new();
+        query.prefix = text.to_owned();
+        let mut expected: Vec<_> = HOSTILE.into_iter().filter(|key| key.starts_with(text)).collect();
+        expected.sort_unstable();
+        let listed: Vec<_> = store.list(&query).await.into_iter().map(|entry| entry.key).collect();
+        assert_eq!(listed.iter().map(Key::as_str).collect::<Vec<_>>(), expected, "prefix {text:?}");
+    }
 }
 
 pub async fn the_longest_key_and_namespace_are_kept(subject: &MetadataSubject) {
