@@ -144,10 +144,17 @@ fn stripping_a_signature_does_not_help_and_is_logged() {
         let store = Store::new();
         let signing = key("k").algorithm(algorithm);
         let cache = store.builder().signing(signing).open_blocking().unwrap();
-        cache.put("user:1", "hunter2").unwrap();
+        cache.put_with("user:1", "hunter2", PutOptions::new().inline(false)).unwrap();
         let whole = store.entry("default", "user:1").unwrap();
-        assert!(!whole.signature.is_empty());
-        store.forge(Entry { signature: Bytes::new(), ..whole });
+        // The same record without its field 32, which has 32 bytes.
+        let mut record = whole.to_trailer(cache.id());
+        let at = record.windows(3).rposition(|field| field == [0x82, 0x02, 32]).unwrap();
+        record.drain(at..at + 35);
+        let (_, mut stripped) = Entry::from_trailer(&record).unwrap();
+        stripped.version = whole.version;
+        assert_ne!(stripped, whole);
+        assert_eq!(stripped.to_trailer(cache.id()), record);
+        store.forge(stripped);
         let log = logged(|| assert_eq!(cache.get::<String, _>("user:1").unwrap(), None));
         assert_eq!(store.entry("default", "user:1"), None, "it was taken out");
         assert!(log.contains("WARN") && log.contains("an entry is not looked at"), "{log}");
