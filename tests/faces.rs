@@ -312,3 +312,108 @@ fn a_call_of_the_async_face_that_is_not_polled_keeps_no_lock_from_the_blocking_f
         });
     }
 }
+
+/// Blobs of another machine with copies on this one: callers at the same time fetch one once, and wait for who fetches it.
+fn with_copies(folder: &std::path::Path) -> CacheBuilder {
+    let builtin = Registry::builtin();
+    let blobs = builtin.blob_backend("memory").unwrap().clone();
+    let far = ChaosBlobFactory::wrap_shared(blobs, Chaos::new().slow(SLOW)).named("far");
+    let builder = CacheBuilder::new(builtin.with_blob_backend(far).unwrap()).metadata("memory").blobs("far");
+    builder.inline_limit(0).local_tier(cacheness::LocalTier::new(folder.join("copies")))
+}
+
+#[test]
+fn a_fetch_that_others_wait_for_goes_on_though_its_caller_is_not_polled() {
+    use futures_util::StreamExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let builder = with_copies(folder.path());
+    with_time_limit("a get in the body of a stream of gets", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cache = builder.open().await.unwrap();
+            let keys: Vec<String> = (0..24).map(|i| format!("k{i}")).collect();
+            for (i, key) in keys.iter().enumerate() {
+                cache.put(key, &i).await.unwrap();
+            }
+            // While the body runs, nobody polls the gets that the stream has begun.
+            let mut values = std::pin::pin!(
+                futures_util::stream::iter(&keys).map(|key| cache.get::<usize, _>(key)).buffered(8)
+            );
+            let mut seen = 0;
+            while let Some(value) = values.next().await {
+                assert_eq!(value.unwrap(), Some(seen));
+                seen += 1;
+                for key in keys.iter().skip(seen).take(8) {
+                    assert!(cache.get::<usize, _>(key).await.unwrap().is_some());
+                }
+            }
+            assert_eq!(seen, keys.len());
+        });
+    });
+}
+
+#[test]
+fn a_fetch_of_the_async_face_that_is_not_polled_keeps_its_blob_from_no_call_of_the_blocking_face() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = with_copies(folder.path());
+    with_time_limit("two faces fetch one blob", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cache = builder.open().await.unwrap();
+            let face: blocking::Cache = cache.clone().into();
+            for i in 0..10 {
+                let key = format!("k{i}");
+                cache.put(&key, &i).await.unwrap();
+                let mut pending = Box::pin(cache.get::<i32, _>(&key));
+                std::future::poll_fn(|context| {
+                    assert!(pending.as_mut().poll(context).is_pending());
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                assert_eq!(face.get(&key).unwrap(), Some(i));
+                assert_eq!(pending.await.unwrap(), Some(i));
+            }
+        });
+    });
+}
+
+/// Calls one after the other that change entries, each next to one that was begun and is not polled any more.
+#[test]
+fn a_write_that_was_begun_and_is_not_polled_holds_up_no_other() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let builders = [
+        embedded().folder(folders[0].path()),
+        embedded().folder(folders[1].path()).metadata("json").blobs("filesystem"),
+        embedded().folder(folders[2].path()).metadata("memory").blobs("filesystem"),
+        slow(),
+    ];
+    for builder in builders {
+        with_time_limit("writes beside one that is not polled", move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let cache = builder.open().await.unwrap();
+                let face: blocking::Cache = cache.clone().into();
+                for polls in 1..12 {
+                    let options = PutOptions::new().inline(polls % 2 == 0);
+                    let mut begun = Box::pin(cache.put_with("a", &polls, options));
+                    for _ in 0..polls {
+                        if tokio::time::timeout(SLOW / 10, &mut begun).await.is_ok() {
+                            begun = Box::pin(cache.put("a", &polls));
+                        }
+                    }
+                    cache.put("b", &polls).await.unwrap();
+                    face.put("c", &polls).unwrap();
+                    assert!(face.remove("b").unwrap());
+                    begun.await.unwrap();
+                }
+                // One that is left where it is while the cache is closed, and others of both faces.
+                let mut left = Box::pin(cache.put("a", &0));
+                let _ = tokio::time::timeout(Duration::ZERO, &mut left).await;
+                let mut closing = Box::pin(cache.close());
+                let _ = tokio::time::timeout(Duration::ZERO, &mut closing).await;
+                face.close().unwrap();
+            });
+        });
+    }
+}

@@ -103,8 +103,8 @@ fn nothing_stays_behind(cache: &Cache, folder: &Path) {
     assert_eq!(files(&folder.join("blobs/staging")), Vec::<PathBuf>::new());
     let entries = cache.list(cacheness::ListOptions::new()).unwrap().entries;
     let named = entries.iter().filter(|entry| entry.blob_id().is_some()).count();
-    // The marker is not a blob.
-    assert_eq!(files(&folder.join("blobs")).len() - 1, named, "blobs that no entry names");
+    // The markers of the store and of the cache are no blobs.
+    assert_eq!(files(&folder.join("blobs")).len() - 2, named, "blobs that no entry names");
 }
 
 #[test]
@@ -173,6 +173,54 @@ fn without_inodes_old_values_stay_and_removing_makes_room() {
         });
         assert!(made.is_some_and(|removed| removed < 8), "{made:?} blobs had to go before one could be put");
         old_is_whole(&cache);
+        nothing_stays_behind(&cache, &folder);
+    });
+}
+
+#[test]
+fn on_a_full_disk_a_json_index_serves_what_is_there_and_goes_on_with_room() {
+    let name = "on_a_full_disk_a_json_index_serves_what_is_there_and_goes_on_with_room";
+    on_small_disk(name, "size=8m", |disk| {
+        let folder = disk.join("cache");
+        let open = || Cache::builder().folder(&folder).metadata("json").open_blocking().unwrap();
+        let cache = open();
+        put_old(&cache);
+        // This index has no reserve, so the room that is to be made is put beside it.
+        fs::write(disk.join("room"), vec![7; 1 << 20]).unwrap();
+        take_all(disk);
+        says(&cache.put_with("new", &value(1, 100_000), as_blob()).unwrap_err(), &folder);
+        // Until its journal has no room for a line.
+        let (_, error) = fill(&cache, "inline", 1_000, &PutOptions::new());
+        says(&error, &folder);
+        old_is_whole(&cache);
+        fs::remove_file(disk.join("room")).unwrap();
+        assert!(cache.remove("inline-0").unwrap() || !cache.contains("inline-0").unwrap());
+        cache.put_with("new", &value(1, 100_000), as_blob()).unwrap();
+        old_is_whole(&cache);
+        nothing_stays_behind(&cache, &folder);
+        cache.close().unwrap();
+        let cache = open();
+        old_is_whole(&cache);
+        assert!(cache.get::<Vec<u8>, _>("new").unwrap() == Some(value(1, 100_000)));
+    });
+}
+
+#[test]
+fn where_a_disk_becomes_read_only_under_a_cache_it_can_be_read() {
+    on_small_disk("where_a_disk_becomes_read_only_under_a_cache_it_can_be_read", "size=16m", |disk| {
+        let folder = disk.join("cache");
+        let cache = Cache::open(&folder).unwrap();
+        put_old(&cache);
+        // A file system that is being written cannot be made so in order; what is mounted over it can.
+        mount(&["--bind", disk.to_str().unwrap()], disk);
+        mount(&["-o", "remount,bind,ro"], disk);
+        let said = cache.put_with("new", &value(1, 100), as_blob()).unwrap_err().to_string();
+        assert!(said.contains("Read-only file system") && said.contains(folder.to_str().unwrap()), "{said}");
+        old_is_whole(&cache);
+        assert!(Command::new("umount").arg(disk).status().unwrap().success());
+        cache.put_with("new", &value(1, 100), as_blob()).unwrap();
+        old_is_whole(&cache);
+        nothing_stays_behind(&cache, &folder);
     });
 }
 

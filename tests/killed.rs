@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cacheness::blocking::Cache;
-use cacheness::{CacheBuilder, Env, ListOptions, PutOptions, Registry};
+use cacheness::{CacheBuilder, Env, ListOptions, PutOptions, Registry, VerifyOptions};
 use cacheness_testkit::TestClock;
 use tempfile::TempDir;
 
@@ -163,6 +163,13 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
             "{metadata}, round {round}: an entry without its value"
         );
         assert_eq!(opened.stats().unwrap().counters.errors, 0, "{metadata}, round {round}");
+        let verified = opened.verify(VerifyOptions::new()).unwrap();
+        assert!(verified.is_clean(), "{metadata}, round {round}: {:?}", verified.findings);
+        let swept = opened.sweep_dry_run(Duration::ZERO).unwrap();
+        let named = page.entries.iter().filter(|entry| entry.blob_id().is_some()).count() as u64;
+        assert!(swept.blobs - swept.orphans >= named, "{metadata}, round {round}: {swept:?}, {named} named");
+        // A writer that dies leaves one blob at the most.
+        assert!(swept.orphans <= round + 1, "{metadata}, round {round}: {swept:?}");
         opened.close().unwrap();
     }
     stop.store(true, Ordering::Relaxed);

@@ -336,3 +336,58 @@ fn a_tier_for_blobs_that_are_on_this_machine_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_blob_that_was_replaced_by_a_far_longer_one_costs_no_more_memory_than_the_value() {
+    for (which, tier) in [true, false].into_iter().enumerate() {
+        let remote = Remote::new();
+        let builder = match tier {
+            true => remote.builder(remote.tier()),
+            false => CacheBuilder::new(remote.registry.clone())
+                .folder(remote.folder.path().join("cache"))
+                .blobs("remote")
+                .inline_limit(0),
+        };
+        let cache = builder.open_blocking().unwrap();
+        cache.put("k", &value(1, 1_000)).unwrap();
+        let mut folders = vec![remote.folder.path().join("cache/blobs")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs_err::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_name() != "cacheness-blobs" {
+                    // A hole, which takes no room on the disk.
+                    let blob = fs_err::OpenOptions::new().write(true).open(entry.path()).unwrap();
+                    blob.set_len(1 << 40).unwrap();
+                }
+            }
+        }
+        assert_eq!(cache.get("k").unwrap(), Some(value(1, 1_000)), "{which}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out_of_the_folder_of_copies() {
+    let remote = Remote::new();
+    let cache = remote.open(remote.tier());
+    cache.put("k", &value(1, 300_000)).unwrap();
+    cache.get::<Vec<u8>, _>("k").unwrap().unwrap();
+    let copy = remote.copies().into_keys().next().unwrap();
+    let shard = copy.parent().unwrap();
+    // The folder of the copy is moved away, and a link leads to where it is now.
+    let elsewhere = remote.folder.path().join("elsewhere");
+    fs_err::rename(shard, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, shard).unwrap();
+    let theirs = elsewhere.join(copy.file_name().unwrap());
+    fs_err::write(&theirs, "damaged, and not the tier's").unwrap();
+    assert_eq!(cache.get("k").unwrap(), Some(value(1, 300_000)));
+    assert_eq!(fs_err::read_to_string(&theirs).unwrap(), "damaged, and not the tier's");
+    assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 1, "a copy was written behind the link");
+    // Nor does making room delete what lies there, or count it.
+    drop(cache);
+    fs_err::write(remote.root().join("size"), "nonsense").unwrap();
+    let cache = remote.open(remote.tier().max_bytes(10));
+    assert!(theirs.exists());
+    assert_eq!(cache.get("k").unwrap(), Some(value(1, 300_000)));
+}

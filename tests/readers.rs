@@ -355,3 +355,64 @@ fn a_value_in_several_stages_is_not_handed_out_half_decoded() {
     assert_eq!(cache.reader("k").unwrap_err().kind(), ErrorKind::Unsupported);
     assert!(cache.get_entry("k").unwrap().is_some());
 }
+
+#[test]
+fn a_value_that_is_replaced_while_it_is_read_is_no_damage() {
+    let (within, text) = (Within::default(), digits(2_000_000));
+    for compression in [Compression::None, Compression::Zstd(1)] {
+        let damaged = Arc::new(Mutex::new(0));
+        let counted = damaged.clone();
+        let registry = Registry::builtin().with_metadata_backend(within.clone()).unwrap();
+        let registry = registry.with_blob_backend(within.clone()).unwrap();
+        let cache = CacheBuilder::new(registry).metadata("within").blobs("within").listener(move |event| {
+            if matches!(event, cacheness::Event::Corrupt { .. }) {
+                *counted.lock().unwrap() += 1;
+            }
+        });
+        let cache = cache.open_blocking().unwrap();
+        let put = || {
+            let options = PutOptions::new().compression(compression).inline(false);
+            cache.put_reader("k", &text[..], options).unwrap();
+        };
+        for replaced in [true, false] {
+            put();
+            let mut reader = cache.reader("k").unwrap().unwrap();
+            reader.read_exact(&mut [0]).unwrap();
+            if replaced {
+                put();
+            } else {
+                assert!(cache.remove("k").unwrap());
+            }
+            // The minute is over in which what was replaced is kept.
+            within.lose(Lost::Blob);
+            let error = Error::io(reader.read_to_end(&mut Vec::new()).unwrap_err(), "reading");
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            within.lose(Lost::Nothing);
+            assert_eq!(cache.get_entry("k").unwrap().is_some(), replaced);
+        }
+        assert_eq!(cache.stats().unwrap().counters.errors, 0);
+        cache.close().unwrap();
+        assert_eq!(*damaged.lock().unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_read_as_any_other_source_of_tokio() {
+    let cache = cacheness::Cache::memory().await.unwrap();
+    let text = digits(1_000_000);
+    for compression in [Compression::None, Compression::Zstd(1)] {
+        let options = PutOptions::new().compression(compression);
+        cache.put_reader("k", &text[..], options.clone()).await.unwrap();
+        let reader = cache.reader("k").await.unwrap().unwrap().into_async_read();
+        // From one place of a cache to another, as from any source.
+        cache.put_reader("copy", reader, options).await.unwrap();
+        let mut reader = cache.reader("copy").await.unwrap().unwrap();
+        let first = reader.next_piece().await.unwrap().unwrap();
+        let mut read = first.to_vec();
+        let mut rest = reader.into_async_read();
+        tokio::io::AsyncReadExt::read_to_end(&mut rest, &mut read).await.unwrap();
+        assert!(read == text);
+        // At the end it stays there.
+        assert_eq!(tokio::io::AsyncReadExt::read(&mut rest, &mut [0; 8]).await.unwrap(), 0);
+    }
+}

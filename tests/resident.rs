@@ -14,6 +14,9 @@ const MOST: u64 = 10_000;
 /// How much more than after the first 27,000 puts may be resident later.
 const GROWTH_KIB: u64 = 8 * 1024;
 
+/// How much more may be resident while entries are verified: a page of them, and what SQLite keeps of its file.
+const VERIFYING_KIB: u64 = 24 * 1024;
+
 /// The resident size of this process, in KiB.
 fn resident() -> u64 {
     let statm = fs_err::read_to_string("/proc/self/statm").unwrap();
@@ -82,12 +85,47 @@ fn hold_and_measure(entries: u64) {
     assert!(grown < 128 * 1024, "{grown} KiB for {entries} entries");
 }
 
+/// The most that was resident since the last call of this, in KiB.
+fn peak() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    fs_err::write("/proc/self/clear_refs", "5").unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Holds so many entries, a tenth of them in blobs, and says what it takes to verify and to repair them.
+fn verify_and_measure(entries: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::builder().folder(folder.path()).limits(Limits::unbounded()).open_blocking().unwrap();
+    for from in (0..entries).step_by(1_000) {
+        let values = (from..entries.min(from + 1_000)).map(|i| (format!("key-{i:08}"), vec![i as u8; 100]));
+        let values: Vec<(String, Vec<u8>)> = values.collect();
+        let options = PutOptions::new().inline(from % 10_000 != 0);
+        cache.put_many(values.iter().map(|(key, value)| (key, value)), options).unwrap();
+    }
+    let large = vec![7_u8; 8 << 20];
+    cache.put("large", &large).unwrap();
+    drop(large);
+    peak();
+    let before = peak();
+    let report = cache.verify(VerifyOptions::new()).unwrap();
+    assert!(report.is_clean() && report.entries == entries + 1, "{report:?}");
+    assert!(cache.repair(VerifyOptions::new()).unwrap().is_clean());
+    let grown = peak().saturating_sub(before);
+    println!("verifying {entries} entries: {grown} KiB more resident at the most, over {before} KiB");
+    assert!(grown < VERIFYING_KIB, "{grown} KiB to verify {entries} entries");
+}
+
 /// Runs in a process of its own, so that nothing else that this one does is measured.
 fn measure(name: &str, metadata: &str, puts: u64) {
     if let Ok(task) = std::env::var(TASK) {
         let (metadata, puts) = task.split_once(' ').unwrap();
         let number = puts.parse().unwrap();
-        return if metadata == "hold" { hold_and_measure(number) } else { put_and_measure(metadata, number) };
+        return match metadata {
+            "hold" => hold_and_measure(number),
+            "verify" => verify_and_measure(number),
+            metadata => put_and_measure(metadata, number),
+        };
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--include-ignored", "--nocapture"]);
@@ -134,4 +172,10 @@ fn a_million_entries_are_held_and_opened_again() {
 #[test]
 fn many_entries_are_held_and_opened_again() {
     measure("many_entries_are_held_and_opened_again", "hold", 50_000);
+}
+
+#[cfg(all(feature = "sqlite", feature = "filesystem"))]
+#[test]
+fn many_entries_are_verified_in_bounded_memory() {
+    measure("many_entries_are_verified_in_bounded_memory", "verify", 50_000);
 }

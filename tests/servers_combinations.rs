@@ -8,13 +8,17 @@ mod network;
 use cacheness::Cache;
 use cacheness_testkit::cache_suite;
 
-use network::{postgres, redis, s3};
+use network::{object_store, postgres, redis, s3};
 
 cache_suite!(postgres_and_filesystem, |folder, env| {
     Cache::builder().folder(folder).metadata_with("postgres", postgres(folder)).env(env)
 });
 cache_suite!(postgres_and_s3, |folder, env| {
     Cache::builder().metadata_with("postgres", postgres(folder)).blobs_with("s3", s3(folder)).env(env)
+});
+cache_suite!(postgres_and_object_store, |folder, env| {
+    let blobs = object_store(folder);
+    Cache::builder().metadata_with("postgres", postgres(folder)).blobs_with("object_store", blobs).env(env)
 });
 cache_suite!(sqlite_and_s3, |folder, env| Cache::builder()
     .folder(folder)

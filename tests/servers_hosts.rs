@@ -365,3 +365,32 @@ fn holder() {
     println!("@token {}", lease.token().0);
     std::thread::sleep(Duration::from_secs(60));
 }
+
+/// The future that asks for a lease is dropped while the answer is on its way.
+#[tokio::test]
+async fn a_lease_that_nobody_waits_for_any_more_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for (metadata, options) in
+        [("postgres", network::postgres(folder.path())), ("redis", network::redis(folder.path()))]
+    {
+        let cache = cacheness::Cache::builder().metadata_with(metadata, options).open().await.unwrap();
+        for round in 0..40_u64 {
+            let name = format!("work {round}");
+            let mut asked = Box::pin(cache.lease(&name, Duration::from_secs(3_600)));
+            std::future::poll_fn(|context| {
+                assert!(asked.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            // At any moment between asking and the answer.
+            tokio::time::sleep(Duration::from_micros(round * 50)).await;
+            drop(asked);
+            let begun = std::time::Instant::now();
+            while cache.lease(&name, Duration::from_secs(1)).await.unwrap().is_none() {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{metadata}: the lease stays taken");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        cache.close().await.unwrap();
+    }
+}

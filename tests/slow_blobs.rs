@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness::{CacheBuilder, Registry, RemoteCalls};
+use cacheness::{CacheBuilder, Compression, Error, ErrorKind, PutOptions, Registry, RemoteCalls};
 use cacheness_testkit::TestClock;
 use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 
@@ -42,4 +42,81 @@ async fn what_a_slow_put_supersedes_stays_for_those_who_read_it() {
         0,
         "the old blob was deleted at once"
     );
+}
+
+/// A cache whose blobs seem to lie on another machine.
+async fn far(chaos: &Chaos) -> cacheness::Cache {
+    let builtin = Registry::builtin();
+    let blobs = builtin.blob_backend("memory").unwrap().clone();
+    let far = ChaosBlobFactory::wrap_shared(blobs, chaos.clone()).named("far");
+    let registry = builtin.with_blob_backend(far).unwrap();
+    let builder = CacheBuilder::new(registry).metadata("memory").blobs("far").inline_limit(0);
+    builder.open().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_reader_that_reads_on_fetches_many_chunks_at_once() {
+    let chaos = Chaos::new().slow(Duration::from_micros(1));
+    let cache = far(&chaos).await;
+    // 20 MiB that do not compress: chunks of 256 KiB would be 80 requests.
+    let mut state = 1_u64;
+    let value: Vec<u8> = (0..20 << 20)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    for compression in [Compression::None, Compression::Lz4] {
+        cache.put_reader("k", &value[..], PutOptions::new().compression(compression)).await.unwrap();
+        let before = chaos.calls_of("get_range");
+        let mut reader = cache.reader("k").await.unwrap().unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) = reader.next_piece().await.unwrap() {
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == value);
+        // 256 KiB, 2 MiB, and three times up to 8 MiB; a compressed value begins once more.
+        let requests = chaos.calls_of("get_range") - before;
+        assert!(requests <= 6, "{requests} requests, {compression:?}");
+    }
+    // Whoever wants the beginning only does not pay for 8 MiB, and who asks for a range gets it by one request.
+    cache.put_reader("k", &value[..], PutOptions::new()).await.unwrap();
+    let mut reader = cache.reader("k").await.unwrap().unwrap();
+    let before = chaos.calls_of("get_range");
+    assert!(reader.read_at(10..100).await.unwrap() == value[10..100]);
+    assert_eq!(chaos.calls_of("get_range"), before);
+    assert!(reader.read_at(5_000_000..9_000_000).await.unwrap() == value[5_000_000..9_000_000]);
+    assert_eq!(chaos.calls_of("get_range"), before + 1);
+}
+
+#[tokio::test]
+async fn many_values_are_fetched_and_stored_at_once() {
+    const EACH: Duration = Duration::from_millis(150);
+    let chaos = Chaos::new();
+    let cache = far(&chaos.clone().slow(EACH)).await;
+    let keys: Vec<String> = (0..16).map(|i| format!("k{i}")).collect();
+    #[expect(clippy::disallowed_methods, reason = "what is shown is that waiting is not added up")]
+    let now = std::time::Instant::now;
+    let begun = now();
+    cache.put_many(keys.iter().zip(&[7_u8; 16]), PutOptions::new()).await.unwrap();
+    let stored = begun.elapsed();
+    let begun = now();
+    let values = cache.get_many::<u8, _>(&keys).await.unwrap();
+    let fetched = begun.elapsed();
+    assert_eq!(values, vec![Some(7); 16]);
+    // One after another each would take 2.4 s.
+    assert!(stored < EACH * 8 && fetched < EACH * 8, "stored in {stored:?}, fetched in {fetched:?}");
+}
+
+#[tokio::test]
+async fn of_a_batch_that_cannot_be_stored_no_blob_stays() {
+    let chaos = Chaos::new().slow(Duration::from_millis(1));
+    let cache = far(&chaos).await;
+    chaos.fail_next("put", Error::new(ErrorKind::PermissionDenied, "the store refuses this"));
+    let keys: Vec<String> = (0..40).map(|i| format!("k{i}")).collect();
+    let error = cache.put_many(keys.iter().zip(&[7_u8; 40]), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(chaos.calls_of("put") < 40, "after a failure nothing more is begun");
+    assert_eq!(cache.stats().await.unwrap().entries, 0);
+    assert_eq!(cache.sweep_dry_run(Duration::ZERO).await.unwrap().orphans, 0);
 }

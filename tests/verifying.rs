@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cacheness::blocking::Cache;
 use cacheness::{
     CacheBuilder, Damage, Finding, ListOptions, Namespace, PutOptions, Registry, VerifyOptions, VerifyReport,
 };
+use cacheness_testkit::metadata::of_a_newer_version;
 use fs_err as fs;
 
 fn open(folder: &Path, metadata: &str) -> Cache {
@@ -147,6 +149,77 @@ fn damage_within_the_index_is_found_and_hides_nothing_else() {
     assert_eq!(cache.get::<String, _>("k04").unwrap().as_deref(), Some("value 4"));
 }
 
+/// The record of an entry in a closed cache.
+fn record_of(folder: &Path, key: &str) -> Vec<u8> {
+    let index = rusqlite::Connection::open(folder.join("index.sqlite")).unwrap();
+    index.query_row("SELECT record FROM entries WHERE key = ?1", (key,), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_told_apart_from_damage_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path(), "sqlite");
+    let blob = put_blob(&cache, folder.path(), "newer");
+    for key in ["inline", "known"] {
+        cache.put(key, "value").unwrap();
+    }
+    cache.close().unwrap();
+    for key in ["newer", "inline"] {
+        let record = of_a_newer_version(&record_of(folder.path(), key), "default", key);
+        let index = rusqlite::Connection::open(folder.path().join("index.sqlite")).unwrap();
+        index.execute("UPDATE entries SET record = ?2 WHERE key = ?1", (key, record)).unwrap();
+    }
+
+    let cache = open(folder.path(), "sqlite");
+    let expected = [("inline", Damage::NewerRecord), ("newer", Damage::NewerRecord)];
+    assert_eq!(found(&cache.verify(VerifyOptions::new()).unwrap()), expected);
+    let repaired = cache.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((found(&repaired).len(), repaired.removed, repaired.entries), (2, 0, 3));
+    assert_eq!(cache.list(ListOptions::new()).unwrap().damaged, 2, "a listing goes on");
+    assert_eq!(cache.get::<String, _>("newer").unwrap(), None, "it is a miss, as what does not decode is");
+    assert_eq!(cache.get::<String, _>("known").unwrap().as_deref(), Some("value"));
+    let several = cache.get_many::<String, _>(&["newer", "known"]).unwrap();
+    assert_eq!(several, [None, Some("value".to_owned())]);
+    assert_eq!(cache.sweep(Duration::ZERO).unwrap().deleted, 0);
+    assert!(blob.exists(), "the newer version still finds its value");
+    cache.put("newer", "older").unwrap();
+    assert_eq!(cache.get::<String, _>("newer").unwrap().as_deref(), Some("older"), "it can be replaced");
+}
+
+#[test]
+fn a_damaged_column_that_names_a_blob_costs_no_blob_and_no_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path(), "sqlite");
+    let keys = ["flipped", "none", "number", "other", "whole"];
+    let blobs = keys.map(|key| put_blob(&cache, folder.path(), key));
+    cache.close().unwrap();
+    let set = |value: &str, key: &str| {
+        in_sqlite(folder.path(), &format!("UPDATE entries SET blob_id = {value} WHERE key = '{key}'"));
+    };
+    set("substr(blob_id, 1, 15) || x'5a'", "flipped");
+    set("NULL", "none");
+    set("7", "number");
+    set("(SELECT blob_id FROM entries WHERE key = 'whole')", "other");
+
+    let clock = cacheness_testkit::TestClock::new();
+    clock.set(cacheness::Env::new().now() + Duration::from_secs(60));
+    let opened = CacheBuilder::new(Registry::builtin()).folder(folder.path()).env(clock.env());
+    let cache = opened.open_blocking().unwrap();
+    assert_eq!(cache.sweep(Duration::ZERO).unwrap().deleted, 0, "each is named by a record");
+    for key in keys {
+        assert_eq!(cache.get::<String, _>(key).unwrap(), Some(value(key)), "{key}");
+    }
+    // What is replaced is not deleted where the two do not agree, until no entry has it.
+    cache.put("other", "replaced").unwrap();
+    assert!(cache.remove("flipped").unwrap());
+    clock.advance(Duration::from_secs(120));
+    cache.purge().unwrap();
+    assert_eq!(cache.get::<String, _>("whole").unwrap(), Some(value("whole")), "its blob was another's");
+    assert!(cache.verify(VerifyOptions::new()).unwrap().is_clean());
+    assert_eq!(cache.sweep(Duration::ZERO).unwrap().deleted, 2, "those that nobody has");
+    assert_eq!(blobs.iter().filter(|blob| blob.exists()).count(), 3);
+}
+
 #[test]
 fn while_others_overwrite_and_remove_nothing_is_found_and_nothing_newer_is_removed() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +243,7 @@ fn while_others_overwrite_and_remove_nothing_is_found_and_nothing_newer_is_remov
                         cache.remove(&key).unwrap();
                     }
                     // So that blobs that were superseded are deleted under the reader's hands.
-                    clock.advance(std::time::Duration::from_secs(5));
+                    clock.advance(Duration::from_secs(5));
                     puts.fetch_add(1, Ordering::Relaxed);
                     i += 1;
                 }

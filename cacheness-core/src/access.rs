@@ -2,7 +2,6 @@
 //! a metadata backend consults them before it evicts, so that eviction is exact within a process.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,9 +24,33 @@ const SHARDS: usize = 16;
 /// The most records per shard. While one is full, uses of further entries are not noted.
 const SHARD_CAPACITY: usize = 4096;
 
+/// The most bytes of keys and namespaces per shard, so 16 MiB in all: a key may be 64 KiB long.
+const SHARD_BYTES: usize = 1024 * 1024;
+
 #[derive(Debug, Default)]
 struct Shard {
     uses: HashMap<u128, Use, BuildHasherDefault<Folded>>,
+    /// How many bytes the names of the uses have.
+    bytes: usize,
+}
+
+impl Shard {
+    fn is_full(&self) -> bool {
+        self.uses.len() >= SHARD_CAPACITY || self.bytes >= SHARD_BYTES
+    }
+
+    fn insert(&mut self, hash: u128, pending: Use) {
+        self.bytes += pending.bytes();
+        if let Some(replaced) = self.uses.insert(hash, pending) {
+            self.bytes = self.bytes.saturating_sub(replaced.bytes());
+        }
+    }
+
+    fn remove(&mut self, hash: u128) -> Option<Use> {
+        let removed = self.uses.remove(&hash)?;
+        self.bytes = self.bytes.saturating_sub(removed.bytes());
+        Some(removed)
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +66,10 @@ struct Use {
 }
 
 impl Use {
+    fn bytes(&self) -> usize {
+        self.namespace.as_str().len() + self.key.len()
+    }
+
     fn pending(&self) -> PendingAccess {
         PendingAccess { accessed_at: self.accessed_at, hits: self.hits - self.in_flight }
     }
@@ -87,8 +114,19 @@ impl AccessLog {
     ) -> bool {
         let hash = hash(namespace, key);
         let mut shard = self.shard(hash);
-        let room = shard.uses.len() < SHARD_CAPACITY;
-        let first = || Use {
+        if let Some(pending) = shard.uses.get_mut(&hash).filter(|pending| pending.version >= version) {
+            if pending.version == version {
+                pending.accessed_at = pending.accessed_at.max(now);
+                pending.hits = pending.hits.saturating_add(1);
+            }
+            // Otherwise it is a late use of an entry, which tells nothing about its successor.
+            return true;
+        }
+        // One that is in the log already is replaced, which needs no room.
+        if shard.is_full() && !shard.uses.contains_key(&hash) {
+            return false;
+        }
+        let first = Use {
             namespace: namespace.clone(),
             key: key.into(),
             version,
@@ -97,24 +135,8 @@ impl AccessLog {
             in_flight: 0,
             stored_at,
         };
-        match shard.uses.entry(hash) {
-            Slot::Occupied(mut slot) => {
-                let pending = slot.get_mut();
-                if pending.version == version {
-                    pending.accessed_at = pending.accessed_at.max(now);
-                    pending.hits = pending.hits.saturating_add(1);
-                } else if pending.version < version {
-                    // The other way round, a late use of an entry tells nothing about its successor.
-                    *pending = first();
-                }
-                true
-            }
-            Slot::Vacant(slot) if room => {
-                slot.insert(first());
-                true
-            }
-            Slot::Vacant(_) => false,
-        }
+        shard.insert(hash, first);
+        true
     }
 
     /// What is pending for the entry with this version.
@@ -133,22 +155,21 @@ impl AccessLog {
         if shard.uses.get(&hash)?.version != version {
             return None;
         }
-        shard.uses.remove(&hash).map(|pending| pending.pending())
+        shard.remove(hash).map(|pending| pending.pending())
     }
 
     /// Puts back what a backend took and could not write down.
     pub fn put_back(&self, access: EntryAccess) {
         let hash = hash(&access.namespace, &access.key);
         let mut shard = self.shard(hash);
-        match shard.uses.entry(hash) {
-            Slot::Occupied(mut slot) if slot.get().version == access.version => {
-                let pending = slot.get_mut();
+        match shard.uses.get_mut(&hash) {
+            Some(pending) if pending.version == access.version => {
                 pending.hits = pending.hits.saturating_add(access.hits);
                 pending.accessed_at = pending.accessed_at.max(access.accessed_at);
             }
-            Slot::Occupied(_) => {}
-            Slot::Vacant(slot) => {
-                slot.insert(Use {
+            Some(_) => {}
+            None => {
+                let again = Use {
                     namespace: access.namespace,
                     key: access.key.into(),
                     version: access.version,
@@ -156,7 +177,8 @@ impl AccessLog {
                     hits: access.hits,
                     in_flight: 0,
                     stored_at: Timestamp::MIN,
-                });
+                };
+                shard.insert(hash, again);
             }
         }
     }
@@ -167,7 +189,7 @@ impl AccessLog {
         let mut due = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let full = which == Due::OldOrFull && shard.uses.len() >= SHARD_CAPACITY;
+            let full = which == Due::OldOrFull && shard.is_full();
             let all = full || which == Due::Everything;
             let old = |pending: &Use| now.since(pending.stored_at) >= self.interval;
             for pending in shard.uses.values_mut().filter(|pending| all || old(pending)) {
@@ -192,8 +214,7 @@ impl AccessLog {
         for access in accesses {
             let hash = hash(&access.namespace, &access.key);
             let mut shard = self.shard(hash);
-            let Slot::Occupied(mut slot) = shard.uses.entry(hash) else { continue };
-            let pending = slot.get_mut();
+            let Some(pending) = shard.uses.get_mut(&hash) else { continue };
             if pending.version != access.version {
                 continue;
             }
@@ -201,7 +222,7 @@ impl AccessLog {
             pending.in_flight = 0;
             pending.stored_at = access.accessed_at;
             if pending.hits == 0 {
-                slot.remove();
+                shard.remove(hash);
             }
         }
     }
@@ -325,5 +346,20 @@ mod tests {
         assert!(log.due(Due::Old, at(1), usize::MAX).is_empty());
         assert_eq!(log.due(Due::OldOrFull, at(1), 500).len(), 500);
         assert_eq!(log.due(Due::Everything, at(1), usize::MAX).len(), noted);
+    }
+
+    #[test]
+    fn long_keys_fill_the_log_before_they_fill_the_memory() {
+        let (log, namespace) = log();
+        let key = |i: usize| format!("{i:0>65536}");
+        let noted = (0..1_000).filter(|&i| log.record(&namespace, &key(i), Version(1), at(0), at(1))).count();
+        assert!((100..=SHARDS * (SHARD_BYTES / 65_536 + 1)).contains(&noted), "{noted}");
+        // What is in the log goes on to be noted, and what was written down makes room.
+        let written = log.due(Due::Everything, at(1), usize::MAX);
+        assert_eq!(written.len(), noted);
+        assert!(log.record(&namespace, &written[0].key, Version(2), at(0), at(2)));
+        log.recorded(&written[1..]);
+        let again = (1_000..2_000).filter(|&i| log.record(&namespace, &key(i), Version(1), at(0), at(1)));
+        assert_eq!(again.count(), noted - 1);
     }
 }

@@ -68,6 +68,21 @@ pub trait BlobBackend: Send + Sync + 'static {
     /// was deleted since. A page may be empty and yet not the last.
     async fn list_keys(&self, cache: CacheId, after: Option<&str>, limit: usize) -> Result<BlobPage>;
 
+    /// True where this store was told, by [`introduce`](Self::introduce), that it holds the blobs of this cache. The engine
+    /// takes no blob for missing, and removes no entry for that, unless this is true, because a store that cannot be reached can
+    /// look like an empty one. A store that outlives the process should know; the default, for others, is to know all.
+    async fn knows(&self, cache: CacheId) -> Result<bool> {
+        let _ = cache;
+        Ok(true)
+    }
+
+    /// Takes down that this store holds the blobs of this cache, for as long as the store is there: `list_keys` does not list
+    /// it, and nothing deletes it. To be told again is no error.
+    async fn introduce(&self, cache: CacheId) -> Result<()> {
+        let _ = cache;
+        Ok(())
+    }
+
     /// The folder in which a large value is staged, so that storing it is a rename; `None` for the system's
     /// folder for temporary files.
     fn staging_dir(&self) -> Option<&Path>;

@@ -247,7 +247,25 @@ impl Cache {
         V: PutValue<'a, Via>,
     {
         // The caller's iterator is not run inside the engine.
-        let prepared = self.inner.prepare_many(values, &options)?;
+        let values = values.into_iter().map(|(key, value)| (key, value, options.clone()));
+        let prepared = self.inner.prepare_many(values)?;
+        self.inner.engine.block_on(self.inner.store_prepared(prepared))
+    }
+
+    /// Stores several values in one transaction, each with options of its own: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`put_with`](Self::put_with).
+    pub fn put_many_with<'a, K, V, Via>(
+        &self,
+        values: impl IntoIterator<Item = (K, V, PutOptions)>,
+    ) -> Result<Vec<Stored>>
+    where
+        K: AsRef<str>,
+        V: PutValue<'a, Via>,
+    {
+        // The caller's iterator is not run inside the engine.
+        let prepared = self.inner.prepare_many(values)?;
         self.inner.engine.block_on(self.inner.store_prepared(prepared))
     }
 
@@ -301,6 +319,18 @@ impl Cache {
         keys: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<Option<V>>> {
         self.inner.engine.block_on(self.inner.get_many(keys))
+    }
+
+    /// Gets several values, or the same part of several tables; the answers stand in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with).
+    pub fn get_many_with<V: CacheValue<Via>, Via>(
+        &self,
+        keys: &[impl AsRef<str> + Sync],
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<V>>> {
+        self.inner.engine.block_on(self.inner.get_many_with(keys, options))
     }
 
     /// Opens a value for reading piece by piece, in bounded memory.
@@ -409,11 +439,20 @@ impl Cache {
     /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
     ///
     /// # Errors
-    /// As [`list`](Self::list).
+    /// As [`list`](Self::list); [`InvalidInput`](ErrorKind::InvalidInput) for options that ask for all namespaces, which is
+    /// what [`remove_matching_everywhere`](Self::remove_matching_everywhere) is for.
     #[doc(alias = "invalidate_matching")]
     #[doc(alias = "clear_matching")]
     pub fn remove_matching(&self, options: ListOptions) -> Result<u64> {
         self.inner.engine.block_on(self.inner.remove_matching(options))
+    }
+
+    /// As [`remove_matching`](Self::remove_matching), in all namespaces, whichever the handle is bound to.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn remove_matching_everywhere(&self, options: ListOptions) -> Result<u64> {
+        self.inner.engine.block_on(self.inner.remove_matching_everywhere(options))
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.

@@ -20,10 +20,11 @@ use crate::eviction::{Limits, LimitsChange};
 use crate::fallback::Fallback;
 use crate::local_tier::{Copies, LocalTier};
 use crate::names::Namespace;
+use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::permissions::{Permissions, prepare_folder};
 use crate::protection::{Keys, MissingKeys, Protection};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
-use crate::resilience::{RemoteCalls, open_blobs, open_metadata};
+use crate::resilience::RemoteCalls;
 use crate::signing::Signing;
 use crate::stage::Compression;
 
@@ -62,6 +63,7 @@ pub struct CacheBuilder {
     pub(crate) policy_origin: ConfigOrigin,
     pub(crate) permissions: Permissions,
     pub(crate) allow_other_owner: bool,
+    pub(crate) new_blobs: NewBlobs,
     pub(crate) namespace_limits: BTreeMap<Namespace, LimitsChange>,
     pub(crate) access_interval: Duration,
     pub(crate) unknown_options: UnknownOptions,
@@ -98,6 +100,7 @@ impl CacheBuilder {
             policy_origin: ConfigOrigin::Program,
             permissions: Permissions::default(),
             allow_other_owner: false,
+            new_blobs: NewBlobs::Refused,
             namespace_limits: BTreeMap::new(),
             access_interval: Duration::from_secs(60),
             unknown_options: UnknownOptions::Error,
@@ -147,6 +150,16 @@ impl CacheBuilder {
     #[must_use]
     pub fn allow_other_owner(mut self, allow: bool) -> Self {
         self.allow_other_owner = allow;
+        self
+    }
+
+    /// Says whether a cache that has entries may begin a new store of blobs. By default that is an error: where the place is
+    /// the wrong one, or its disk is not mounted, every value that lies in a blob would seem to be lost, and its entry would be
+    /// removed on all machines. Where the blobs are lost indeed, open the cache once so; an entry whose blob is missing is then
+    /// removed when it is asked for.
+    #[must_use]
+    pub fn allow_new_blobs(mut self, allow: bool) -> Self {
+        self.new_blobs = if allow { NewBlobs::Allowed } else { NewBlobs::Refused };
         self
     }
 
@@ -414,7 +427,7 @@ impl CacheBuilder {
     }
 
     /// What to make of the limits that the cache has, and of those of its namespaces.
-    fn given_limits(&self) -> (LimitsChange, BTreeMap<Namespace, LimitsChange>) {
+    pub(crate) fn given_limits(&self) -> (LimitsChange, BTreeMap<Namespace, LimitsChange>) {
         let mut new = Limits::unbounded().policy(Limits::DEFAULT_POLICY);
         new.max_bytes = self.folder.is_some().then_some(DEFAULT_MAX_BYTES);
         (self.limits.clone().otherwise(new), self.namespace_limits.clone())
@@ -450,7 +463,9 @@ impl CacheBuilder {
         let (metadata, blobs, guards) = match (&self.fallback, second) {
             (Some(fallback), Some(second)) => {
                 let first = (metadata, blobs);
-                let opened = crate::fallback::open(fallback, first, second, context, calls, protects).await?;
+                let opened =
+                    crate::fallback::open(fallback, first, second, context, calls, self.new_blobs, protects)
+                        .await?;
                 if protects && opened.first_id.is_none() {
                     return Err(Error::new(ErrorKind::Unavailable, UNKNOWN_CACHE));
                 }
@@ -458,16 +473,10 @@ impl CacheBuilder {
                 (opened.metadata, opened.blobs, opened.guards)
             }
             _ => {
-                let (metadata, metadata_guard) = open_metadata(metadata, &context, calls).await?;
-                let (blobs, blob_guard) = match open_blobs(blobs, &context, calls).await {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        // The first error is the one to tell.
-                        let _ = metadata.close().await;
-                        return Err(error);
-                    }
-                };
-                (metadata, blobs, metadata_guard.into_iter().chain(blob_guard).collect())
+                let parts = (metadata, blobs);
+                let OpenedPair { metadata, blobs, guards } =
+                    open_pair(parts, &context, calls, self.new_blobs).await?;
+                (metadata, blobs, guards)
             }
         };
         let keys = match missing {

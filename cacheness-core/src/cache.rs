@@ -261,16 +261,43 @@ impl Cache {
         K: AsRef<str> + Send,
         V: PutValue<'a, Via>,
     {
-        self.store_prepared(self.prepare_many(values, &options)?).await
+        let values = values.into_iter().map(|(key, value)| (key, value, options.clone()));
+        self.store_prepared(self.prepare_many(values)?).await
+    }
+
+    /// Stores several values in one transaction, each with options of its own: all of them, or none.
+    ///
+    /// ```
+    /// use cacheness::{Cache, PutOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cacheness::Error> {
+    /// let cache = Cache::memory().await?;
+    /// let values = [("a", &1, PutOptions::new().tag("odd")), ("b", &2, PutOptions::new().tag("even"))];
+    /// assert_eq!(cache.put_many_with(values).await?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`put_with`](Self::put_with).
+    pub async fn put_many_with<'a, K, V, Via>(
+        &self,
+        values: impl IntoIterator<Item = (K, V, PutOptions), IntoIter: Send> + Send,
+    ) -> Result<Vec<Stored>>
+    where
+        K: AsRef<str> + Send,
+        V: PutValue<'a, Via>,
+    {
+        self.store_prepared(self.prepare_many(values)?).await
     }
 
     pub(crate) fn prepare_many<'a, K: AsRef<str>, V: PutValue<'a, Via>, Via>(
         &self,
-        values: impl IntoIterator<Item = (K, V)>,
-        options: &PutOptions,
+        values: impl IntoIterator<Item = (K, V, PutOptions)>,
     ) -> Result<Vec<Prepared>> {
-        let prepare = |(key, value): (K, V)| {
-            self.engine.prepare(&self.tenant, key.as_ref(), &value.value_ref(), options.clone())
+        let prepare = |(key, value, options): (K, V, PutOptions)| {
+            self.engine.prepare(&self.tenant, key.as_ref(), &value.value_ref(), options)
         };
         values.into_iter().map(prepare).collect()
     }
@@ -333,8 +360,20 @@ impl Cache {
         &self,
         keys: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<Option<V>>> {
+        self.get_many_with(keys, &ReadOptions::new()).await
+    }
+
+    /// Gets several values, or the same part of several tables; the answers stand in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with).
+    pub async fn get_many_with<V: CacheValue<Via>, Via>(
+        &self,
+        keys: &[impl AsRef<str> + Sync],
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<V>>> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        let found = observed!("get_many", { namespace = %self.tenant.namespace, keys = keys.len() }, |_| "done", self.engine.get_many(&self.tenant, &keys, V::target(), &ReadOptions::new()))?;
+        let found = observed!("get_many", { namespace = %self.tenant.namespace, keys = keys.len() }, |_| "done", self.engine.get_many(&self.tenant, &keys, V::target(), options))?;
         found.into_iter().map(|value| value.map(unbox::<V, Via>).transpose()).collect()
     }
 
@@ -452,12 +491,23 @@ impl Cache {
     /// stays. Without any condition all entries of the namespace go, for which [`clear`](Self::clear) is much faster.
     ///
     /// # Errors
-    /// As [`list`](Self::list).
+    /// As [`list`](Self::list); [`InvalidInput`](ErrorKind::InvalidInput) for options that ask for all namespaces, which is
+    /// what [`remove_matching_everywhere`](Self::remove_matching_everywhere) is for.
     #[doc(alias = "invalidate_matching")]
     #[doc(alias = "clear_matching")]
     pub async fn remove_matching(&self, options: ListOptions) -> Result<u64> {
+        options.check_own_namespace()?;
         let removed = self.engine.remove_matching(&self.tenant, options);
         observed!("remove_matching", { namespace = %self.tenant.namespace }, |_| "done", removed)
+    }
+
+    /// As [`remove_matching`](Self::remove_matching), in all namespaces, whichever the handle is bound to.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn remove_matching_everywhere(&self, options: ListOptions) -> Result<u64> {
+        let removed = self.engine.remove_matching(&self.tenant, options.all_namespaces());
+        observed!("remove_matching_everywhere", {}, |_| "done", removed)
     }
 
     /// Removes all entries of the namespace, and returns how many there were. The statistics stay.

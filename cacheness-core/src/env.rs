@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,6 +155,33 @@ impl Env {
             return work.await;
         }
         ended(self.own_handle()?.spawn(work.in_current_span()).await)
+    }
+
+    /// Does work that holds a lock for which others wait. It begins on the calling thread; what then has to wait goes on on the
+    /// cache's own runtime, to its end. So a caller whose future is not polled any more, as the loser of a `select!` that is
+    /// kept, does not keep the lock. On the blocking face, which waits for nothing else, the calling thread does it all.
+    ///
+    /// Work that never waits costs no more than by itself, but for a box.
+    ///
+    /// # Errors
+    /// The work's own; [`ErrorKind::Io`] where the runtime cannot be started; [`ErrorKind::Unexpected`] where the work
+    /// panics on it.
+    pub async fn carry_out<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        if BLOCKING.get() {
+            return work.await;
+        }
+        let mut work = match PLACE.try_with(Clone::clone) {
+            Ok(place) => Box::pin(Either::Left(PLACE.scope(place, work))),
+            Err(_) => Box::pin(Either::Right(work)),
+        };
+        match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+            Poll::Ready(result) => result,
+            Poll::Pending => ended(self.own_handle()?.spawn(work.in_current_span()).await),
+        }
     }
 
     /// Sets work off on the cache's own runtime that nobody waits for. Without a runtime it is not done.

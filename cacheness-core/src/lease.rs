@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::cache::Cache;
 use crate::engine::Engine;
 use crate::env::Env;
@@ -82,34 +84,55 @@ impl Cache {
         let (engine, namespace) = (&self.engine, &self.tenant.namespace);
         let name = Key::new(name.as_ref())?;
         check_ttl(ttl)?;
-        let holder = LeaseHolder::random();
-        // Made before it is asked for: should this future be dropped while the answer is on its way, so is the lease.
+        // A leaser that is closing gives none.
+        let releasing = engine.releasing().ok_or_else(Engine::closed_error)?;
         let mut lease = Lease {
-            held: Some(Held { engine: engine.clone(), holder }),
+            held: Some(Held { engine: engine.clone(), holder: LeaseHolder::random() }),
             namespace: namespace.clone(),
             name: name.as_str().to_owned(),
             token: Version::default(),
             until: Until::asked_now(engine.env(), ttl),
         };
-        let given = match engine.leases() {
-            Ok(leases) => leases.acquire(namespace, &lease.name, holder, ttl).await,
-            Err(error) => Err(error),
-        };
-        match given {
-            Ok(Some(token)) => {
-                lease.token = token;
-                Ok(Some(lease))
+        let (tell, told) = oneshot::channel();
+        // Apart from the caller, who may go away while the answer is on its way: only once it is there can the lease be
+        // given back.
+        engine.env().detach(async move {
+            let given = lease.acquire(ttl).await;
+            let given = given.map(|given| given.then_some(lease));
+            if let Err(Ok(Some(unwanted))) = tell.send(given) {
+                // Where it fails, the lease ends with its time.
+                let _ = unwanted.release().await;
             }
-            Ok(None) => {
-                lease.held = None;
-                Ok(None)
-            }
-            Err(error) => Err(error.with_operation("lease").with_context("lease", lease.name.clone())),
-        }
+            drop(releasing);
+        });
+        told.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, "the cache's runtime has ended, so no lease can be taken"))
+        })
     }
 }
 
 impl Lease {
+    /// Asks for the lease. False where somebody else has it.
+    async fn acquire(&mut self, ttl: Duration) -> Result<bool> {
+        let Some(held) = &self.held else { return Ok(false) };
+        let given = match held.engine.leases() {
+            Ok(leases) => leases.acquire(&self.namespace, &self.name, held.holder, ttl).await,
+            Err(error) => Err(error),
+        };
+        match given {
+            Ok(Some(token)) => {
+                self.token = token;
+                Ok(true)
+            }
+            Ok(None) => {
+                self.held = None;
+                Ok(false)
+            }
+            // Whether it was given is not known, so it is released when this is dropped.
+            Err(error) => Err(error.with_operation("lease").with_context("lease", self.name.clone())),
+        }
+    }
+
     /// What was asked for.
     #[must_use]
     pub fn name(&self) -> &str {

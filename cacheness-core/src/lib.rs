@@ -27,6 +27,7 @@ mod metadata;
 mod metric;
 mod names;
 mod options;
+mod pair;
 mod permissions;
 mod protection;
 mod rebuild;
@@ -55,8 +56,9 @@ pub use config::{
 pub use config::{Config, Variables};
 pub use encryption::{Encryption, EncryptionKey};
 pub use engine::{
-    Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError, OnWriteError, PurgeReport,
-    RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader, VerifyOptions, VerifyReport,
+    AsyncValueReader, Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError,
+    OnWriteError, PurgeReport, RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader,
+    VerifyOptions, VerifyReport,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};
@@ -98,6 +100,7 @@ pub use value::{
 /// What the macros of this crate refer to.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::entry::blob_in_record;
     pub use crate::metadata::condemned;
     pub use inventory;
 }

@@ -56,10 +56,14 @@ impl Aside {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
             Err(error) => return Err(Error::io(error, "the marker of a rebuild cannot be read")),
         };
+        // One that says something else than was written, or nothing, does not hide what was moved aside.
+        let is_there = |path: &Path| suffixes.iter().any(|suffix| beside(path, suffix).exists());
+        let begun = begun.filter(|kept| index.exists() || is_there(kept));
+        let begun = begun.or_else(|| last_kept(index).filter(|_| marker.exists() && !index.exists()));
         let aside = match begun {
             Some(kept) => at(kept),
             None => {
-                if !suffixes.iter().any(|suffix| beside(index, suffix).exists()) {
+                if !is_there(index) {
                     let message = "there is no index here that could be rebuilt";
                     return Err(Error::new(ErrorKind::NotFound, message)
                         .with_context("path", index.to_string_lossy()));
@@ -107,6 +111,17 @@ fn kept_as(index: &Path, name: &str) -> Option<PathBuf> {
     let number = name.strip_prefix(&*own)?.strip_prefix(".damaged-")?;
     number.parse::<u32>().ok()?;
     Some(index.with_file_name(name))
+}
+
+/// The last index that was moved aside.
+fn last_kept(index: &Path) -> Option<PathBuf> {
+    let folder = index.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let kept = names.filter_map(|name| {
+        let number = name.rsplit_once(".damaged-")?.1.parse::<u32>().ok()?;
+        Some((number, kept_as(index, &name)?))
+    });
+    kept.max().map(|(_, path)| path)
 }
 
 fn free_name(index: &Path, suffixes: &[&str]) -> PathBuf {

@@ -23,5 +23,7 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod trust;
 #[cfg(any(feature = "json", feature = "sqlite"))]
 mod users;

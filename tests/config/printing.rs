@@ -31,6 +31,7 @@ mode = \"create\"
 durability = \"process\"
 permissions = \"private\"
 allow_other_owner = false
+allow_new_blobs = false
 ttl = \"never\"
 compression = \"none\"
 # compression_level: 3 with `zstd`; the others have none
@@ -144,7 +145,7 @@ fn every_option_of_the_cache_reaches_its_setting() {
             "remote.timeout" | "remote.deadline" | "remote.backoff" | "remote.breaker_pause" => "7s",
             "remote.attempts" | "remote.in_flight" | "remote.breaker_failures" => "7",
             "mmap" => "false",
-            "allow_other_owner" => "true",
+            "allow_other_owner" | "allow_new_blobs" => "true",
             "unknown_options" => "warn",
             "limits.policy" => "size",
             "folder" | "fallback.folder" => "/tmp/somewhere",

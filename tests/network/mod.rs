@@ -3,6 +3,7 @@
 
 pub mod hosts;
 pub mod proxy;
+pub mod rig;
 pub mod services;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -37,6 +38,20 @@ pub fn redis(folder: &Path) -> ConfigOptions {
 /// A prefix in the bucket of the server that runs beside the tests.
 pub fn s3(folder: &Path) -> ConfigOptions {
     s3_at(&server("TEST_S3"), &place(folder))
+}
+
+/// The same by the backend `object_store`.
+pub fn object_store(folder: &Path) -> ConfigOptions {
+    let options = [
+        ("aws_endpoint", server("TEST_S3")),
+        ("aws_allow_http", "true".into()),
+        ("aws_region", "us-east-1".into()),
+        ("aws_access_key_id", server("TEST_S3_ACCESS_KEY")),
+        ("aws_secret_access_key", server("TEST_S3_SECRET_KEY")),
+    ];
+    let options: Vec<String> = options.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let url = format!("s3://{}/{}", server("TEST_S3_BUCKET"), place(folder));
+    ConfigOptions::new().with("url", url).with("options", options.join("\n"))
 }
 
 pub fn s3_at(endpoint: &str, prefix: &str) -> ConfigOptions {

@@ -166,6 +166,31 @@ fn a_slow_listener_holds_up_no_put_and_what_it_misses_is_counted() {
 }
 
 #[test]
+fn events_of_long_keys_wait_in_bounded_memory() {
+    let (begin, begun) = std::sync::mpsc::channel::<()>();
+    let begun = std::sync::Mutex::new(begun);
+    let heard = Arc::new(AtomicU64::new(0));
+    let counted = heard.clone();
+    let cache = blocking::Cache::builder()
+        .listener(move |_| {
+            let _ = begun.lock().unwrap().recv();
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
+        .open_blocking()
+        .unwrap();
+    // 8,192 of these would be 512 MiB.
+    let key = "k".repeat(65_000);
+    for i in 0..1_000_u32 {
+        cache.put(&key, &i).unwrap();
+    }
+    drop(begin);
+    cache.close().unwrap();
+    let (told, dropped) = (heard.load(Ordering::Relaxed), cache.events_dropped());
+    assert_eq!(told + dropped, 1_000);
+    assert!((200..300).contains(&told), "{told} told");
+}
+
+#[test]
 fn a_listener_may_panic_and_another_goes_on() {
     let heard = Arc::new(AtomicU64::new(0));
     let counted = heard.clone();

@@ -489,3 +489,32 @@ fn a_configuration_names_several_keys() {
         format!("{given:?} {} {:?}", given.to_toml().unwrap(), given.clone().open_blocking().unwrap());
     assert!(!texts.contains("hunter2"), "{texts}");
 }
+
+#[test]
+fn without_the_key_of_an_entry_verifying_goes_on_and_repairing_leaves_it() {
+    let store = Store::new();
+    let cache = open(&store);
+    for i in 0..6 {
+        cache.put_with(format!("k{i}"), &format!("value {i}"), PutOptions::new().inline(i % 2 == 0)).unwrap();
+    }
+    cache.close().unwrap();
+    let foreign =
+        store.builder().encryption(Encryption::new("foreign", secret("f"))).open_blocking().unwrap();
+    foreign.put("of this key", "value").unwrap();
+    let report = foreign.verify(VerifyOptions::new()).unwrap();
+    assert_eq!((report.entries, report.found(), report.count(Damage::UnknownKey)), (7, 6, 6));
+    assert!(report.bytes > 0, "checksums need no key");
+
+    // Damage shows without the key.
+    let blob = store.blobs().remove(0);
+    let mut bytes = fs_err::read(&blob).unwrap();
+    bytes[0] ^= 1;
+    fs_err::write(&blob, bytes).unwrap();
+    let report = foreign.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((report.count(Damage::UnknownKey), report.count(Damage::DamagedBlob)), (5, 1));
+    assert_eq!(report.removed, 1);
+    foreign.close().unwrap();
+    let cache = open(&store);
+    let found = (0..6).filter(|i| cache.get::<String, _>(format!("k{i}")).unwrap().is_some()).count();
+    assert_eq!(found, 5);
+}

@@ -381,3 +381,53 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
         fs_err::write(&pair[1].1, &pair[1].0).unwrap();
     }
 }
+
+#[test]
+fn a_value_that_was_verified_does_not_change_when_somebody_writes_into_its_file() {
+    use std::io::{Seek, SeekFrom, Write};
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+
+    let store = Store::new();
+    let cache = open(&store);
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100_000));
+    let table = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    cache.put_with("t", &table, PutOptions::new().handler("arrow_ipc")).unwrap();
+    let blob = store.blobs().into_iter().next().unwrap();
+    for _ in 0..2 {
+        let read: RecordBatch = cache.get("t").unwrap().unwrap();
+        assert_eq!(read, table);
+        // In place, as into a file that is mapped.
+        let whole = fs_err::read(&blob).unwrap();
+        let mut file = fs_err::OpenOptions::new().write(true).open(&blob).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&vec![0xFF; whole.len()]).unwrap();
+        assert!(read == table, "what was verified has changed");
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&whole).unwrap();
+    }
+}
+
+#[test]
+fn a_forged_entry_is_found_by_verifying_and_removed_by_repairing() {
+    let store = Store::new();
+    let cache = open(&store);
+    for key in ["forged", "in a blob", "honest"] {
+        cache.put_with(key, "value", PutOptions::new().inline(key != "in a blob")).unwrap();
+    }
+    for key in ["forged", "in a blob"] {
+        let mut forged = store.entry("default", key).unwrap();
+        forged.tags = vec!["admin".into()];
+        store.forge(forged);
+    }
+    for quick in [false, true] {
+        let options = if quick { VerifyOptions::new().quick() } else { VerifyOptions::new() };
+        let report = cache.verify(options).unwrap();
+        assert_eq!((report.entries, report.found(), report.count(Damage::Untrusted)), (3, 2, 2));
+    }
+    let report = cache.repair(VerifyOptions::new()).unwrap();
+    assert_eq!((report.count(Damage::Untrusted), report.removed), (2, 2));
+    assert!(cache.verify(VerifyOptions::new()).unwrap().is_clean());
+    assert_eq!(cache.get::<String, _>("honest").unwrap().as_deref(), Some("value"));
+}

@@ -137,7 +137,7 @@ fn key(i: usize) -> String {
     format!("a key that is not short, number {i:03}")
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let to = to.join(file.file_name());

@@ -117,6 +117,14 @@ impl BlobBackend for FilesystemBlobs {
         self.unblock(move |folder| folder.list(cache, after.as_deref(), limit)).await
     }
 
+    async fn knows(&self, cache: CacheId) -> Result<bool> {
+        self.opened()?.knows(cache)
+    }
+
+    async fn introduce(&self, cache: CacheId) -> Result<()> {
+        self.unblock(move |folder| folder.introduce(cache)).await
+    }
+
     fn staging_dir(&self) -> Option<&Path> {
         Some(&self.folder.staging)
     }

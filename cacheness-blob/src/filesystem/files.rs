@@ -76,15 +76,20 @@ impl Folder {
     }
 
     fn create(&self) -> Result<()> {
+        if self.write_marker(&self.root)? { Ok(()) } else { self.read_marker() }
+    }
+
+    /// Writes a marker into a folder; false where there was one.
+    fn write_marker(&self, folder: &Path) -> Result<bool> {
         // Written aside and renamed, so that another process never reads half of it.
-        let mut marker = self.temporary(&self.root)?;
+        let mut marker = self.temporary(folder)?;
         let written =
             marker.write_all(format!("{LAYOUT}\n").as_bytes()).and_then(|()| marker.as_file().sync_all());
         written.map_err(|error| Error::io(error, "the marker of the blob store cannot be written"))?;
-        let to = self.root.join(MARKER);
+        let to = folder.join(MARKER);
         match marker.persist_noclobber(&to) {
-            Ok(_) => self.sync_folder(&self.root),
-            Err(failed) if failed.error.kind() == Io::AlreadyExists => self.read_marker(),
+            Ok(_) => self.sync_folder(folder).map(|()| true),
+            Err(failed) if failed.error.kind() == Io::AlreadyExists => Ok(false),
             Err(failed) => Err(at(failed.error, "the marker of the blob store cannot be written", &to)),
         }
     }
@@ -124,6 +129,25 @@ impl Folder {
 
     pub(super) fn cache_folder(&self, cache: cacheness_core::CacheId) -> PathBuf {
         self.root.join(cache.to_string())
+    }
+
+    /// True where the folder of a cache has a marker of its own.
+    pub(super) fn knows(&self, cache: cacheness_core::CacheId) -> Result<bool> {
+        let path = self.cache_folder(cache).join(MARKER);
+        match fs::symlink_metadata(&path) {
+            Ok(marker) => self.check_way(&path).map(|()| marker.is_file()),
+            Err(error) if error.kind() == Io::NotFound => Ok(false),
+            Err(error) => Err(Error::io(error, "the folder of a cache's blobs cannot be looked at")),
+        }
+    }
+
+    /// Gives the folder of a cache its marker.
+    pub(super) fn introduce(&self, cache: cacheness_core::CacheId) -> Result<()> {
+        let folder = self.cache_folder(cache);
+        self.check_way(&folder)?;
+        self.create_shard(&folder)?;
+        self.write_marker(&folder)?;
+        self.sync_folder(&self.root)
     }
 
     pub(super) fn path_of(&self, key: &BlobKey) -> PathBuf {

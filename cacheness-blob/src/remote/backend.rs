@@ -107,6 +107,11 @@ impl<O: Objects> Shared<O> {
         self.path(&key.to_string())
     }
 
+    /// The object that shows that the store has been told of a cache. No blob has such a name.
+    fn path_of_cache(&self, cache: CacheId) -> String {
+        self.path(&format!("{cache}/{MARKER}"))
+    }
+
     /// Looks for the marker, and makes it where there is none and one may be made.
     async fn begin(&self) -> Result<()> {
         let marker = self.path(MARKER);
@@ -159,7 +164,8 @@ impl<O: Objects> Shared<O> {
         let len = usize::try_from(end - range.start).map_err(|_| {
             Error::new(ErrorKind::Unsupported, "the value does not fit this machine's memory")
         })?;
-        let mut bytes = BytesMut::with_capacity(len);
+        // Memory is taken by what was asked for, never by what the store says that there is.
+        let mut bytes = if range.end == u64::MAX { BytesMut::new() } else { BytesMut::with_capacity(len) };
         bytes.extend_from_slice(&first);
         drop(first);
         let mut parts = iter((begin..end).step_by(PART as usize))
@@ -272,6 +278,30 @@ impl<O: Objects> BlobBackend for RemoteBlobs<O> {
                 return Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false));
             }
             Ok(BlobPage::new(blobs, listed.next))
+        })
+        .await
+    }
+
+    async fn knows(&self, cache: CacheId) -> Result<bool> {
+        if !self.0.settings.persistent {
+            return Ok(true);
+        }
+        self.call(move |store| async move {
+            let known = store.path_of_cache(cache);
+            Ok(store.within(1, store.objects.get(&known, 0..1)).await?.is_some())
+        })
+        .await
+    }
+
+    async fn introduce(&self, cache: CacheId) -> Result<()> {
+        if !self.0.settings.persistent {
+            return Ok(());
+        }
+        self.call(move |store| async move {
+            let text =
+                "Blobs of one cache lie beside this object. Without it none of them counts as missing.\n";
+            let known = store.path_of_cache(cache);
+            store.within(1, store.objects.put(&known, Bytes::from_static(text.as_bytes()))).await
         })
         .await
     }

@@ -165,6 +165,8 @@ impl BlobFactory for S3BlobFactory {
             encryption: options.text("encryption").map(ServerSideEncryption::from),
             kms_key: options.text("kms_key_id").map(str::to_owned),
             storage_class: options.text("storage_class").map(StorageClass::from),
+            timeout,
+            connect_timeout: connect_timeout(timeout, attempts(&options)),
         };
         let settings = Settings {
             backend: NAME,
@@ -177,14 +179,22 @@ impl BlobFactory for S3BlobFactory {
     }
 }
 
+fn attempts(options: &ConfigOptions) -> u32 {
+    options.int("attempts").and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(4)
+}
+
+fn connect_timeout(timeout: Duration, attempts: u32) -> Duration {
+    timeout / attempts.saturating_add(1)
+}
+
 async fn client(options: ConfigOptions, timeout: Duration) -> Result<Client> {
-    let attempts = options.int("attempts").and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(4);
+    let attempts = attempts(&options);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(attempts))
         .timeout_config(
             // A connection that is half open must not take the time of all attempts.
             TimeoutConfig::builder()
-                .connect_timeout(timeout / (attempts + 1))
+                .connect_timeout(connect_timeout(timeout, attempts))
                 .operation_attempt_timeout(timeout / attempts.max(1))
                 .operation_timeout(timeout)
                 .build(),

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier, ServerSideEncryption, StorageClass,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cacheness_core::{Error, ErrorKind, Result, StagedFile};
 use futures_util::stream::{TryStreamExt, iter};
 
@@ -26,6 +28,9 @@ pub(super) struct Bucket {
     pub(super) encryption: Option<ServerSideEncryption>,
     pub(super) kms_key: Option<String>,
     pub(super) storage_class: Option<StorageClass>,
+    /// How long a call may take, and how long of that to connect.
+    pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
 }
 
 #[async_trait]
@@ -49,10 +54,7 @@ impl Objects for Bucket {
         };
         // `bytes 0-99/1234`: what follows the slash is the length of the whole object.
         let whole = found.content_range().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-        let body = found.body.collect().await.map_err(|failed| {
-            Error::new(ErrorKind::Unavailable, "the answer of S3 broke off").with_source(failed)
-        })?;
-        let body = body.into_bytes();
+        let body = read_body(found.body, range.end - range.start).await?;
         let len = whole.unwrap_or(range.start.saturating_add(body.len() as u64));
         Ok(Some((body, len)))
     }
@@ -73,6 +75,7 @@ impl Objects for Bucket {
             .set_server_side_encryption(self.encryption.clone())
             .set_ssekms_key_id(self.kms_key.clone())
             .set_storage_class(self.storage_class.clone());
+        let request = request.customize().config_override(self.with_time());
         request.send().await.map(|_| ()).map_err(|failed| self.told(failed))
     }
 
@@ -142,6 +145,17 @@ impl Objects for Bucket {
 }
 
 impl Bucket {
+    /// Gives each attempt of a request that carries a part the time of the whole call: a quarter of it may be too little for
+    /// 8 MiB on a slow line, and would then be too little each time. What the call may take is bounded all the same.
+    fn with_time(&self) -> aws_sdk_s3::config::Builder {
+        let time = TimeoutConfig::builder()
+            .connect_timeout(self.connect_timeout)
+            .operation_timeout(self.timeout)
+            .disable_operation_attempt_timeout()
+            .build();
+        aws_sdk_s3::config::Builder::new().timeout_config(time)
+    }
+
     async fn send_parts(&self, path: &str, upload: &str, file: Arc<StagedFile>) -> Result<()> {
         let (len, part_len) = (file.len(), part_len(file.len()));
         let parts: Vec<CompletedPart> = iter((0..len.div_ceil(part_len)).map(Ok))
@@ -153,6 +167,7 @@ impl Bucket {
                     let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
                     let request = self.client.upload_part().bucket(&self.name).key(path).upload_id(upload);
                     let request = request.part_number(number).body(ByteStream::from(bytes));
+                    let request = request.customize().config_override(self.with_time());
                     let sent = request.send().await.map_err(|failed| self.told(failed))?;
                     Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
                 }
@@ -204,6 +219,23 @@ impl Bucket {
         };
         Error::new(kind, message).with_source(failed)
     }
+}
+
+/// Reads what a request brings, which is no more than it asked for.
+async fn read_body(mut body: ByteStream, most: u64) -> Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|failed| {
+            Error::new(ErrorKind::Unavailable, "the answer of S3 broke off").with_source(failed)
+        })?;
+        if (bytes.len() + piece.len()) as u64 > most {
+            let message =
+                format!("S3 sends more than the {most} bytes that were asked for; it does not heed ranges");
+            return Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
 }
 
 fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {

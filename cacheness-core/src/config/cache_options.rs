@@ -12,6 +12,7 @@ use crate::encryption::EncryptionKey;
 use crate::engine::{OnReadError, OnWriteError};
 use crate::error::{Error, Result};
 use crate::names::Namespace;
+use crate::pair::NewBlobs;
 use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
 use crate::signing::{Signing, SigningAlgorithm};
@@ -46,6 +47,12 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
         OptionKind::Bool,
         Some("false"),
         "Whether the cache's folders may belong to another user than the one that the process runs as.",
+    ),
+    OptionSpec::new(
+        "allow_new_blobs",
+        OptionKind::Bool,
+        Some("false"),
+        "Whether a cache that has entries may begin a new store of blobs; for one opening, after its blobs were lost.",
     ),
     OptionSpec::new(
         "ttl",
@@ -428,6 +435,7 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
             Permissions::Umask => "umask".into(),
         },
         "allow_other_owner" => builder.allow_other_owner.into(),
+        "allow_new_blobs" => (builder.new_blobs == NewBlobs::Allowed).into(),
         "ttl" => ttl_value(settings.ttl),
         "compression" => match settings.compression {
             Compression::None => "none".into(),

@@ -20,7 +20,7 @@ impl Engine {
         T: Send + 'static,
     {
         let engine = self.this.upgrade().ok_or_else(Self::closed_error)?;
-        if self.waits { self.env.apart(work(engine)).await } else { work(engine).await }
+        if self.waits { self.env.apart(work(engine)).await } else { self.env.carry_out(work(engine)).await }
     }
 
     /// As [`apart`](Self::apart), and it goes on to its end also where its caller does not wait for it any more.
@@ -30,7 +30,11 @@ impl Engine {
         T: Send + 'static,
     {
         let engine = self.this.upgrade().ok_or_else(Self::closed_error)?;
-        if self.waits { self.env.apart_to_the_end(work(engine)).await } else { work(engine).await }
+        if self.waits {
+            self.env.apart_to_the_end(work(engine)).await
+        } else {
+            self.env.carry_out(work(engine)).await
+        }
     }
 
     /// Takes a lock. Over remote backends it is waited for as long as a call may take, because whoever has it may be waiting

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
+
 use super::Engine;
 use super::counting::Tenant;
 use crate::error::Result;
@@ -10,7 +12,16 @@ use crate::events::MissReason;
 use crate::options::ReadOptions;
 use crate::value::{BoxedValue, TypeTarget};
 
+/// How many blobs of a remote backend one call fetches or stores at once.
+const REMOTE_AT_ONCE: usize = 16;
+
 impl Engine {
+    /// How many blobs one call fetches or stores at once: those of this machine one after another, since it is not waiting that
+    /// takes their time.
+    pub(super) fn blobs_at_once(&self) -> usize {
+        if self.blobs.capabilities().local { 1 } else { REMOTE_AT_ONCE }
+    }
+
     /// Looks several values up, with one question to the metadata backend. The answers stand in the keys' order.
     pub(crate) async fn get_many(
         self: &Arc<Self>,
@@ -40,11 +51,9 @@ impl Engine {
                 return Ok(values);
             }
         };
-        let mut values = Vec::with_capacity(keys.len());
-        for (key, entry) in keys.iter().zip(entries) {
-            values.push(self.serve(tenant, key, entry, target, options).await?);
-        }
-        Ok(values)
+        let found = keys.iter().zip(entries);
+        let served = found.map(|(key, entry)| self.serve(tenant, key, entry, target, options));
+        iter(served).buffered(self.blobs_at_once()).try_collect().await
     }
 
     fn stored_keys<'a>(&self, tenant: &Tenant, keys: &[&'a str]) -> Result<Vec<Cow<'a, str>>> {

@@ -14,7 +14,6 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local_tier::Copies;
 use crate::names::{BlobId, BlobKey};
-use crate::resilience::expecting;
 
 /// A fetch of a blob, whose answer all get who wait for it.
 type Fetch = OnceCell<Result<Option<Bytes>>>;
@@ -63,27 +62,51 @@ impl Engine {
     /// Opens a blob, from the local tier where it is there.
     pub(super) async fn get_blob(&self, entry: &Entry, blob: BlobId) -> Result<Option<Blob>> {
         let key = self.blob_key(blob);
-        let Some(tier) = &self.tier else { return self.fetch(entry, &key).await };
+        if self.tier.is_none() {
+            return self.fetch(entry, &key).await;
+        }
         if let Some(copy) = self.open_copy(entry) {
             return Ok(Some(copy));
         }
-        let fetch = tier.fetch_of(blob);
-        let fetched = fetch.get_or_init(|| self.fetch_whole(tier, entry, &key)).await.clone();
-        tier.fetches.lock().unwrap_or_else(PoisonError::into_inner).remove(&blob);
-        Ok(fetched?.map(Blob::Bytes))
+        // Others wait for a fetch that is under way, so it must go on also where its caller is not polled.
+        let entry = entry.clone();
+        let fetched = self.apart(move |engine| async move { engine.fetch_once(&entry, &key).await }).await?;
+        Ok(fetched.map(Blob::Bytes))
     }
 
+    /// Fetches a blob for all who ask for it at the same time.
+    async fn fetch_once(&self, entry: &Entry, key: &BlobKey) -> Result<Option<Bytes>> {
+        let Some(tier) = &self.tier else { return self.fetch_bytes(entry, key).await };
+        let fetch = tier.fetch_of(key.blob);
+        let fetched = fetch.get_or_init(|| self.fetch_whole(tier, entry, key)).await.clone();
+        tier.fetches.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.blob);
+        fetched
+    }
+
+    /// Opens a blob. Of one on another machine, no more than the value is asked for: what the store has there may be longer,
+    /// and must not fill this machine's memory.
     async fn fetch(&self, entry: &Entry, key: &BlobKey) -> Result<Option<Blob>> {
-        let got = self.blobs.get(key);
-        if self.is_remote() { expecting(entry.stored_size, got).await } else { got.await }
+        if self.blobs.capabilities().local {
+            return self.blobs.get(key).await;
+        }
+        // Nor is anything asked for by a length that the entry itself contradicts.
+        entry.checksums.check_count(entry.stored_size)?;
+        Ok(self.blobs.get_range(key, 0..entry.stored_size).await?.map(Blob::Bytes))
+    }
+
+    async fn fetch_bytes(&self, entry: &Entry, key: &BlobKey) -> Result<Option<Bytes>> {
+        match self.fetch(entry, key).await? {
+            None => Ok(None),
+            Some(Blob::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Blob::File(file, len)) => {
+                let len = len.min(entry.stored_size);
+                self.env.unblock(move || read_whole(&file, len)).await.map(Some)
+            }
+        }
     }
 
     async fn fetch_whole(&self, tier: &Tier, entry: &Entry, key: &BlobKey) -> Result<Option<Bytes>> {
-        let bytes = match self.fetch(entry, key).await? {
-            None => return Ok(None),
-            Some(Blob::Bytes(bytes)) => bytes,
-            Some(Blob::File(file, len)) => self.env.unblock(move || read_whole(&file, len)).await?,
-        };
+        let Some(bytes) = self.fetch_bytes(entry, key).await? else { return Ok(None) };
         // A copy is not to outlive what damaged its blob on the way.
         let payload = usize::try_from(entry.stored_size).ok().and_then(|len| bytes.get(..len));
         if let Some(payload) = payload.map(|payload| bytes.slice_ref(payload)) {

@@ -84,7 +84,7 @@ impl Engine {
         match self.queued_entry(namespace, key) {
             Some(queued) => Ok(queued),
             None => {
-                let found = self.metadata.get_entry(namespace, key).await?;
+                let found = self.metadata.get_entry(namespace, key).await.map_err(newer)?;
                 if self.protection.is_some() {
                     return self.trusted(namespace, key, found).await;
                 }
@@ -101,28 +101,47 @@ impl Engine {
         keys: &[&str],
     ) -> Result<Vec<Result<Option<Entry>>>> {
         if self.queue.is_empty() {
-            let found = self.metadata.get_entries(namespace, keys).await?;
-            let mut entries = Vec::with_capacity(keys.len());
-            for (key, entry) in keys.iter().zip(found) {
-                entries.push(self.trusted(namespace, key, entry).await);
-            }
-            return Ok(entries);
+            return self.stored_entries(namespace, keys).await;
         }
         let queued: Vec<Option<Option<Entry>>> =
             keys.iter().map(|key| self.queued_entry(namespace, key)).collect();
         let stored: Vec<&str> =
             keys.iter().zip(&queued).filter(|(_, queued)| queued.is_none()).map(|(&key, _)| key).collect();
-        let stored = if stored.is_empty() {
-            Vec::new()
-        } else {
-            self.metadata.get_entries(namespace, &stored).await?
-        };
+        let stored =
+            if stored.is_empty() { Vec::new() } else { self.stored_entries(namespace, &stored).await? };
         let mut stored = stored.into_iter();
+        let entries =
+            queued.into_iter().map(|queued| queued.map_or_else(|| stored.next().unwrap_or(Ok(None)), Ok));
+        Ok(entries.collect())
+    }
+
+    /// Looks several stored entries up. One that is damaged, or that a newer version wrote, takes none of the others with it.
+    async fn stored_entries(
+        &self,
+        namespace: &Namespace,
+        keys: &[&str],
+    ) -> Result<Vec<Result<Option<Entry>>>> {
+        let of_one = |error: &Error| matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported);
+        let found: Vec<Result<Option<Entry>>> = match self.metadata.get_entries(namespace, keys).await {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            // Which it is, a look at each by itself tells.
+            Err(error) if of_one(&error) => {
+                let mut found = Vec::with_capacity(keys.len());
+                for key in keys {
+                    match self.metadata.get_entry(namespace, key).await {
+                        Err(error) if !of_one(&error) => return Err(error),
+                        entry => found.push(entry.map_err(newer)),
+                    }
+                }
+                found
+            }
+            Err(error) => return Err(error),
+        };
         let mut entries = Vec::with_capacity(keys.len());
-        for (key, queued) in keys.iter().zip(queued) {
-            entries.push(match queued {
-                Some(queued) => Ok(queued),
-                None => self.trusted(namespace, key, stored.next().flatten()).await,
+        for (key, entry) in keys.iter().zip(found) {
+            entries.push(match entry {
+                Ok(entry) => self.trusted(namespace, key, entry).await,
+                Err(error) => Err(error),
             });
         }
         Ok(entries)
@@ -292,6 +311,14 @@ impl Engine {
         let last_error = pinged.err().map(|error| LastError::new(now, &error));
         BackendHealth { role, backend: backend.clone(), state, since, last_error, last_answer: None }
     }
+}
+
+/// What a newer version wrote is to this one what bytes are that do not decode: the program has changed since.
+fn newer(error: Error) -> Error {
+    if error.kind() == ErrorKind::Unsupported {
+        return Error::new(ErrorKind::Decode, "the entry cannot be read by this version").with_source(error);
+    }
+    error
 }
 
 /// A put that has not been made, for now.

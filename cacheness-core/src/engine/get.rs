@@ -18,6 +18,7 @@ use crate::metadata::{Change, Condition};
 use crate::metric::Started;
 use crate::names::BlobId;
 use crate::options::ReadOptions;
+use crate::pair::outlives;
 use crate::stage::{Checksums, decompress};
 use crate::value::{BoxedValue, TypeTarget};
 
@@ -115,7 +116,7 @@ impl Engine {
         let mut distrusted = false;
         loop {
             let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
-            if let Some(reason) = self.invalid(&entry) {
+            if let Some(reason) = self.invalid(&entry).await {
                 return Ok(Err(reason));
             }
             if !self.check_tag(&entry, options)? {
@@ -158,16 +159,16 @@ impl Engine {
     }
 
     /// Whether an entry may be served now.
-    pub(super) fn state(&self, entry: &Entry) -> EntryState {
+    pub(super) async fn state(&self, entry: &Entry) -> EntryState {
         if entry.validity.expires_at.is_none() && entry.validity.sources.is_empty() {
             return EntryState::Valid;
         }
-        self.file_checks.state(entry, self.env.now())
+        self.file_checks.state(&self.env, entry, self.env.now()).await
     }
 
     /// Why an entry may not be served now, where it may not.
-    pub(super) fn invalid(&self, entry: &Entry) -> Option<MissReason> {
-        match self.state(entry) {
+    pub(super) async fn invalid(&self, entry: &Entry) -> Option<MissReason> {
+        match self.state(entry).await {
             EntryState::Valid => None,
             EntryState::Expired => Some(MissReason::Expired),
             EntryState::SourceChanged(_) | EntryState::SourceMissing(_) => Some(MissReason::SourceChanged),
@@ -243,14 +244,16 @@ impl Engine {
             Stored::Local(bytes) => Stored::Local(bytes.slice(..payload_len as usize)),
             Stored::File(file, ..) => {
                 let mapped = reading.is_some_and(|(handler, _)| handler.preferred_access() >= Access::Range);
-                if self.settings.mmap
+                let wanted = self.settings.mmap
                     && mapped
                     && payload_len > READ_AT_ONCE
                     && entry.format.access >= Access::Range
-                {
-                    Stored::Mapped(map(&file, payload_len)?, blob)
-                } else {
-                    Stored::File(file, payload_len)
+                    // A map shows what others write into the file after it was verified, and where entries are
+                    // protected, they are not to be trusted.
+                    && self.protection.is_none();
+                match if wanted { self.maps.map(&file, payload_len) } else { None } {
+                    Some(map) => Stored::Mapped(map, blob),
+                    None => Stored::File(file, payload_len),
                 }
             }
             other => other,
@@ -326,10 +329,7 @@ impl Engine {
         }
         let mapped = if let Stored::Mapped(_, blob) = &stored { Some(*blob) } else { None };
         let mut reader = match stored {
-            // Where others may try to change blobs, that one was whole before says nothing.
-            Stored::Mapped(bytes, blob) if self.protection.is_none() && self.is_verified(blob) => {
-                LocalReader::trusted(bytes)
-            }
+            Stored::Mapped(bytes, blob) if self.is_verified(blob) => LocalReader::trusted(bytes),
             // One chunk is verified at once, which needs no account of what has been.
             Stored::Local(bytes) if entry.stored_size <= Checksums::CHUNK => {
                 entry.checksums.verify(&bytes)?;
@@ -379,11 +379,25 @@ impl Engine {
     ) -> Result<Option<Entry>> {
         match self.look_up(&tenant.namespace, key).await? {
             Some(now) if now.version == entry.version => {
+                self.check_missing().await?;
                 self.repair(entry).await;
                 Err(Error::new(ErrorKind::Corrupted, "the value's blob is missing"))
             }
             other => Ok(other),
         }
+    }
+
+    /// An error where that a blob was not found says nothing: the store does not know this cache, so it is another one than
+    /// the cache's own, or was emptied.
+    pub(super) async fn check_missing(&self) -> Result<()> {
+        if !outlives(self.metadata.capabilities()) || self.blobs.knows(self.cache_id).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "the store of the blob backend `{}` has been replaced or emptied: it does not know this cache, so nothing that is              not found in it counts as lost; see whether it is the right one and is mounted. Where the blobs are lost for              good, open the cache once with `allow_new_blobs = true`",
+            self.blob_name
+        );
+        Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false))
     }
 
     /// Removes an entry whose value is lost, unless a newer one has taken its place.
@@ -425,18 +439,4 @@ pub(super) fn read_whole(file: &std::fs::File, len: u64) -> Result<Bytes> {
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(error, "the value's blob cannot be read"))?;
     Ok(Bytes::from(bytes))
-}
-
-/// Maps a payload. The file has been found to be at least this long.
-fn map(file: &std::fs::File, len: u64) -> Result<Bytes> {
-    let len = usize::try_from(len).map_err(|_| {
-        Error::new(
-            ErrorKind::Unsupported,
-            format!("a value of {len} bytes does not fit this machine's address space"),
-        )
-    })?;
-    // SAFETY: a blob never changes once it is written, and a deleted one lives on while it is mapped. Another
-    // program that writes to it or cuts it short breaks that; `mmap(false)` is for those who cannot rule it out.
-    let map = unsafe { memmap2::MmapOptions::new().len(len).map(file) };
-    map.map(Bytes::from_owner).map_err(|error| Error::io(error, "the value's blob cannot be mapped"))
 }

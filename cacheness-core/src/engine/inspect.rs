@@ -84,14 +84,21 @@ impl Engine {
         self.check_open()?;
         let key = &*self.stored_key(tenant, key)?;
         let entry = self.look_up(&tenant.namespace, key).await;
-        Ok(self.or_none(tenant, key, "get_entry", entry)?.map(|entry| self.inspect(entry)))
+        match self.or_none(tenant, key, "get_entry", entry)? {
+            Some(entry) => Ok(Some(self.inspect(entry).await)),
+            None => Ok(None),
+        }
     }
 
     /// Adds what is known only here: pending uses and the state of source files.
-    pub(super) fn inspect(&self, entry: Entry) -> EntryInfo {
+    pub(super) async fn inspect(&self, entry: Entry) -> EntryInfo {
         let entry = self.with_pending_uses(entry);
         let now = self.env.now();
-        EntryInfo { state: self.file_checks.state(&entry, now), age: now.since(entry.created_at), entry }
+        EntryInfo {
+            state: self.file_checks.state(&self.env, &entry, now).await,
+            age: now.since(entry.created_at),
+            entry,
+        }
     }
 
     pub(super) fn with_pending_uses(&self, mut entry: Entry) -> Entry {
@@ -168,9 +175,10 @@ impl Engine {
                 Ok(found) => found,
                 Err(error) => return self.settle_touch(tenant, key, error),
             };
-            let Some(entry) = found.filter(|entry| self.state(entry) == EntryState::Valid) else {
+            let Some(entry) = found else { return Ok(false) };
+            if self.state(&entry).await != EntryState::Valid {
                 return Ok(false);
-            };
+            }
             let now = self.env.now();
             let expiry = expiry(&entry, now);
             let prolong = |queued: &mut Entry| {
@@ -222,16 +230,17 @@ impl Engine {
             let page = self.list_page(&query).await?;
             self.found_damaged(&page.damaged, "purge");
             let now = self.env.now();
-            let stale = page.entries.iter().filter(|entry| {
-                !entry.validity.sources.is_empty() && self.file_checks.state(entry, now) != EntryState::Valid
-            });
-            let changes = stale.map(|entry| Change::Remove {
-                namespace: entry.namespace.clone(),
-                key: entry.key.as_str().to_owned(),
-                condition: Condition::Version(entry.version),
-                now,
-            });
-            let changes: Vec<Change> = changes.collect();
+            let mut changes = Vec::new();
+            for entry in page.entries.iter().filter(|entry| !entry.validity.sources.is_empty()) {
+                if self.file_checks.state(&self.env, entry, now).await != EntryState::Valid {
+                    changes.push(Change::Remove {
+                        namespace: entry.namespace.clone(),
+                        key: entry.key.as_str().to_owned(),
+                        condition: Condition::Version(entry.version),
+                        now,
+                    });
+                }
+            }
             if !changes.is_empty() {
                 let places: Vec<(Namespace, String)> = changes.iter().filter_map(place_of).collect();
                 for ((namespace, key), outcome) in places.iter().zip(self.metadata.apply(changes).await?) {

@@ -172,11 +172,22 @@ impl ListOptions {
         self
     }
 
-    /// The entries of all namespaces, in the order of namespace and key.
+    /// The entries of all namespaces, in the order of namespace and key. To list and to count only: what removes
+    /// entries refuses it, so that a handle does not reach beyond its namespace by an option that was set elsewhere.
     #[must_use]
     pub fn all_namespaces(mut self) -> Self {
         self.all_namespaces = true;
         self
+    }
+
+    /// An error where the options reach beyond the namespace of the handle.
+    pub(crate) fn check_own_namespace(&self) -> Result<()> {
+        if self.all_namespaces {
+            let message = "`remove_matching` removes from the namespace of its handle only; to remove from all namespaces, \
+                           call `remove_matching_everywhere`";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
     }
 
     /// The most entries to take; an error where it is out of its range.
@@ -248,7 +259,7 @@ impl Engine {
             while let Some(entry) = entries.next() {
                 // Before pending uses are added: the backend knows the place by what it has stored.
                 let place = (page.entries.len() + 1 == limit).then(|| Cursor::of(&entry, query.order));
-                let info = self.inspect(entry);
+                let info = self.inspect(entry).await;
                 if valid.is_some_and(|valid| info.is_valid() != valid) {
                     continue;
                 }
@@ -281,8 +292,7 @@ impl Engine {
             let page = self.list_page(&query).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             self.found_damaged(&page.damaged, "count_matching");
-            let matching = page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid));
-            count += matching.count() as u64;
+            count += self.as_valid_as(page.entries, valid).await.len() as u64;
             query.after = page.next;
             if query.after.is_none() {
                 return Ok(count);
@@ -311,8 +321,7 @@ impl Engine {
             let page = self.read_page(&query, valid).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             self.found_damaged(&page.damaged, "remove_matching");
-            let mut entries: Vec<Entry> =
-                page.entries.into_iter().filter(|entry| self.is_as_valid_as(entry, valid)).collect();
+            let mut entries = self.as_valid_as(page.entries, valid).await;
             while left > 0 && !entries.is_empty() {
                 let rest = entries.split_off(entries.len().min(left).min(REMOVALS_AT_ONCE));
                 let gone = self.remove_as_found(tenant, entries).await?;
@@ -336,7 +345,7 @@ impl Engine {
         }
         let by_key = |query: ListQuery| async move {
             let mut page = self.list_page(&query).await?;
-            page.entries.retain(|entry| self.is_as_valid_as(entry, valid));
+            page.entries = self.as_valid_as(page.entries, valid).await;
             Ok(page)
         };
         query.in_order(by_key).await
@@ -379,8 +388,16 @@ impl Engine {
         Ok(query)
     }
 
-    fn is_as_valid_as(&self, entry: &Entry, valid: Option<bool>) -> bool {
-        valid.is_none_or(|valid| (self.state(entry) == super::EntryState::Valid) == valid)
+    /// Those of the entries that are valid, or are not, where that is asked for.
+    async fn as_valid_as(&self, entries: Vec<Entry>, valid: Option<bool>) -> Vec<Entry> {
+        let Some(valid) = valid else { return entries };
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if (self.state(&entry).await == super::EntryState::Valid) == valid {
+                kept.push(entry);
+            }
+        }
+        kept
     }
 }
 

@@ -14,6 +14,7 @@ mod get;
 mod inspect;
 mod limits;
 mod listing;
+mod maps;
 mod named;
 mod observe;
 mod put;
@@ -59,7 +60,7 @@ pub use raw::RawEntry;
 pub(crate) use raw::check_size;
 pub use rotate::RotateReport;
 pub use stored::{Stored, StoredState};
-pub use stream::ValueReader;
+pub use stream::{AsyncValueReader, ValueReader};
 pub use sweep::SweepReport;
 pub use verify::{Damage, Finding, VerifyOptions, VerifyReport};
 
@@ -68,6 +69,7 @@ use counting::Tenants;
 use file_checks::FileChecks;
 use flusher::Flusher;
 use garbage::{COLLECTION_BATCH, Garbage};
+use maps::Maps;
 use write_queue::WriteQueue;
 
 /// How the engine behaves; see the builder's methods of the same names.
@@ -129,6 +131,7 @@ pub(crate) struct Engine {
     events: Option<Arc<Delivery>>,
     tenants: Tenants,
     file_checks: FileChecks,
+    maps: Maps,
     /// Blobs that have been verified in full and may be mapped without doing so again.
     verified: Mutex<HashSet<BlobId>>,
     flusher: Flusher,
@@ -209,7 +212,11 @@ impl Engine {
         }
         let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), !guards.is_empty());
         let entries = metadata.capabilities();
-        let waits = entries.persistent || entries.shared || needs_runtime || !guards.is_empty();
+        let waits = entries.persistent
+            || entries.shared
+            || needs_runtime
+            || !guards.is_empty()
+            || !blobs.capabilities().local;
         let engine = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             waits,
@@ -232,6 +239,7 @@ impl Engine {
             accesses,
             events,
             tenants: Tenants::default(),
+            maps: Maps::default(),
             verified: Mutex::default(),
             flusher: Flusher::default(),
             flushing: Arc::default(),
@@ -304,7 +312,7 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) { Err(Self::closed_error()) } else { Ok(()) }
     }
 
-    fn closed_error() -> Error {
+    pub(crate) fn closed_error() -> Error {
         Error::new(ErrorKind::Closed, "the cache has been closed; open it again to use it")
     }
 

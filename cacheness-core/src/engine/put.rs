@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::stream::{StreamExt, iter};
 use tracing::Instrument;
 
 use super::counting::Tenant;
@@ -270,17 +273,27 @@ impl Engine {
     pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<Committed> {
         let mut blobs = Vec::new();
         let mut entries = Vec::with_capacity(values.len());
-        for value in values {
-            match self.write_blob(value).await {
+        let failed = AtomicBool::new(false);
+        // After a failure nothing more is begun, and what is under way is waited for: it is to be taken back as well.
+        let begun = iter(values).take_while(|_| ready(!failed.load(Ordering::Relaxed)));
+        let mut writing = begun.map(|value| self.write_blob(value)).buffered(self.blobs_at_once());
+        let mut first = None;
+        while let Some(written) = writing.next().await {
+            match written {
                 Ok(entry) => {
                     blobs.extend(entry.blob_id());
                     entries.push(entry);
                 }
                 Err(error) => {
-                    self.discard(&blobs).await;
-                    return Err(error.with_operation("put"));
+                    failed.store(true, Ordering::Relaxed);
+                    first.get_or_insert(error);
                 }
             }
+        }
+        drop(writing);
+        if let Some(error) = first {
+            self.discard(&blobs).await;
+            return Err(error.with_operation("put"));
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();

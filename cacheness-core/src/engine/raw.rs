@@ -83,7 +83,7 @@ impl Engine {
         let mut distrusted = false;
         loop {
             let Some(mut entry) = next else { return Ok(Err(MissReason::Absent)) };
-            if let Some(reason) = self.invalid(&entry) {
+            if let Some(reason) = self.invalid(&entry).await {
                 return Ok(Err(reason));
             }
             self.check_sizes(&entry).await?;

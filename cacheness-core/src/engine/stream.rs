@@ -1,5 +1,7 @@
 //! Values of any size in bounded memory: written from a reader, and read chunk by chunk.
 
+mod ahead;
+mod async_read;
 mod decompressed;
 
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -25,6 +27,8 @@ use crate::names::BlobKey;
 use crate::options::PutOptions;
 use crate::stage::Checksums;
 
+use ahead::Ahead;
+pub use async_read::AsyncValueReader;
 use decompressed::{Decompressed, StoredRead};
 
 /// The handler under whose name streamed values are stored: their bytes as they are.
@@ -33,8 +37,8 @@ const STREAM_HANDLER: &str = "bytes";
 /// How much is taken from a source at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Reads one value piece by piece. Every piece has been verified. Memory is bounded by a few chunks of 256 KiB, or
-/// by the range asked for.
+/// Reads one value piece by piece. Every piece has been verified. Memory is bounded by a few chunks of 256 KiB, for a value
+/// that lies on another machine by 8 MiB that are fetched at once, or by the range asked for.
 ///
 /// What it reads are the bytes that the value's handler wrote: for a value put as bytes, those bytes.
 pub struct ValueReader {
@@ -45,6 +49,8 @@ pub struct ValueReader {
     entry: Entry,
     chunks: Chunks,
     position: u64,
+    /// What has been fetched of a remote blob before it was asked for.
+    ahead: Ahead,
     /// The chunk that was read last, with its number: small sequential reads come out of it.
     last: Option<(u64, Bytes)>,
     /// For a compressed value, its decompressed bytes; shared with the thread that may block on them.
@@ -156,7 +162,7 @@ impl Engine {
         let mut next = self.look_up(&tenant.namespace, key).await?;
         loop {
             let Some(entry) = next else { return Ok(Err(MissReason::Absent)) };
-            if let Some(reason) = self.invalid(&entry) {
+            if let Some(reason) = self.invalid(&entry).await {
                 return Ok(Err(reason));
             }
             self.check_sizes(&entry).await?;
@@ -166,7 +172,7 @@ impl Engine {
             };
             // Whether a remote blob is there, the first chunk of it tells.
             if matches!(reader.chunks, Chunks::Remote(_)) && entry.stored_size > 0 {
-                let first = fetch_chunk(self, &reader.chunks, &entry, 0).await;
+                let first = reader.ahead.chunk(self, &reader.chunks, &entry, 0, 1).await;
                 match self.repairing(&entry, first).await? {
                     Some(chunk) => reader.last = Some((0, chunk)),
                     None => {
@@ -222,6 +228,7 @@ impl Engine {
             entry,
             chunks,
             position: 0,
+            ahead: Ahead::default(),
             last: None,
             decompressed,
         }))
@@ -279,7 +286,8 @@ impl ValueReader {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a compressed value, which is read from front to back by
     /// [`next_piece`](Self::next_piece); [`ErrorKind::Corrupted`] where the bytes are not those that were
-    /// written; the backend's error where it cannot read.
+    /// written; [`ErrorKind::Conflict`] where the value is on another machine and was replaced or removed so long ago that
+    /// its bytes are gone; the backend's error where it cannot read.
     pub async fn read_at(&mut self, range: Range<u64>) -> Result<Bytes> {
         if self.decompressed.is_some() {
             let message =
@@ -341,6 +349,8 @@ impl ValueReader {
         let read = self.engine.repairing(&self.entry, read).await;
         let key = self.entry.key.as_str();
         match &read {
+            // The value that was read is not damaged, it is no longer there.
+            Err(error) if error.kind() == ErrorKind::Conflict => read,
             Err(error) if error.kind() == ErrorKind::Corrupted => {
                 self.engine.corrupt(&self.tenant, key, error);
                 self.engine.count_error(&self.tenant, read)
@@ -359,8 +369,9 @@ impl ValueReader {
     /// Stored bytes, which the caller has checked to lie within the blob.
     async fn read_stored(&mut self, range: Range<u64>) -> Result<Bytes> {
         let mut out = BytesMut::new();
-        for index in range.start / Checksums::CHUNK..range.end.div_ceil(Checksums::CHUNK) {
-            let chunk = self.chunk(index).await?;
+        let end = range.end.div_ceil(Checksums::CHUNK);
+        for index in range.start / Checksums::CHUNK..end {
+            let chunk = self.chunk(index, end).await?;
             let base = index * Checksums::CHUNK;
             let start = range.start.saturating_sub(base) as usize;
             let end = (range.end - base).min(chunk.len() as u64) as usize;
@@ -373,14 +384,14 @@ impl ValueReader {
         Ok(out.freeze())
     }
 
-    async fn chunk(&mut self, index: u64) -> Result<Bytes> {
+    async fn chunk(&mut self, index: u64, end: u64) -> Result<Bytes> {
         if let Some((number, chunk)) = &self.last
             && *number == index
         {
             return Ok(chunk.clone());
         }
-        let chunk =
-            fetch_chunk(&self.engine, &self.chunks, &self.entry, index).await?.ok_or_else(went_away)?;
+        let found = self.ahead.chunk(&self.engine, &self.chunks, &self.entry, index, end).await?;
+        let Some(chunk) = found else { return Err(went_away(&self.engine, &self.entry).await) };
         self.last = Some((index, chunk.clone()));
         Ok(chunk)
     }
@@ -479,6 +490,18 @@ fn stream_error(error: std::io::Error) -> Error {
     Error::io(error, "the value cannot be staged")
 }
 
-fn went_away() -> Error {
-    Error::new(ErrorKind::Corrupted, "the value's blob went away while it was read")
+/// Why a blob is gone that was there when the reading of it began.
+async fn went_away(engine: &Engine, entry: &Entry) -> Error {
+    match engine.look_up(&entry.namespace, entry.key.as_str()).await {
+        Ok(Some(now)) if now.version == entry.version => match engine.check_missing().await {
+            Ok(()) => Error::new(ErrorKind::Corrupted, "the value's blob went away while it was read"),
+            Err(error) => error,
+        },
+        Ok(_) => {
+            let message = "the value was replaced or removed while it was read, and what it was is kept for a minute only; \
+                           open a reader of it again";
+            Error::new(ErrorKind::Conflict, message)
+        }
+        Err(error) => error,
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::{Engine, EntryState};
+use super::Engine;
 use crate::entry::{Entry, Location};
 use crate::env::foreign;
 use crate::error::{Error, ErrorKind, Result};
@@ -111,11 +111,13 @@ pub enum Damage {
     UnreadableBlob,
     /// The cache signs its entries, and this one has no signature that holds.
     Untrusted,
+    /// It is encrypted by a key that the cache was not opened with. As far as can be told without, it is whole.
+    UnknownKey,
 }
 
 impl Damage {
     /// All kinds, in the order of the enumeration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissingBlob,
         Self::TruncatedBlob,
         Self::DamagedBlob,
@@ -125,6 +127,7 @@ impl Damage {
         Self::DamagedTrailer,
         Self::UnreadableBlob,
         Self::Untrusted,
+        Self::UnknownKey,
     ];
 
     /// The kind in logs, such as `"missing_blob"`.
@@ -140,12 +143,13 @@ impl Damage {
             Self::DamagedTrailer => "damaged_trailer",
             Self::UnreadableBlob => "unreadable_blob",
             Self::Untrusted => "untrusted",
+            Self::UnknownKey => "unknown_key",
         }
     }
 
     /// True where the entry certainly cannot be served and never will be.
     fn is_lost(self) -> bool {
-        !matches!(self, Self::NewerRecord | Self::DamagedTrailer | Self::UnreadableBlob)
+        !matches!(self, Self::NewerRecord | Self::DamagedTrailer | Self::UnreadableBlob | Self::UnknownKey)
     }
 }
 
@@ -247,6 +251,14 @@ impl Engine {
                         let found = Some((Damage::Untrusted, error));
                         self.consider(&entry, found, options, repair, &mut report).await?;
                     }
+                    // Its bytes have checksums that need no key.
+                    Err(error) if error.kind() == ErrorKind::UnknownKey => {
+                        let found = match self.check_one(&entry, options.quick, &mut report).await? {
+                            None => Some((Damage::UnknownKey, error)),
+                            found => found,
+                        };
+                        self.consider(&entry, found, options, repair, &mut report).await?;
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -295,8 +307,8 @@ impl Engine {
         let together = self.metadata.get_entries(namespace, &keys).await;
         let mut together = match together {
             Ok(entries) => Some(entries.into_iter()),
-            // One of them is damaged; which, a look at each by itself tells.
-            Err(error) if error.kind() == ErrorKind::Corrupted => None,
+            // One of them is damaged, or was written by a newer version; which, a look at each by itself tells.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => None,
             Err(error) => return Err(error),
         };
         for entry in listed {
@@ -307,21 +319,42 @@ impl Engine {
             let (entry, found) = match now {
                 Ok(None) => continue,
                 Ok(Some(now)) => {
-                    let Location::Inline(bytes) = &now.location else { continue };
-                    let whole = super::raw::check_size(&now, now.stored_size)
-                        .and_then(|()| now.checksums.verify(bytes));
-                    report.bytes += bytes.len() as u64;
-                    let found = whole.err().map(|error| (Damage::DamagedValue, error));
+                    let Some(found) = check_bytes(&now, report) else { continue };
                     (now, found)
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupted => {
                     (entry.clone(), Some((Damage::DamagedValue, error)))
                 }
+                // It has been replaced since it was listed.
+                Err(error) if error.kind() == ErrorKind::Unsupported => continue,
                 Err(error) => return Err(error),
             };
             self.consider(&entry, found, options, repair, report).await?;
         }
         Ok(())
+    }
+
+    /// What is wrong with the value of one entry, wherever it lies.
+    async fn check_one(
+        &self,
+        entry: &Entry,
+        quick: bool,
+        report: &mut VerifyReport,
+    ) -> Result<Option<(Damage, Error)>> {
+        if entry.blob_id().is_some() {
+            let (bytes, found) = self.check_blob(entry, !quick).await?;
+            report.bytes += bytes;
+            return Ok(found);
+        }
+        if quick {
+            return Ok(None);
+        }
+        match self.metadata.get_entry(&entry.namespace, entry.key.as_str()).await {
+            Ok(now) => Ok(now.and_then(|now| check_bytes(&now, report)).flatten()),
+            Err(error) if error.kind() == ErrorKind::Corrupted => Ok(Some((Damage::DamagedValue, error))),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes note of what was found of an entry, unless it has been replaced or removed or has expired meanwhile.
@@ -335,10 +368,15 @@ impl Engine {
     ) -> Result<()> {
         let Some((damage, error)) = found else { return Ok(()) };
         match self.metadata.get_entry(&entry.namespace, entry.key.as_str()).await {
-            Ok(Some(now)) if now.version == entry.version && self.state(&now) != EntryState::Expired => {}
+            Ok(Some(now)) if now.version == entry.version && !now.validity.is_expired(self.env.now()) => {}
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corrupted => {}
+            // A newer version has written it meanwhile.
+            Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
             Err(error) => return Err(error),
+        }
+        if damage == Damage::MissingBlob {
+            self.check_missing().await?;
         }
         let finding = Finding {
             namespace: entry.namespace.clone(),
@@ -399,4 +437,12 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a value that lies with its entry. `None` where it does not.
+fn check_bytes(entry: &Entry, report: &mut VerifyReport) -> Option<Option<(Damage, Error)>> {
+    let Location::Inline(bytes) = &entry.location else { return None };
+    let whole = super::raw::check_size(entry, entry.stored_size).and_then(|()| entry.checksums.verify(bytes));
+    report.bytes += bytes.len() as u64;
+    Some(whole.err().map(|error| (Damage::DamagedValue, error)))
 }

@@ -20,7 +20,7 @@ use crate::validity::Validity;
 #[cfg(feature = "encryption")]
 pub(crate) use private::PrivateParts;
 use record::Form;
-pub use record::StoredEntry;
+pub use record::{StoredEntry, blob_in_record};
 
 /// The record about one value: its key, how it was encoded, where its bytes lie, and why it may be served.
 #[non_exhaustive]

@@ -319,6 +319,21 @@ fn checked<'a>(record: &'a [u8], namespace: &Namespace, key: &str) -> Result<&'a
     Ok(fields)
 }
 
+/// The blob that a stored record names, found without decoding the rest, or checking anything.
+#[doc(hidden)]
+#[must_use]
+pub fn blob_in_record(mut record: &[u8]) -> Option<BlobId> {
+    while !record.is_empty() {
+        let (tag, wire_type) = prost::encoding::decode_key(&mut record).ok()?;
+        if tag == 16 && wire_type == WireType::LengthDelimited {
+            let len = usize::try_from(prost::encoding::decode_varint(&mut record).ok()?).ok()?;
+            return record.get(..len).and_then(BlobId::from_slice);
+        }
+        prost::encoding::skip_field(wire_type, tag, &mut record, Default::default()).ok()?;
+    }
+    None
+}
+
 /// Writes fields; those that have their default value only where they are optional.
 struct Encoder(Vec<u8>);
 

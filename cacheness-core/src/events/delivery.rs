@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// How many events wait at the most. Further ones are dropped and counted.
 const CAPACITY: usize = 8192;
 
+/// How many bytes of keys and namespaces they have at the most: a key may be 64 KiB long.
+const BYTES: usize = 16 * 1024 * 1024;
+
 /// How long closing waits for the listeners.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,8 @@ pub(crate) struct Delivery {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// How many bytes their keys and namespaces have.
+    bytes: usize,
     /// The thread waits for events, and must be woken.
     idle: bool,
     /// No more events are taken; the thread delivers those that are there and ends.
@@ -58,12 +63,14 @@ impl Delivery {
     /// Queues an event. It never waits for a listener.
     pub(crate) fn send(&self, event: Event) {
         let mut queue = self.queue();
-        if queue.closing || queue.events.len() >= CAPACITY {
+        let bytes = named_by(&event);
+        if queue.closing || queue.events.len() >= CAPACITY || queue.bytes + bytes > BYTES {
             drop(queue);
             self.count_dropped(1);
             return;
         }
         queue.events.push_back(event);
+        queue.bytes += bytes;
         if std::mem::take(&mut queue.idle) {
             self.changed.notify_all();
         }
@@ -118,7 +125,12 @@ impl Delivery {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.idle = false;
-        if queue.abandoned { None } else { queue.events.pop_front() }
+        if queue.abandoned {
+            return None;
+        }
+        let event = queue.events.pop_front()?;
+        queue.bytes = queue.bytes.saturating_sub(named_by(&event));
+        Some(event)
     }
 
     fn count_dropped(&self, events: u64) {
@@ -131,6 +143,12 @@ impl Delivery {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many bytes an event's key and namespace have.
+fn named_by(event: &Event) -> usize {
+    let key = event.key().map_or(0, |key| key.as_str().len());
+    key + event.namespace().map_or(0, |namespace| namespace.as_str().len())
 }
 
 /// Calls a listener. A panic of it is logged, and the next event comes all the same.

@@ -98,6 +98,16 @@ impl BlobBackend for FallbackBlobs {
         first.blobs.list_keys(first.id(), after, limit).await
     }
 
+    async fn knows(&self, _: CacheId) -> Result<bool> {
+        let first = self.0.needed()?;
+        first.blobs.knows(first.id()).await
+    }
+
+    async fn introduce(&self, _: CacheId) -> Result<()> {
+        // Each pair was, when it was opened.
+        Ok(())
+    }
+
     fn staging_dir(&self) -> Option<&Path> {
         self.0.first.get().unwrap_or(&self.0.second).blobs.staging_dir()
     }

@@ -17,14 +17,16 @@ use crate::error::Result;
 use crate::eviction::LimitsChange;
 use crate::metadata::MetadataBackend;
 use crate::names::{CacheId, LeaseHolder};
+use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::registry::{OpenContext, OpenMode};
-use crate::resilience::{Guard, RemoteCalls, open_blobs, open_metadata};
+use crate::resilience::{Guard, RemoteCalls};
 
 /// What the first pair is opened with, when the cache is opened or later.
 pub(super) struct Opener {
     parts: Parts,
     context: OpenContext,
     calls: RemoteCalls,
+    new_blobs: NewBlobs,
     /// Whether it is to be known when the first pair does not answer which cache it holds.
     remember_id: bool,
     /// Held while somebody tries; what watches over the pair that was opened.
@@ -38,23 +40,21 @@ impl Opener {
 
     async fn open(&self) -> Result<(Pair, Guards)> {
         let (metadata, blobs) = &self.parts;
-        pair((metadata.clone(), blobs.clone()), &self.context, self.calls).await
+        pair((metadata.clone(), blobs.clone()), &self.context, self.calls, self.new_blobs).await
     }
 }
 
 /// What watches over stores that are remote.
 type Guards = Vec<Arc<Guard>>;
 
-async fn pair((metadata, blobs): Parts, context: &OpenContext, calls: RemoteCalls) -> Result<(Pair, Guards)> {
-    let (metadata, guard) = open_metadata(metadata, context, calls).await?;
-    match open_blobs(blobs, context, calls).await {
-        Ok((blobs, other)) => Ok((Pair::new(metadata, blobs), guard.into_iter().chain(other).collect())),
-        Err(error) => {
-            // It is opened anew with the other.
-            let _ = metadata.close().await;
-            Err(error)
-        }
-    }
+async fn pair(
+    parts: Parts,
+    context: &OpenContext,
+    calls: RemoteCalls,
+    new_blobs: NewBlobs,
+) -> Result<(Pair, Guards)> {
+    let OpenedPair { metadata, blobs, guards } = open_pair(parts, context, calls, new_blobs).await?;
+    Ok((Pair::new(metadata, blobs), guards))
 }
 
 /// Both pairs as one pair of backends.
@@ -73,6 +73,7 @@ pub(crate) async fn open(
     second: Parts,
     context: OpenContext,
     calls: RemoteCalls,
+    new_blobs: NewBlobs,
     remember_id: bool,
 ) -> Result<Opened> {
     let mut spare = context.clone();
@@ -84,7 +85,7 @@ pub(crate) async fn open(
     if let Some(folder) = &spare.folder {
         spare.prepare_folder(folder)?;
     }
-    let (second, _) = pair(second, &spare, calls).await?;
+    let (second, _) = pair(second, &spare, calls, new_blobs).await?;
     // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.
     let unlimited = LimitsChange { max_entries: Some(None), max_bytes: Some(None), ..LimitsChange::new() };
     second.metadata.change_limits(None, &unlimited).await?;
@@ -96,6 +97,7 @@ pub(crate) async fn open(
             parts: first,
             context,
             calls,
+            new_blobs,
             trying: tokio::sync::Mutex::new(Vec::new()),
             remember_id,
         },

@@ -20,7 +20,7 @@ use fs_err as fs;
 use super::LocalTier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{BlobId, BlobKey, CacheId, Timestamp};
-use crate::permissions::Permissions;
+use crate::permissions::{Permissions, refuse_link};
 
 /// How long a process that holds the lock is waited for. A copy is not worth more.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
@@ -132,7 +132,9 @@ impl Copies {
             // A link could lead to any file, and a pipe would hold the call up.
             options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         }
-        let file = options.open(self.path_of(key)).ok()?;
+        let path = self.path_of(key);
+        self.check_way(&path).ok()?;
+        let file = options.open(path).ok()?;
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file())?;
         let file = file.into_file();
         if metadata.modified().is_ok_and(|at| now.since(at.into()) >= USE_INTERVAL) {
@@ -144,7 +146,14 @@ impl Copies {
 
     /// Deletes a copy that is not what its blob is. True where there was one.
     pub(crate) fn discard(&self, key: &BlobKey) -> bool {
-        fs::remove_file(self.path_of(key)).is_ok()
+        let path = self.path_of(key);
+        self.check_way(&path).is_ok() && fs::remove_file(path).is_ok()
+    }
+
+    /// An error where a folder on the way to a copy is a link: what lies behind it is not the tier's to read, write or delete.
+    fn check_way(&self, copy: &Path) -> Result<()> {
+        let folders = copy.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        folders.into_iter().try_for_each(refuse_link)
     }
 
     /// True where a blob of this length can be kept at all.
@@ -155,7 +164,7 @@ impl Copies {
     /// Writes a copy aside, of which nobody knows yet.
     pub(crate) fn stage(&self, from: &mut impl Read) -> Result<tempfile::NamedTempFile> {
         let cannot = |error| Error::io(error, "a copy for `local_tier` cannot be written");
-        crate::permissions::refuse_link(&self.staging)?;
+        refuse_link(&self.staging)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.staging).map_err(cannot)?;
         std::io::copy(from, &mut file).map_err(cannot)?;
         if let Some(mode) = &self.file_mode {
@@ -170,6 +179,7 @@ impl Copies {
         let len = staged.as_file().metadata().map_err(cannot)?.len();
         staged.as_file().set_modified(now.into()).map_err(cannot)?;
         let to = self.path_of(key);
+        self.check_way(&to)?;
         if let Some(folder) = to.parent() {
             self.permissions.create_folder(folder)?;
         }
@@ -285,6 +295,7 @@ impl Drop for Held<'_> {
 /// What lies in a folder under a name that `parse` reads.
 fn named<T>(folder: &Path, parse: impl Fn(&str) -> Option<T>) -> Vec<(T, PathBuf)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let entries = entries.flatten();
+    // A link could lead to what is none of the tier's.
+    let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
     entries.filter_map(|entry| Some((parse(entry.file_name().to_str()?)?, entry.path()))).collect()
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::names::{Namespace, Version};
 
-/// An entry that a listing came upon and could not read, because its record is damaged.
+/// An entry that a listing came upon and could not read, because its record is damaged or a newer version wrote it.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct DamagedEntry {

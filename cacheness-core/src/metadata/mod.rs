@@ -49,7 +49,9 @@ pub use query::{
 /// - An expired entry stays until it is purged, evicted or replaced; `get_entry` and `list_entries` return it.
 /// - What is read back damaged is an error of kind [`Corrupted`](crate::ErrorKind::Corrupted), never a panic. One entry
 ///   whose record is damaged does not keep a listing from the others: it is named in [`Page::damaged`], and a change with
-///   [`Condition::Version`] of the version given there removes it.
+///   [`Condition::Version`] of the version given there removes it. One that a newer version wrote, of which
+///   [`StoredEntry::decode`](crate::StoredEntry::decode) says [`Unsupported`](crate::ErrorKind::Unsupported), is no damage: a
+///   lookup gives that error as it is, and a listing names it in the same place.
 ///
 /// # Errors
 /// Every method may fail with [`Unavailable`](crate::ErrorKind::Unavailable),

@@ -88,7 +88,9 @@ impl CacheBuilder {
     /// Makes the index of a cache anew when it is damaged, as an error of kind [`Corrupted`](ErrorKind::Corrupted) at opening
     /// or later says. No process may have the cache open, this one included.
     ///
-    /// The builder is given what the cache is opened with. First comes what can still be read of the damaged index: entries,
+    /// The builder is given what the cache is opened with: also its keys, without which nothing tells a forged blob from one of
+    /// the cache's own, and its limits, which hold over what the damaged index says of them. Nothing is evicted by them before
+    /// the cache is opened. First comes what can still be read of the damaged index: entries,
     /// limits and statistics. What it leaves open is looked for in the blobs, each of which ends with the record of its
     /// entry. The newest entry under a key wins. The cache keeps its id, and the damaged files are kept under another name.
     /// A crash in the middle leaves a cache that cannot be opened until this is called again.

@@ -1,7 +1,7 @@
 //! The order in which an index is rebuilt.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ use crate::builder::CacheBuilder;
 use crate::entry::{Entry, Location};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::eviction::LimitsChange;
+use crate::eviction::{EvictionPolicies, LimitsChange};
 use crate::metadata::{AccessBatch, Change, Condition, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
+use crate::protection::{Keys, Protection};
 use crate::registry::{OpenContext, OpenMode};
 use crate::resilience::open_blobs;
 
@@ -29,6 +30,11 @@ const BLOBS_AT_ONCE: usize = 16_384;
 
 pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> Result<RebuildReport> {
     let (metadata, blob_part) = builder.parts()?;
+    let given = builder.given_limits();
+    if let Some(policy) = &given.0.policy {
+        builder.registry.eviction_policy(policy)?;
+    }
+    let keys = Keys::read(builder.signing.as_ref(), builder.encryption.as_ref(), builder.folder.as_deref())?;
     let Some(index) = metadata.factory.salvage() else {
         let message = format!(
             "the metadata backend `{}` has no index that could be rebuilt from its files and its blobs",
@@ -50,7 +56,10 @@ pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> R
     };
     let (blobs, _guard) = open_blobs(blob_part, &context, builder.settings.remote).await?;
     let rebuilt = match index.begin(&metadata.options, &context).await {
-        Ok(salvage) => from(salvage, blobs.as_ref(), &builder.env, &options).await,
+        Ok(salvage) => {
+            let rules = Rules { given, policies: context.policies.clone(), keys };
+            from(salvage, blobs.as_ref(), &builder.env, &options, rules).await
+        }
         Err(error) => Err(error),
     };
     let closed = blobs.close().await;
@@ -61,11 +70,19 @@ pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> R
     Ok(report)
 }
 
+/// What the builder says about the cache.
+struct Rules {
+    given: (LimitsChange, BTreeMap<Namespace, LimitsChange>),
+    policies: EvictionPolicies,
+    keys: Option<Keys>,
+}
+
 async fn from(
     mut salvage: Box<dyn Salvage>,
     blobs: &dyn BlobBackend,
     env: &Env,
     options: &RebuildOptions,
+    Rules { given, policies, keys }: Rules,
 ) -> Result<RebuildReport> {
     let found = salvage.found().clone();
     // What is read may be damaged; what is given may not.
@@ -82,7 +99,9 @@ async fn from(
         env,
         options,
         cache,
+        protection: keys.map(|keys| Protection::new(cache, keys)),
         known: HashMap::new(),
+        doubted: HashMap::new(),
         loose: HashMap::new(),
         changes: Vec::new(),
         blobs_named: 0,
@@ -98,7 +117,10 @@ async fn from(
             kept: PathBuf::new(),
         },
     };
-    let done = rebuild.run(salvage.as_mut(), &found).await;
+    let mut done = rebuild.run(salvage.as_mut()).await;
+    if done.is_ok() {
+        done = rebuild.restore_rules(&found, &given, &policies).await;
+    }
     let mut report = rebuild.report;
     let wrong_id = options.cache_id.is_none() && rebuild.blobs_named > 0 && rebuild.blobs_found == 0;
     let closed = index.close().await;
@@ -124,10 +146,14 @@ struct Rebuild<'a> {
     env: &'a Env,
     options: &'a RebuildOptions,
     cache: CacheId,
+    /// The keys of a cache that signs or encrypts its entries.
+    protection: Option<Protection>,
     /// The versions that the entries under these keys had, by the keys' hashes; that of what is lost for good is 0.
     known: HashMap<u64, Version>,
     /// Of each key that the index does not confirm the newest blob, and when that was put.
     loose: HashMap<u64, (Timestamp, BlobId)>,
+    /// When the entries were put that the index has and does not confirm.
+    doubted: HashMap<u64, Timestamp>,
     changes: Vec<Change>,
     /// How many blobs were looked for, and how many were there.
     blobs_named: u64,
@@ -136,7 +162,7 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    async fn run(&mut self, salvage: &mut dyn Salvage, found: &SalvagedIndex) -> Result<()> {
+    async fn run(&mut self, salvage: &mut dyn Salvage) -> Result<()> {
         let mut unconfirmed = Vec::new();
         loop {
             let rows = salvage.rows().await?;
@@ -163,8 +189,6 @@ impl Rebuild<'_> {
         }
         self.put_changes().await?;
         self.look_at_blobs().await?;
-        self.restore_rules(found).await?;
-        // Evictions by the limits are among what the new index has not.
         self.report.restored = self.index.stats(None).await?.entries;
         Ok(())
     }
@@ -211,7 +235,8 @@ impl Rebuild<'_> {
         let found = blobs::entry_of(self.blobs, self.env, &BlobKey { cache: self.cache, blob }).await?;
         self.blobs_named += 1;
         self.blobs_found += u64::from(found.is_some());
-        match found.filter(|entry| entry.namespace == namespace && entry.key.as_str() == key) {
+        let is_it = |entry: &Entry| entry.namespace == namespace && entry.key.as_str() == key;
+        match found.filter(|entry| is_it(entry) && self.is_trusted(entry)) {
             None => Ok(Some((namespace, key))),
             Some(mut entry) => {
                 entry.version = version;
@@ -235,13 +260,20 @@ impl Rebuild<'_> {
         self.report.lost += 1;
     }
 
+    /// False where the cache has keys, and what stands at the end of a blob was not written with them.
+    fn is_trusted(&self, entry: &Entry) -> bool {
+        let Some(protection) = &self.protection else { return true };
+        protection.admit(&mut entry.clone()).is_ok()
+    }
+
     /// An entry that may have been removed or replaced since it was written.
     async fn unconfirmed(&mut self, entry: Box<Entry>) -> Result<()> {
         let hash = hash(&entry.namespace, entry.key.as_str());
-        if self.known.contains_key(&hash) || !self.is_there(&entry).await? {
+        if self.known.contains_key(&hash) || !self.is_trusted(&entry) || !self.is_there(&entry).await? {
             return Ok(());
         }
         self.count_unconfirmed(&entry);
+        self.doubted.insert(hash, entry.created_at);
         if self.options.trust_blobs {
             self.known.insert(hash, entry.version);
             self.put(entry).await?;
@@ -303,8 +335,12 @@ impl Rebuild<'_> {
         let key = BlobKey { cache: self.cache, blob };
         let Some(entry) = blobs::entry_of(self.blobs, self.env, &key).await? else { return Ok(()) };
         let hash = hash(&entry.namespace, entry.key.as_str());
-        // What the index has under the key is newer than what it does not know.
-        if self.known.get(&hash).is_some_and(|&version| version > Version(0)) {
+        // What the index has under the key is newer than what it does not know, unless it is itself in doubt.
+        let doubted = self.doubted.get(&hash).copied();
+        if doubted.is_none() && self.known.get(&hash).is_some_and(|&version| version > Version(0))
+            || doubted.is_some_and(|put| put >= entry.created_at)
+            || !self.is_trusted(&entry)
+        {
             return Ok(());
         }
         let this = (entry.created_at, blob);
@@ -315,14 +351,22 @@ impl Rebuild<'_> {
             }
             Slot::Vacant(slot) => {
                 slot.insert(this);
-                self.count_unconfirmed(&entry);
+                if doubted.is_none() {
+                    self.count_unconfirmed(&entry);
+                }
             }
         }
         Ok(())
     }
 
-    /// Restores limits and counters.
-    async fn restore_rules(&mut self, found: &SalvagedIndex) -> Result<()> {
+    /// Restores limits and counters. Whatever the limits are, nothing is evicted by them before the cache is opened: they
+    /// may be damaged, too, and what opens it says them again.
+    async fn restore_rules(
+        &mut self,
+        found: &SalvagedIndex,
+        (given, of_namespaces): &(LimitsChange, BTreeMap<Namespace, LimitsChange>),
+        policies: &EvictionPolicies,
+    ) -> Result<()> {
         for (namespace, limits, counters) in &found.namespaces {
             let batch = AccessBatch { counters: vec![(namespace.clone(), *counters)], accesses: Vec::new() };
             self.index.record_accesses(batch).await?;
@@ -331,11 +375,14 @@ impl Rebuild<'_> {
             }
         }
         if let Some(limits) = &found.limits {
-            self.index.change_limits(None, &LimitsChange::from(limits.clone())).await?;
+            let mut limits = limits.clone();
+            // One that nobody knows has a damaged name, or would be named by the builder.
+            limits.policy = limits.policy.filter(|policy| policies.get(policy).is_ok());
+            self.index.change_limits(None, &LimitsChange::from(limits)).await?;
         }
-        let scopes = found.namespaces.iter().map(|(namespace, ..)| Some(namespace)).chain([None]);
-        for scope in scopes {
-            while self.index.evict(scope, self.env.now(), PUT_AT_ONCE).await?.more {}
+        self.index.change_limits(None, given).await?;
+        for (namespace, change) in of_namespaces {
+            self.index.change_limits(Some(namespace), change).await?;
         }
         Ok(())
     }

@@ -27,9 +27,9 @@ pub struct OpenContext {
     /// The eviction policies that are known, for a metadata backend to find the one that the stored limits name.
     pub policies: EvictionPolicies,
     /// For how long the cache waits for one call to this backend, counted from its beginning (`remote.timeout`); `None` where it
-    /// is not watched over, as a backend on this machine is not. Whoever called may have made other changes since, so a
-    /// change must not be carried out later than that: a backend over a network has its *server* see to it, because what was
-    /// sent cannot be taken back.
+    /// was opened by itself, without a cache. A backend on this machine is not watched over, and need not heed it. Whoever
+    /// called may have made other changes since, so a change must not be carried out later than that: a backend over a network
+    /// has its *server* see to it, because what was sent cannot be taken back.
     pub call_timeout: Option<Duration>,
     /// Who may read and write the files that are made.
     pub permissions: Permissions,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::EXPECTED;
 use super::call::Call;
 use super::guard::Guard;
 use crate::blob::{Blob, BlobBackend, BlobCapabilities, BlobPage, BlobSource};
@@ -18,8 +17,9 @@ use crate::names::{BlobKey, CacheId};
 /// How many blobs are deleted in the time of one call.
 const DELETED_PER_UNIT: usize = 1_000;
 
-/// How many bytes a blob has that is got, where nobody has said so.
-const EXPECTED_OTHERWISE: u64 = 64 * 1024 * 1024;
+/// How many bytes a blob is taken to have that is got as a whole. Values are asked for by their length, so this is for blobs of
+/// which no more is known.
+const EXPECTED: u64 = 64 * 1024 * 1024;
 
 /// A blob backend behind a [`Guard`].
 ///
@@ -70,8 +70,7 @@ impl BlobBackend for GuardedBlobs {
     }
 
     async fn get(&self, key: &BlobKey) -> Result<Option<Blob>> {
-        let expected = EXPECTED.try_with(|bytes| *bytes).unwrap_or(EXPECTED_OTHERWISE);
-        let call = Call::read("get").of_bytes(expected);
+        let call = Call::read("get").of_bytes(EXPECTED);
         self.call(call, *key, |inner, key| async move { inner.get(&key).await }).await
     }
 
@@ -103,6 +102,15 @@ impl BlobBackend for GuardedBlobs {
             inner.list_keys(cache, after.as_deref(), limit).await
         })
         .await
+    }
+
+    async fn knows(&self, cache: CacheId) -> Result<bool> {
+        self.call(Call::read("knows"), cache, |inner, cache| async move { inner.knows(*cache).await }).await
+    }
+
+    async fn introduce(&self, cache: CacheId) -> Result<()> {
+        let call = Call::read("introduce");
+        self.call(call, cache, |inner, cache| async move { inner.introduce(*cache).await }).await
     }
 
     fn staging_dir(&self) -> Option<&Path> {

@@ -10,7 +10,6 @@ mod metadata;
 mod options;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use crate::blob::BlobBackend;
@@ -35,16 +34,16 @@ pub(crate) async fn open_metadata(
 ) -> Result<(Arc<dyn MetadataBackend>, Option<Arc<Guard>>)> {
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Metadata, factory.name(), context.env.clone(), calls);
+    // Whether it is remote shows once it is open, and then it must know already.
+    let context = context.clone().with_call_timeout(calls.told_to_backends());
     let backend = if factory.needs_runtime() {
-        let (context, call) =
-            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
-        let opened = guard.call(call, move || {
+        let opened = guard.call(Call::composed("open"), move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }
         });
         opened.await?
     } else {
-        factory.open(&options, context).await?
+        factory.open(&options, &context).await?
     };
     let capabilities = backend.capabilities();
     if !capabilities.shared && !capabilities.needs_runtime {
@@ -62,16 +61,16 @@ pub(crate) async fn open_blobs(
 ) -> Result<(Arc<dyn BlobBackend>, Option<Arc<Guard>>)> {
     let Part { factory, options } = part;
     let guard = Guard::new(BackendRole::Blobs, factory.name(), context.env.clone(), calls);
+    // Whether it is remote shows once it is open, and then it must know already.
+    let context = context.clone().with_call_timeout(calls.told_to_backends());
     let backend = if factory.needs_runtime() {
-        let (context, call) =
-            (context.clone().with_call_timeout(calls.told_to_backends()), Call::composed("open"));
-        let opened = guard.call(call, move || {
+        let opened = guard.call(Call::composed("open"), move || {
             let (factory, options, context) = (factory.clone(), options.clone(), context.clone());
             async move { factory.open(&options, &context).await }
         });
         opened.await?
     } else {
-        factory.open(&options, context).await?
+        factory.open(&options, &context).await?
     };
     let capabilities = backend.capabilities();
     if capabilities.local && !capabilities.shared && !capabilities.needs_runtime {
@@ -79,16 +78,6 @@ pub(crate) async fn open_blobs(
     }
     guard.set_metric();
     Ok((Arc::new(GuardedBlobs::new(backend, guard.clone())), Some(guard)))
-}
-
-tokio::task_local! {
-    /// How many bytes the blob has that is got.
-    static EXPECTED: u64;
-}
-
-/// Says how many bytes a blob has that is got by `work`, because a `get` does not say, and a large blob needs more time.
-pub(crate) async fn expecting<T>(bytes: u64, work: impl Future<Output = T>) -> T {
-    EXPECTED.scope(bytes, work).await
 }
 
 /// What lies behind the error of a call that was not made: the failure because of which it was not.

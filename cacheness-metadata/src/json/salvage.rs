@@ -53,6 +53,9 @@ impl JsonSalvage {
             return Err(Error::new(ErrorKind::NotFound, message).with_context("path", path.to_string_lossy()));
         }
         let context = context.with_mode(OpenMode::Create);
+        if let Some(folder) = folder {
+            context.prepare_folder(folder)?;
+        }
         let users = users::keep_out(&path, &context)?;
         // Nothing of what a newer version wrote would be understood.
         if let Ok(json) = fs_err::read(&path)

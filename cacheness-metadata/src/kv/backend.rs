@@ -1,37 +1,24 @@
 //! The metadata backend over a key-value store: each method as one transaction, or as reads.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use cacheness_core::{
-    AccessBatch, AccessLog, BlobId, CacheId, Change, Counters, Entry, Env, Error, ErrorKind, Evicted,
-    EvictionPolicies, Evictions, Limits, LimitsChange, ListQuery, MetadataBackend, MetadataCapabilities,
-    Namespace, OpenContext, OpenMode, Outcome, Page, Purged, QuerySupport, Result, Stats, Timestamp,
+    AccessBatch, BlobId, CacheId, Change, Entry, Error, ErrorKind, Evictions, Limits, LimitsChange,
+    ListQuery, MetadataBackend, MetadataCapabilities, Namespace, OpenContext, OpenMode, Outcome, Page,
+    Purged, QuerySupport, Result, Stats, Timestamp,
 };
 use tokio::sync::Mutex;
 
-use super::eviction::{Crowded, Room, Scope};
-use super::limits::LimitsStep;
 use super::rows::{self, Head};
-use super::transaction::{Attempts, Transaction};
+use super::writing::Writer;
 use super::{KvStore, WriteBatch, layout, reading, sweeping};
-
-/// How many entries a transaction of a long work changes: ranking anew, evicting for a lower limit, purging.
-pub(super) const ENTRIES_PER_STEP: usize = 500;
 
 /// A metadata backend over any [`KvStore`].
 pub struct KvMetadata {
-    store: Box<dyn KvStore>,
     cache: CacheId,
-    accesses: Arc<AccessLog>,
-    policies: EvictionPolicies,
-    env: Env,
-    /// Writers of this process take turns, so that only those of other processes make a write begin anew.
-    turn: Mutex<()>,
-    closed: AtomicBool,
+    pub(super) writer: Arc<Writer>,
 }
 
 impl KvMetadata {
@@ -64,9 +51,8 @@ impl KvMetadata {
                 }
             }
         };
-        let opened = Self {
+        let writer = Writer {
             store: Box::new(store),
-            cache,
             accesses: context.accesses.clone(),
             policies: context.policies.clone(),
             env: context.env.clone(),
@@ -74,100 +60,27 @@ impl KvMetadata {
             closed: AtomicBool::new(false),
         };
         // Where a process died while it ranked entries anew. One that does not know the policy leaves it.
-        let head = reading::head(opened.open_store()?).await?;
-        if let Some(head) = head.filter(|head| head.ranking && opened.policies.get(head.policy()).is_ok()) {
-            opened.rank_all(head.epoch).await?;
+        let head = reading::head(writer.open_store()?).await?;
+        if let Some(head) = head.filter(|head| head.ranking && writer.policies.get(head.policy()).is_ok()) {
+            writer.rank_all(head.epoch).await?;
         }
-        Ok(opened)
+        Ok(Self { cache, writer: Arc::new(writer) })
     }
 
-    fn open_store(&self) -> Result<&dyn KvStore> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the entries have been closed"));
-        }
-        Ok(&*self.store)
+    /// Makes a write, to its end also where the caller is not polled or gives it up.
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Writer>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.writer.env.carry_out(work(self.writer.clone())).await
     }
-
-    pub(super) async fn attempts(&self) -> Result<Attempts<'_>> {
-        let turn = self.turn.lock().await;
-        Ok(Attempts::new(self.open_store()?, (&self.accesses, &self.policies), turn))
-    }
-
-    /// Clears or drops a namespace.
-    async fn clear_or_drop(&self, namespace: &Namespace, drop: bool) -> Result<Option<u64>> {
-        let now = self.env.now();
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = transaction.clear(namespace, now, drop).await;
-            if let Some(removed) = attempts.finish(transaction, result).await? {
-                return Ok(removed);
-            }
-        }
-    }
-
-    /// Ranks the entries of this epoch that are not yet ranked, step by step. It ends early where another process has
-    /// begun a new epoch meanwhile.
-    async fn rank_all(&self, epoch: u32) -> Result<()> {
-        let mut start = Some(layout::all(layout::ENTRY).start);
-        while let Some(from) = start {
-            let mut attempts = self.attempts().await?;
-            start = loop {
-                let mut transaction = attempts.begin().await?;
-                let result = rank_step(&mut transaction, epoch, from.clone()).await;
-                if let Some(next) = attempts.finish(transaction, result).await? {
-                    break next;
-                }
-            };
-        }
-        Ok(())
-    }
-
-    /// Evicts what a call needs evicted before it, in transactions that are each short.
-    async fn make_room_before(
-        attempts: &mut Attempts<'_>,
-        now: Timestamp,
-        crowded: &Crowded,
-    ) -> Result<Vec<Evicted>> {
-        let mut evicted = Vec::new();
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let most = (ENTRIES_PER_STEP, crowded.room);
-            let result = transaction.evict(&crowded.scope, now, &HashMap::new(), most).await;
-            let Some(more) = attempts.finish(transaction, result).await? else { continue };
-            let done = more.len() < ENTRIES_PER_STEP;
-            evicted.extend(more);
-            if done {
-                return Ok(evicted);
-            }
-        }
-    }
-}
-
-async fn rank_step(transaction: &mut Transaction<'_>, epoch: u32, from: Bytes) -> Result<Option<Bytes>> {
-    if !transaction.head.ranking || transaction.head.epoch != epoch {
-        return Ok(None);
-    }
-    let next = transaction.rank_some(from, ENTRIES_PER_STEP).await?;
-    if next.is_none() {
-        transaction.head.ranking = false;
-    }
-    Ok(next)
-}
-
-/// When the first put of a call is made.
-fn time_of(changes: &[Change]) -> Timestamp {
-    let puts = changes.iter().filter_map(|change| match change {
-        Change::Put { now, .. } => Some(*now),
-        _ => None,
-    });
-    puts.min().unwrap_or_default()
 }
 
 #[async_trait]
 impl MetadataBackend for KvMetadata {
     fn capabilities(&self) -> MetadataCapabilities {
-        self.store.capabilities().with_queries(QuerySupport::all())
+        self.writer.store.capabilities().with_queries(QuerySupport::all())
     }
 
     fn cache_id(&self) -> CacheId {
@@ -175,11 +88,11 @@ impl MetadataBackend for KvMetadata {
     }
 
     async fn get_entry(&self, namespace: &Namespace, key: &str) -> Result<Option<Entry>> {
-        reading::entry(self.open_store()?, namespace, key).await
+        reading::entry(self.writer.open_store()?, namespace, key).await
     }
 
     async fn get_entries(&self, namespace: &Namespace, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
-        let store = self.open_store()?;
+        let store = self.writer.open_store()?;
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
             entries.push(reading::entry(store, namespace, key).await?);
@@ -188,217 +101,74 @@ impl MetadataBackend for KvMetadata {
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
-        let mut attempts = self.attempts().await?;
-        let mut before = Vec::new();
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = transaction.apply(&changes).await;
-            if let Some(crowded) = transaction.crowded.take() {
-                transaction.discard();
-                if attempts.finish(transaction, Ok(())).await?.is_some() {
-                    let now = time_of(&changes);
-                    before.extend(Self::make_room_before(&mut attempts, now, &crowded).await?);
-                }
-                continue;
-            }
-            if transaction.unranked {
-                // Where a process died while it ranked, or does so now.
-                let epoch = transaction.head.epoch;
-                drop((transaction, attempts));
-                self.rank_all(epoch).await?;
-                attempts = self.attempts().await?;
-                continue;
-            }
-            if let Some(mut outcomes) = attempts.finish(transaction, result).await? {
-                // They were evicted for whichever change; the first that was made tells of them.
-                if let Some(outcome) = outcomes.iter_mut().find(|outcome| outcome.version.is_some()) {
-                    outcome.evicted.splice(0..0, before);
-                }
-                return Ok(outcomes);
-            }
-        }
+        self.write(|writer| async move { writer.apply(changes).await }).await
     }
 
     async fn list_entries(&self, query: &ListQuery) -> Result<Page> {
-        reading::list(self.open_store()?, query).await
+        reading::list(self.writer.open_store()?, query).await
     }
 
     async fn record_accesses(&self, batch: AccessBatch) -> Result<()> {
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = transaction.record(&batch).await;
-            if attempts.finish(transaction, result).await?.is_some() {
-                return Ok(());
-            }
-        }
+        self.write(|writer| async move { writer.record_accesses(batch).await }).await
     }
 
     async fn stats(&self, namespace: Option<&Namespace>) -> Result<Stats> {
-        reading::stats(self.open_store()?, namespace).await
+        reading::stats(self.writer.open_store()?, namespace).await
     }
 
     async fn reset_stats(&self, namespace: Option<&Namespace>) -> Result<()> {
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = reset(&mut transaction, namespace).await;
-            if attempts.finish(transaction, result).await?.is_some() {
-                return Ok(());
-            }
-        }
+        let namespace = namespace.cloned();
+        self.write(|writer| async move { writer.reset_stats(namespace.as_ref()).await }).await
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        reading::namespaces(self.open_store()?).await
+        reading::namespaces(self.writer.open_store()?).await
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
-        Ok(self.clear_or_drop(namespace, false).await?.unwrap_or(0))
+        let namespace = namespace.clone();
+        self.write(|writer| async move { Ok(writer.clear_or_drop(&namespace, false).await?.unwrap_or(0)) })
+            .await
     }
 
     async fn drop_namespace(&self, namespace: &Namespace) -> Result<Option<u64>> {
-        self.clear_or_drop(namespace, true).await
+        let namespace = namespace.clone();
+        self.write(|writer| async move { writer.clear_or_drop(&namespace, true).await }).await
     }
 
     async fn purge(&self, now: Timestamp, limit: usize) -> Result<Purged> {
-        let (mut expired, mut keys, mut reclaimed, mut left) = (0, Vec::new(), 0, limit);
-        loop {
-            let mut attempts = self.attempts().await?;
-            let step = loop {
-                let mut transaction = attempts.begin().await?;
-                let result = transaction.purge(now, left.min(ENTRIES_PER_STEP)).await;
-                if let Some(step) = attempts.finish(transaction, result).await? {
-                    break step;
-                }
-            };
-            expired += step.expired.len() as u64;
-            reclaimed += step.reclaimed;
-            left = left.saturating_sub(usize::try_from(step.reclaimed).unwrap_or(usize::MAX));
-            left = left.saturating_sub(step.expired.len());
-            keys.extend(step.expired);
-            if left == 0 || !step.more {
-                return Ok(Purged::new(expired, reclaimed, step.more).with_expired_keys(keys));
-            }
-        }
+        self.write(|writer| async move { writer.purge(now, limit).await }).await
     }
 
     async fn due_garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<BlobId>> {
-        reading::due_garbage(self.open_store()?, now, limit).await
+        reading::due_garbage(self.writer.open_store()?, now, limit).await
     }
 
     async fn forget_garbage(&self, blobs: &[BlobId]) -> Result<()> {
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let mut result = Ok(());
-            for &blob in blobs {
-                result = transaction.forget(blob).await;
-                if result.is_err() {
-                    break;
-                }
-            }
-            if attempts.finish(transaction, result).await?.is_some() {
-                return Ok(());
-            }
-        }
+        let blobs = blobs.to_vec();
+        self.write(|writer| async move { writer.forget_garbage(&blobs).await }).await
     }
 
     async fn unnamed(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
-        sweeping::unnamed(self.open_store()?, blobs).await
+        sweeping::unnamed(self.writer.open_store()?, blobs).await
     }
 
     async fn condemn(&self, blobs: &[BlobId], now: Timestamp) -> Result<()> {
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = transaction.condemn(blobs, now).await;
-            if attempts.finish(transaction, result).await?.is_some() {
-                return Ok(());
-            }
-        }
+        let blobs = blobs.to_vec();
+        self.write(|writer| async move { writer.condemn(&blobs, now).await }).await
     }
 
     async fn change_limits(&self, namespace: Option<&Namespace>, change: &LimitsChange) -> Result<Limits> {
-        let mut change = change.clone();
-        loop {
-            let mut attempts = self.attempts().await?;
-            let step = loop {
-                let mut transaction = attempts.begin().await?;
-                let result = transaction.change_limits(namespace, &change).await;
-                if let Some(step) = attempts.finish(transaction, result).await? {
-                    break step;
-                }
-            };
-            drop(attempts);
-            match step {
-                LimitsStep::Done(limits) => return Ok(limits),
-                LimitsStep::Rank(epoch, first) => {
-                    self.rank_all(epoch).await?;
-                    change = first.map_or(change, LimitsChange::from);
-                    // It is stored by now. Where another process has named another one meanwhile, that one holds.
-                    change.policy = None;
-                }
-            }
-        }
+        let (namespace, change) = (namespace.cloned(), change.clone());
+        self.write(|writer| async move { writer.change_limits(namespace.as_ref(), &change).await }).await
     }
 
     async fn evict(&self, namespace: Option<&Namespace>, now: Timestamp, limit: usize) -> Result<Evictions> {
-        let mut attempts = self.attempts().await?;
-        loop {
-            let mut transaction = attempts.begin().await?;
-            let result = evict_step(&mut transaction, namespace, now, limit.min(ENTRIES_PER_STEP)).await;
-            if let Some(evictions) = attempts.finish(transaction, result).await? {
-                return Ok(evictions);
-            }
-        }
+        let namespace = namespace.cloned();
+        self.write(|writer| async move { writer.evict(namespace.as_ref(), now, limit).await }).await
     }
 
     async fn close(&self) -> Result<()> {
-        let _turn = self.turn.lock().await;
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.store.close().await
+        self.write(|writer| async move { writer.close().await }).await
     }
-}
-
-async fn reset(transaction: &mut Transaction<'_>, namespace: Option<&Namespace>) -> Result<()> {
-    let names = match namespace {
-        Some(name) => vec![name.clone()],
-        None => transaction
-            .scan(layout::all(layout::NAMESPACE), usize::MAX)
-            .await?
-            .iter()
-            .map(|(key, _)| rows::read_namespace(key.get(1..).unwrap_or_default()))
-            .collect::<Result<_>>()?,
-    };
-    for name in names {
-        if let Some(mut row) = transaction.namespace(&name).await? {
-            row.counters = Counters::default();
-            transaction.set(layout::namespace(name.as_str()), row.encode());
-        }
-    }
-    Ok(())
-}
-
-async fn evict_step(
-    transaction: &mut Transaction<'_>,
-    namespace: Option<&Namespace>,
-    now: Timestamp,
-    limit: usize,
-) -> Result<Evictions> {
-    let scope = match namespace {
-        None => Scope::Cache,
-        Some(name) => match transaction.namespace(name).await? {
-            Some(row) => Scope::Namespace(name.clone(), row.generation),
-            None => return Ok(Evictions::default()),
-        },
-    };
-    if !transaction.is_over(&scope, Room::default()).await? {
-        return Ok(Evictions::default());
-    }
-    let evicted = transaction.evict(&scope, now, &HashMap::new(), (limit, Room::default())).await?;
-    let more = evicted.len() == limit && transaction.is_over(&scope, Room::default()).await?;
-    Ok(Evictions::new(evicted, more))
 }

@@ -43,7 +43,7 @@ impl Found {
 impl Transaction<'_> {
     pub(super) async fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>> {
         let mut own = Own::new();
-        self.evictions_left = changes.len().saturating_add(super::backend::ENTRIES_PER_STEP);
+        self.evictions_left = changes.len().saturating_add(super::writing::ENTRIES_PER_STEP);
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
             outcomes.push(match change {
@@ -71,9 +71,6 @@ impl Transaction<'_> {
         now: Timestamp,
         own: &mut Own,
     ) -> Result<Outcome> {
-        if self.is_condemned(entry).await? {
-            return Err(condemned());
-        }
         let (name, key) = (&entry.namespace, entry.key.as_str());
         let known = self.namespace(name).await?;
         let found = match &known {
@@ -81,6 +78,11 @@ impl Transaction<'_> {
             None => Found::Nothing,
         };
         let previous = found.version();
+        // What stands here already was not swept away: a sweep condemns blobs before it looks whether they are named.
+        let is_same = matches!(&found, Found::Entry(row) if row.blob == entry.blob_id());
+        if !is_same && self.is_condemned(entry).await? {
+            return Err(condemned());
+        }
         if !condition.holds(previous) {
             return Ok(Outcome::skipped(previous));
         }

@@ -66,6 +66,7 @@
 //! | `n` name | a namespace: its generation, totals, counters and limits |
 //! | `l` generation | the name of the namespace that shows this generation |
 //! | `d` generation | when this generation was cleared; its rows are still to be taken back |
+//! | `k` blob id | that the blob was swept away: until when that is remembered |
 //! | `e` generation, key | an entry: version, times, hits, rank, size, blob, stored record, inline bytes |
 //! | `x` expiry, version | generation and key of an entry that expires |
 //! | `r` epoch, priority, rank, version | generation and key; only while there is a limit |
@@ -93,6 +94,7 @@ mod rows;
 pub(crate) mod salvage;
 mod sweeping;
 mod transaction;
+mod writing;
 
 use std::ops::Range;
 use std::sync::Arc;

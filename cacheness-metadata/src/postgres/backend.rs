@@ -11,7 +11,7 @@ use cacheness_core::{
 
 use super::deadline::Deadline;
 use super::eviction::Crowded;
-use super::failure::Failure;
+use super::failure::{Failure, takes_no_writes};
 use super::statements::Sql;
 use super::store::{Store, params};
 
@@ -157,7 +157,16 @@ impl MetadataBackend for PostgresMetadata {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.call(|store| async move { store.query(Sql::Ping, &[]).await.map(drop) }).await
+        self.call(|store| async move {
+            let rows = store.query(Sql::Ping, &[]).await?;
+            if rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+                // Reads would go on there, and see nothing of what is put on the one that has taken its place.
+                store.pool.retire_all();
+                return Err(Failure::Demoted(takes_no_writes()));
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

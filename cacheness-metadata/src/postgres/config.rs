@@ -10,6 +10,7 @@ use cacheness_core::{
     Result,
 };
 use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use super::backend::PostgresMetadata;
 use super::feed::FeedSettings;
@@ -125,13 +126,16 @@ impl Settings {
         let options = options.with_defaults(OPTIONS);
         let url = options.secret("url");
         let (url, words) = taken_out(url.as_ref().map_or("", |url| url.expose()));
-        let [mode, ca] = words;
         let mut server = url.parse::<Config>().map_err(|_| {
             // What the parser says might quote a part of the password.
             let message =
                 "`url` is no PostgreSQL url; write it as postgres://user:password@host:5432/database";
             Error::new(ErrorKind::ConfigInvalid, message)
         })?;
+        if !words.names_kind {
+            // A standby answers whoever only reads, with what may be long outdated.
+            server.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if let Some(host) = options.text("host") {
             server = with_host(&server, host);
         } else if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
@@ -151,8 +155,8 @@ impl Settings {
         if let Some(database) = options.text("database") {
             server.dbname(database);
         }
-        let ca = options.path("tls_ca").or(ca.map(PathBuf::from));
-        let mode = options.text("tls").map(str::to_owned).or(mode);
+        let ca = options.path("tls_ca").or(words.sslrootcert.map(PathBuf::from));
+        let mode = options.text("tls").map(str::to_owned).or(words.sslmode);
         let mode = mode.unwrap_or_else(|| if ca.is_some() { "verify-full" } else { "prefer" }.to_owned());
         let duration = |name, otherwise| options.duration(name).unwrap_or(Duration::from_secs(otherwise));
         let text = |name| options.text(name).unwrap_or_default().to_owned();
@@ -265,11 +269,6 @@ impl MetadataFactory for PostgresMetadataFactory {
         let store = store::open(Settings::new(options)?, context).await?;
         Ok(Arc::new(PostgresMetadata::new(store)))
     }
-
-    fn needs_runtime(&self) -> bool {
-        // All of its sockets and timers belong to the cache's own runtime.
-        false
-    }
 }
 
 #[cfg(test)]
@@ -300,6 +299,19 @@ mod tests {
         assert_eq!(given.server.get_options(), Some("-c a=b"));
         assert_eq!((given.tls.as_str(), given.ca), ("verify-ca", Some(PathBuf::from("/ca.pem"))));
         assert_eq!((given.schema.as_str(), given.connections), ("s", 4));
+    }
+
+    #[test]
+    fn a_server_that_takes_writes_is_looked_for_unless_the_url_says_otherwise() {
+        for (url, wanted) in [
+            ("postgres://a,b/d", TargetSessionAttrs::ReadWrite),
+            ("host=a user=u", TargetSessionAttrs::ReadWrite),
+            ("postgres://a,b/d?target_session_attrs=any", TargetSessionAttrs::Any),
+            ("host=a target_session_attrs='any'", TargetSessionAttrs::Any),
+        ] {
+            let given = settings(ConfigOptions::new().with("url", url).with("host", "c"));
+            assert_eq!(given.server.get_target_session_attrs(), wanted, "{url}");
+        }
     }
 
     #[test]

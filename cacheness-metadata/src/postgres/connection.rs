@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub(super) struct Connection {
     driver: AbortHandle,
     retired: AtomicBool,
     calls: AtomicUsize,
+    /// For how many milliseconds calls that got no answer have waited since the last answer.
+    silent: AtomicU64,
 }
 
 impl Server {
@@ -106,8 +108,9 @@ pub(super) async fn prepare(fresh: Fresh, texts: &[String], lock: i32) -> Result
     let statements = try_join_all(texts.iter().map(|text| client.prepare(text))).await;
     match statements {
         Ok(statements) => {
-            let (retired, calls, clock) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(clock));
-            Ok(Connection { client, lock, clock, statements, driver, retired, calls })
+            let (retired, calls, silent) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicU64::new(0));
+            let clock = Mutex::new(clock);
+            Ok(Connection { client, lock, clock, statements, driver, retired, calls, silent })
         }
         Err(error) => {
             driver.abort();
@@ -125,6 +128,13 @@ impl Connection {
     /// Lets it take no more calls; those under way go on.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+    }
+
+    /// Takes note that a call has waited for so long without an answer. Says how long all have together that waited since
+    /// the last answer.
+    pub(super) fn was_silent_for(&self, waited: Duration) -> Duration {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.silent.fetch_add(waited, Ordering::Relaxed).saturating_add(waited))
     }
 
     /// How many calls are under way.
@@ -176,7 +186,9 @@ impl Connection {
         let params = params.iter().map(|param| &**param as &(dyn ToSql + Sync));
         let until = until.map(|until| until as &(dyn ToSql + Sync));
         let params: Vec<_> = lock.into_iter().chain(params).chain(until).collect();
-        Ok(self.client.query(statement, &params).await?)
+        let answer = self.client.query(statement, &params).await;
+        self.silent.store(0, Ordering::Relaxed);
+        Ok(answer?)
     }
 
     async fn ask_clock(&self) -> Result<ServerClock, Failure> {

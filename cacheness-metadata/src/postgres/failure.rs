@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Undone(Error),
     /// The connection is gone. What was sent may have been done.
     Lost(Error),
+    /// The server takes no writes: it is another one than was connected to, or has become one.
+    Demoted(Error),
     /// The server came to a change after its deadline, and did not make it.
     Late(Error),
     /// A function of ours asks for something: its code, and what it says.
@@ -40,7 +42,11 @@ impl Failure {
     /// The error for the caller.
     pub(super) fn told(self) -> Error {
         match self {
-            Self::Told(error) | Self::Undone(error) | Self::Lost(error) | Self::Late(error) => error,
+            Self::Told(error)
+            | Self::Undone(error)
+            | Self::Lost(error)
+            | Self::Demoted(error)
+            | Self::Late(error) => error,
             Self::Asked(asked, detail) => {
                 Error::new(ErrorKind::Unexpected, format!("the database asked for {asked:?} ({detail})"))
             }
@@ -53,6 +59,7 @@ impl Failure {
             Self::Told(error) => Self::Told(error.with_outcome_unknown(unknown)),
             Self::Undone(error) => Self::Undone(error.with_outcome_unknown(unknown)),
             Self::Lost(error) => Self::Lost(error.with_outcome_unknown(unknown)),
+            Self::Demoted(error) => Self::Demoted(error.with_outcome_unknown(unknown)),
             Self::Late(error) => Self::Late(error.with_outcome_unknown(unknown)),
             Self::Asked(..) => self,
         }
@@ -84,12 +91,13 @@ impl From<tokio_postgres::Error> for Failure {
         }
         let undone = [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED];
         let undone = undone.contains(&code);
-        // The server may have carried out what it ends a connection in, but not what it says no to. One that takes no writes
-        // is another one than was connected to, or has become one.
+        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Self::Demoted(takes_no_writes().with_source(whole(&error)));
+        }
+        // The server may have carried out what it ends a connection in, but not what it says no to.
         let ended = [&SqlState::ADMIN_SHUTDOWN, &SqlState::CRASH_SHUTDOWN].contains(&code);
-        let lost = ended || *code == SqlState::READ_ONLY_SQL_TRANSACTION;
         let told = answered(error).with_outcome_unknown(ended);
-        match (undone, lost) {
+        match (undone, ended) {
             (true, _) => Self::Undone(told),
             (_, true) => Self::Lost(told),
             _ => Self::Told(told),
@@ -97,15 +105,24 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
+/// The error where a server takes no writes.
+pub(super) fn takes_no_writes() -> Error {
+    let message = "the server takes no writes: it is a standby, or set to be read-only; name the primary";
+    Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false)
+}
+
 /// An error of the connection, not of the server.
 fn unanswered(error: tokio_postgres::Error) -> Error {
     let text = whole(&error);
-    let (kind, message) = if text.contains("TLS") {
-        (
-            ErrorKind::Unavailable,
-            "no encrypted connection to the server could be made; check the option `tls` and the certificates",
-        )
-    } else if text.contains("deserializing") || text.contains("serializing") {
+    if text.contains("does not allow writes") {
+        return takes_no_writes().with_source(text);
+    }
+    if text.contains("TLS") {
+        // Unless the connection was cut in the middle, what is set has to be changed: trying again does not help.
+        let message = "no encrypted connection to the server could be made; check the option `tls` and the certificates";
+        return Error::new(ErrorKind::Unavailable, message).with_temporary(is_cut(&error)).with_source(text);
+    }
+    let (kind, message) = if text.contains("deserializing") || text.contains("serializing") {
         (ErrorKind::Corrupted, "the database holds something of another kind than was written")
     } else if text.contains("password missing") || text.contains("authentication") {
         (ErrorKind::PermissionDenied, "the server asks for a password; give `password`, or one in the `url`")
@@ -117,6 +134,20 @@ fn unanswered(error: tokio_postgres::Error) -> Error {
         )
     };
     Error::new(kind, message).with_source(whole(&error))
+}
+
+/// True where the connection ended meanwhile.
+fn is_cut(error: &tokio_postgres::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = std::error::Error::source(error);
+    while let Some(one) = cause {
+        let kind = one.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)) {
+            return true;
+        }
+        cause = one.source();
+    }
+    false
 }
 
 /// What an error says, and what those say that caused it.
@@ -173,10 +204,6 @@ fn answered(error: tokio_postgres::Error) -> Error {
         SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
             (ErrorKind::Unavailable, "the server is stopping or starting, or has ended the connection")
         }
-        SqlState::READ_ONLY_SQL_TRANSACTION => (
-            ErrorKind::Unavailable,
-            "the server takes no writes: it is a standby, or set to be read-only; name the primary",
-        ),
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
             (ErrorKind::Unavailable, "other processes changed the same again and again; try again")
         }

@@ -67,7 +67,7 @@ impl Store {
                 }
                 let entry = match entry_of(row, 2, at.clone(), None).map_err(Failure::told) {
                     Ok(entry) => entry,
-                    Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => {
                         let version = Version(row.try_get::<_, i64>(2)?.max(0).unsigned_abs());
                         page.damaged.push(DamagedEntry::new(at, text, version, error));
                         continue;

@@ -26,8 +26,8 @@ pub(super) struct Pool {
     lock: i32,
     slots: Vec<Slot>,
     env: Env,
-    /// A connection on which somebody has waited for so long is not used any more.
-    patience: Duration,
+    /// How long a call waits at the most.
+    wait: Duration,
     closed: AtomicBool,
     /// Said once on the first connection, when it is made anew: that this process wants to be notified.
     listen: Mutex<Option<String>>,
@@ -62,7 +62,7 @@ impl Pool {
     ) -> Self {
         let slots = (0..count).map(|_| Slot::default()).collect();
         let (closed, listen) = (AtomicBool::new(false), Mutex::default());
-        Self { server, texts, lock, slots, env, patience: wait / 2, closed, listen }
+        Self { server, texts, lock, slots, env, wait, closed, listen }
     }
 
     /// Puts in a connection that was made before.
@@ -75,7 +75,7 @@ impl Pool {
     /// Runs a statement within the time that one has, and again where the server undid it because of others, or where the
     /// connection was lost and once more does no harm.
     pub(super) async fn query(&self, sql: Sql, params: &[Param]) -> Result<Vec<Row>, Failure> {
-        self.query_within(sql, params, self.server.timeout, Deadline::NONE).await
+        self.query_within(sql, params, self.wait, Deadline::NONE).await
     }
 
     /// As [`query`](Self::query), but not longer than the limit, nor than until the deadline. A change that has one is not
@@ -98,8 +98,10 @@ impl Pool {
                     Ok(connection) => {
                         *lock(&on) = Some((connection.clone(), Instant::now()));
                         let done = connection.query(sql, params, deadline).await;
-                        if let Err(Failure::Lost(_)) = done {
-                            connection.retire();
+                        match done {
+                            Err(Failure::Demoted(_)) => self.retire_all(),
+                            Err(Failure::Lost(_)) => connection.retire(),
+                            _ => {}
                         }
                         done
                     }
@@ -109,7 +111,9 @@ impl Pool {
                     Err(Failure::Undone(_)) if attempt < ATTEMPTS => attempt += 1,
                     // Where there is time left, the server's clock was not what it was believed to be.
                     Err(Failure::Late(_)) if attempt < ATTEMPTS && !deadline.left().is_zero() => attempt += 1,
-                    Err(Failure::Lost(_)) if sql.may_be_repeated() && !lost => lost = true,
+                    Err(Failure::Lost(_) | Failure::Demoted(_)) if sql.may_be_repeated() && !lost => {
+                        lost = true
+                    }
                     // Of the first attempt nobody knows what became of it, whatever the second came to.
                     Err(failure) if lost => return Err(failure.with_outcome_unknown(true)),
                     done => return done,
@@ -121,10 +125,11 @@ impl Pool {
         }
         let on = lock(&on).take();
         if let Some((connection, since)) = &on
-            && since.elapsed() >= self.patience
+            && connection.was_silent_for(since.elapsed()) >= self.wait / 2
         {
             // Perhaps nothing comes on that connection any more. Whoever else waits on it goes on waiting; the next call makes
-            // a new one. Whoever has waited for a moment only, such as the feed, cannot tell that from a long batch.
+            // a new one. Whoever has waited for a moment only, such as the feed, cannot tell that from a long batch, but can
+            // where it was so time and again.
             connection.retire();
         }
         // Without a connection nothing was sent.
@@ -155,6 +160,11 @@ impl Pool {
         self.server.notified.subscribe()
     }
 
+    /// Lets no connection take further calls: the server that they lead to is not the one to ask any more.
+    pub(super) fn retire_all(&self) {
+        self.slots.iter().filter_map(Slot::usable).for_each(|connection| connection.retire());
+    }
+
     /// Closes all connections. Calls that are under way finish.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -174,8 +184,11 @@ impl Pool {
                 Error::new(ErrorKind::Closed, "the metadata backend `postgres` has been closed").into()
             );
         }
+        let is_notified = || self.slots.first().is_some_and(|first| first.usable().is_some());
         let at = match sql {
             Sql::Apply | Sql::Evict => 0,
+            // The first one is notified. Where nobody puts, nobody else would make it anew.
+            Sql::Poll if !is_notified() => 0,
             _ => {
                 let calls = |slot: &Slot| slot.usable().map_or(1, |connection| connection.calls());
                 // The first one last, where a put may take long.

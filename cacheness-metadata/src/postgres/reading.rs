@@ -47,7 +47,8 @@ pub(super) fn entry_of(
     entry.inline_omitted = inline.is_none() && row.try_get::<_, bool>(first + 5)?;
     entry.inline = inline.flatten().map(Bytes::copy_from_slice);
     entry.decode().map_err(|error| match error.kind() {
-        ErrorKind::Corrupted => error.into(),
+        // What a newer version wrote is no damage.
+        ErrorKind::Corrupted | ErrorKind::Unsupported => error.into(),
         // A key that is too long, say: what is stored breaks a rule that was kept when it was written.
         _ => damaged(&error.to_string()).into(),
     })

@@ -44,7 +44,7 @@ pub(super) const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 
 /// All of them, in the order of the enum. But for those that concern no cache, the number of the cache's locks is the first
 /// parameter; where a change must not be made too late, until when it may be is the last.
 const STATEMENTS: [(Sql, &str); 30] = [
-    (Sql::Ping, "SELECT 1"),
+    (Sql::Ping, "SELECT current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery()"),
     (Sql::Clock, CLOCK),
     (
         Sql::Get,

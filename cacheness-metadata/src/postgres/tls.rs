@@ -7,11 +7,12 @@ use cacheness_core::{Error, ErrorKind, Result};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::trust::roots;
 
 /// The words of the option `tls`, the weakest first.
 pub(super) const MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
@@ -61,24 +62,6 @@ pub(super) fn connector(mode: &str, ca: Option<&Path>) -> Result<MakeRustlsConne
     let verifier = Arc::new(Verifier { check, chain, provider });
     let config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let pem = fs_err::read(path).map_err(|error| Error::io(error, "the file of `tls_ca` cannot be read"))?;
-    let unreadable = |error: String| {
-        let message = format!("`tls_ca` is to be a file of certificates in PEM: {error}");
-        Error::new(ErrorKind::ConfigInvalid, message).with_context("path", path.to_string_lossy())
-    };
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(unreadable("it holds none".to_owned())) } else { Ok(roots) }
 }
 
 /// Checks as much of the server's certificate as the mode asks for.

@@ -2,17 +2,29 @@
 
 use tokio_postgres::Config;
 
+/// What a url says that is not left to the client alone.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(super) struct Words {
+    pub(super) sslmode: Option<String>,
+    pub(super) sslrootcert: Option<String>,
+    /// True where it says which kind of server is wanted. That stays in the url.
+    pub(super) names_kind: bool,
+}
+
 /// Takes `sslmode` and `sslrootcert` out of a url, or of the form `host=… user=…`: the client knows some of their words
 /// only.
-pub(super) fn taken_out(url: &str) -> (String, [Option<String>; 2]) {
+pub(super) fn taken_out(url: &str) -> (String, Words) {
     let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let mut words = [None, None];
+    let mut words = Words::default();
     let mut keep = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let word = match name.trim() {
-            "sslmode" => &mut words[0],
-            "sslrootcert" => &mut words[1],
-            _ => return true,
+            "sslmode" => &mut words.sslmode,
+            "sslrootcert" => &mut words.sslrootcert,
+            name => {
+                words.names_kind |= name == "target_session_attrs";
+                return true;
+            }
         };
         let value = value.trim();
         *word = Some(if is_url { unescaped(value) } else { value.trim_matches('\'').to_owned() });
@@ -138,7 +150,7 @@ mod tests {
         let (rest, words) =
             taken_out(r"host=h  password='a  b \' sslmode=c' sslmode='require' dbname=d\  e=f");
         assert_eq!(rest, r"host=h password='a  b \' sslmode=c' dbname=d\  e=f");
-        assert_eq!(words, [Some("require".to_owned()), None]);
+        assert_eq!(words, Words { sslmode: Some("require".to_owned()), ..Words::default() });
         let parsed: Config = "host=h password='a  b'".parse().unwrap();
         let again: Config = taken_out("host=h password='a  b'").0.parse().unwrap();
         assert_eq!(again.get_password(), parsed.get_password());

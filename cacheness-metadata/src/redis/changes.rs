@@ -15,18 +15,25 @@ use super::reply::Reply;
 use super::scripts;
 use super::store::Store;
 
-/// How late a change may arrive.
-const BOUND: Duration = Duration::from_secs(5);
+/// The times of a feed, of which the first one is given: how late a change may arrive.
+#[derive(Clone, Copy)]
+struct Times {
+    bound: Duration,
+    /// How long the server holds an answer back while nothing happens: an answer that is later means that the connection is
+    /// cut.
+    heartbeat: Duration,
+    /// How long after that an answer may come.
+    grace: Duration,
+    /// How long to wait before the server is asked again after a failure.
+    pause: Duration,
+}
 
-/// How long the server holds an answer back while nothing happens: an answer that is later means that the connection is
-/// cut.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// How long after that an answer may come.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How long to wait before the server is asked again after a failure.
-const PAUSE: Duration = Duration::from_millis(200);
+impl Times {
+    fn of(store: &Store) -> Self {
+        let bound = store.server.settings.change_feed_bound;
+        Self { bound, heartbeat: bound / 5, grace: bound * 2 / 5, pause: bound / 25 }
+    }
+}
 
 /// The most changes of one answer.
 const AT_ONCE: usize = 1_000;
@@ -45,7 +52,7 @@ impl Feeds {
 #[async_trait]
 impl ChangeFeeds for Feeds {
     fn bound(&self) -> Duration {
-        BOUND
+        self.0.server.settings.change_feed_bound
     }
 
     async fn subscribe(&self) -> Result<Box<dyn ChangeFeed>> {
@@ -53,8 +60,9 @@ impl ChangeFeeds for Feeds {
         let env = store.server.env.clone();
         env.on_io(async move {
             let (tell, changes) = mpsc::channel(WAITING);
-            let mut reader =
-                Reader { store, link: None, run: String::new(), last: 0, begun: false, lost: false };
+            let (run, begun, lost, behind) = (String::new(), false, false, false);
+            let times = Times::of(&store);
+            let mut reader = Reader { store, times, link: None, run, last: 0, begun, lost, behind };
             reader.connect().await?;
             tokio::spawn(async move {
                 // A subscriber that is gone ends the reading at once.
@@ -82,6 +90,7 @@ impl ChangeFeed for Feed {
 /// What follows the stream for one subscriber.
 struct Reader {
     store: Arc<Store>,
+    times: Times,
     link: Option<Link>,
     /// The process of the server that the place belongs to.
     run: String,
@@ -90,20 +99,22 @@ struct Reader {
     begun: bool,
     /// True once the subscriber was told that the cache is gone.
     lost: bool,
+    /// True where there was an event after the last that was read when that was last seen to.
+    behind: bool,
 }
 
 impl Reader {
     /// Reads until the backend is closed.
     async fn follow(&mut self, tell: &mpsc::Sender<Result<Vec<Changed>>>) {
         let env = self.store.server.env.clone();
-        let mut heard = env.now();
+        let (times, mut heard) = (self.times, env.now());
         loop {
             if self.store.server.is_closed() {
                 let _ = tell.send(Err(closed())).await;
                 return;
             }
             // A subscriber is told within the bound, whatever it is that takes so long.
-            let left = BOUND.saturating_sub(env.now().since(heard)).max(PAUSE);
+            let left = times.bound.saturating_sub(env.now().since(heard)).max(times.pause);
             let store = self.store.clone();
             match store.server.within(left, self.step()).await {
                 Ok(changes) => {
@@ -115,12 +126,14 @@ impl Reader {
                 }
                 Err(error) => {
                     self.link = None;
-                    if env.now().since(heard) >= BOUND - PAUSE || error.kind() == ErrorKind::NotFound {
+                    if env.now().since(heard) >= times.bound - times.pause
+                        || error.kind() == ErrorKind::NotFound
+                    {
                         heard = env.now();
                         // Who does not listen need not hear of it twice.
                         let _ = tell.try_send(Err(told(error)));
                     }
-                    env.sleep(PAUSE).await;
+                    env.sleep(times.pause).await;
                 }
             }
         }
@@ -131,10 +144,10 @@ impl Reader {
             return Ok(vec![Changed::Missed]);
         }
         let Some(link) = &self.link else { return Ok(Vec::new()) };
-        let mut command = redis::cmd("XREAD");
-        command.arg("BLOCK").arg(HEARTBEAT.as_millis() as u64).arg("COUNT").arg(AT_ONCE - 1);
+        let (times, mut command) = (self.times, redis::cmd("XREAD"));
+        command.arg("BLOCK").arg(times.heartbeat.as_millis() as u64).arg("COUNT").arg(AT_ONCE - 1);
         command.arg("STREAMS").arg(self.store.server.key("f")).arg(format!("{}-0", self.last));
-        let answer = self.store.server.within(HEARTBEAT + GRACE, link.send(command)).await?;
+        let answer = self.store.server.within(times.heartbeat + times.grace, link.send(command)).await?;
         if let Value::Nil = answer {
             return self.check().await;
         }
@@ -174,12 +187,21 @@ impl Reader {
     /// feed not behind what was read.
     async fn check(&mut self) -> Result<Vec<Changed>> {
         if let Some(link) = &self.link {
-            self.store.server.within(GRACE, link.ping()).await?;
+            self.store.server.within(self.times.grace, link.ping()).await?;
         }
         match self.position().await? {
-            Some(now) if now >= self.last => Ok(Vec::new()),
+            Some(now) if now == self.last => {
+                self.behind = false;
+                Ok(Vec::new())
+            }
+            // It may have come a moment ago. Then it is read now, unless it is not in the stream: that was trimmed or deleted, or
+            // the user of whoever made the change may not write to it.
+            Some(now) if now > self.last && !self.behind => {
+                self.behind = true;
+                Ok(Vec::new())
+            }
             Some(now) => {
-                self.last = now;
+                (self.last, self.behind) = (now, false);
                 Ok(vec![Changed::Missed])
             }
             None if self.lost => Err(gone()),
@@ -192,6 +214,7 @@ impl Reader {
 
     /// Reads the events of an answer.
     fn read(&mut self, answer: Value) -> Result<Vec<Changed>> {
+        self.behind = false;
         let mut streams = Reply::new(answer)?;
         let mut stream = streams.list()?;
         stream.bytes()?;

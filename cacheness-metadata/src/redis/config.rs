@@ -10,34 +10,40 @@ use cacheness_core::{
     OptionSpec, Result,
 };
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::backend::RedisMetadata;
 use super::connect::Target;
 use super::failure::NAME;
 use super::server::Settings;
+use crate::trust::roots;
 
 const TIMES: OptionKind =
     OptionKind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) };
 
-const OPTIONS: [OptionSpec; 14] = [
-    OptionSpec::new("url", OptionKind::Text, None, "Where the server is, with user, password and database.")
-        .otherwise("made of `host` and the options after it")
-        .example("rediss://app:secret@redis.example.com:6380/0")
-        .secret(),
-    OptionSpec::new("host", OptionKind::Text, None, "The server's name or address.").otherwise("localhost"),
+const OPTIONS: [OptionSpec; 15] = [
+    OptionSpec::new(
+        "url",
+        OptionKind::Text,
+        None,
+        "Where the server is, with user, password and database; the options below come before it.",
+    )
+    .otherwise("the options `host` to `database`")
+    .example("rediss://app:secret@redis.example.com:6380/0")
+    .secret(),
+    OptionSpec::new("host", OptionKind::Text, None, "The server's name or address.")
+        .otherwise("that of the `url`, else localhost"),
     OptionSpec::new("port", OptionKind::Int { min: 1, max: 65_535 }, None, "The server's port.")
-        .otherwise("6379"),
+        .otherwise("that of the `url`, else 6379"),
     OptionSpec::new("user", OptionKind::Text, None, "The user to log in as.")
-        .otherwise("the server's default user"),
+        .otherwise("that of the `url`, else the server's default user"),
     OptionSpec::new("password", OptionKind::Text, None, "The password to log in with.")
-        .otherwise("none")
+        .otherwise("that of the `url`, else none")
         .secret(),
     OptionSpec::new("database", OptionKind::Int { min: 0, max: 65_535 }, None, "The number of the database.")
-        .otherwise("0"),
+        .otherwise("that of the `url`, else 0"),
     OptionSpec::new("tls", OptionKind::Bool, None, "Whether the connection is encrypted.")
         .otherwise("true where `url` begins with rediss://, or `tls_ca` is given"),
     OptionSpec::new(
@@ -60,7 +66,12 @@ const OPTIONS: [OptionSpec; 14] = [
         Some("2"),
         "Connections; many calls share each.",
     ),
-    OptionSpec::new("connect_timeout", TIMES, Some("5s"), "How long making a connection may take."),
+    OptionSpec::new(
+        "connect_timeout",
+        TIMES,
+        Some("5s"),
+        "How long making a connection may take, for all addresses of the server's name together.",
+    ),
     OptionSpec::new(
         "timeout",
         TIMES,
@@ -72,6 +83,12 @@ const OPTIONS: [OptionSpec; 14] = [
         OptionKind::Bool,
         Some("true"),
         "Whether changes are kept in a stream that other processes can follow. Once one process keeps it, all write to it.",
+    ),
+    OptionSpec::new(
+        "change_feed_bound",
+        OptionKind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(300) },
+        Some("5s"),
+        "How late a change may arrive, and after how long without an answer the feed counts as cut.",
     ),
     OptionSpec::new(
         "change_feed_length",
@@ -128,19 +145,17 @@ impl MetadataFactory for RedisMetadataFactory {
         if prefix.is_empty() || prefix.contains(['{', '}']) {
             return Err(invalid("`prefix` is a text that is not empty and has no braces"));
         }
-        let url = options.secret("url");
-        let beside = ["host", "port", "user", "password", "database"];
-        if url.is_some()
-            && let Some(name) = options.names().find(|name| beside.contains(name))
-        {
-            return Err(invalid(format!(
-                "`url` says where the server is and how to log in; leave out `{name}`"
-            )));
+        let (_, _, login, encrypted) = address(options)?;
+        if login.username().is_some() && login.password().is_none() {
+            return Err(invalid("a user goes with a password; give `password`, or one in the `url`"));
         }
-        if options.text("user").is_some() && options.secret("password").is_none() {
-            return Err(invalid("`user` goes with `password`"));
+        if encrypted && options.bool("tls") == Some(false) {
+            return Err(invalid(
+                "`url` asks for encryption and `tls` for none, by which the password would be readable on the way; leave out \
+                 `tls`, or write the `url` with redis://",
+            ));
         }
-        address(options).map(drop)
+        Ok(())
     }
 
     async fn open(&self, options: &ConfigOptions, context: &OpenContext) -> Result<Arc<dyn MetadataBackend>> {
@@ -161,16 +176,13 @@ impl MetadataFactory for RedisMetadataFactory {
             connect_timeout: time("connect_timeout"),
             timeout: time("timeout"),
             change_feed: options.bool("change_feed").unwrap_or(true),
+            change_feed_bound: time("change_feed_bound"),
             feed_length: options
                 .int("change_feed_length")
                 .and_then(|n| u64::try_from(n).ok())
                 .unwrap_or(10_000),
         };
         Ok(Arc::new(RedisMetadata::open(settings, context).await?))
-    }
-
-    fn needs_runtime(&self) -> bool {
-        false
     }
 }
 
@@ -201,20 +213,21 @@ fn address(options: &ConfigOptions) -> Result<(String, u16, redis::RedisConnecti
             _ => return Err(malformed()),
         }
         login = info.redis_settings().clone();
-    } else {
-        if let Some(name) = options.text("host") {
-            name.clone_into(&mut host);
-        }
-        if let Some(number) = options.int("port").and_then(|port| u16::try_from(port).ok()) {
-            port = number;
-        }
-        if let Some(name) = options.text("user") {
-            login = login.set_username(name);
-        }
-        if let Some(password) = options.secret("password") {
-            login = login.set_password(password.expose());
-        }
-        login = login.set_db(options.int("database").unwrap_or(0));
+    }
+    if let Some(name) = options.text("host") {
+        name.clone_into(&mut host);
+    }
+    if let Some(number) = options.int("port").and_then(|port| u16::try_from(port).ok()) {
+        port = number;
+    }
+    if let Some(name) = options.text("user") {
+        login = login.set_username(name);
+    }
+    if let Some(password) = options.secret("password") {
+        login = login.set_password(password.expose());
+    }
+    if let Some(number) = options.int("database") {
+        login = login.set_db(number);
     }
     // Servers before version 7.2 answer the naming of the library with an error.
     let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
@@ -235,24 +248,7 @@ fn target(options: &ConfigOptions) -> Result<Target> {
 }
 
 fn connector(tls_ca: Option<&Path>) -> Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    match tls_ca {
-        Some(path) => {
-            let text = fs_err::read(path).map_err(|error| Error::io(error, "`tls_ca` cannot be read"))?;
-            for certificate in CertificateDer::pem_slice_iter(&text) {
-                let bad = || invalid("`tls_ca` holds something that is no certificate in PEM");
-                roots.add(certificate.map_err(|_| bad())?).map_err(|_| bad())?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() {
-        return Err(invalid(
-            "there is no certificate to check the server's by; name a file that has one in `tls_ca`",
-        ));
-    }
+    let roots = roots(tls_ca)?;
     // Named, because the process may have several or none as its default.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -287,13 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn options_come_before_the_url() {
+        let url = "redis://app:p%40ss@host.example:7000/3";
+        let both = ConfigOptions::new().with("url", url).with("port", 7).with("password", "other");
+        RedisMetadataFactory::new().check(&both).unwrap();
+        let (host, port, login, _) = address(&both).unwrap();
+        assert_eq!((host.as_str(), port), ("host.example", 7));
+        assert_eq!((login.username(), login.password(), login.db()), (Some("app"), Some("other"), 3));
+    }
+
+    #[test]
     fn options_that_contradict_each_other_are_refused_without_showing_the_password() {
         let factory = RedisMetadataFactory::new();
         for options in [
             ConfigOptions::new().with("url", "http://user:geheim@host"),
             ConfigOptions::new().with("url", "redis+unix:///geheim"),
             ConfigOptions::new().with("url", "redis://host:geheim"),
-            ConfigOptions::new().with("url", "redis://:geheim@host").with("port", 7),
+            ConfigOptions::new().with("url", "rediss://:geheim@host").with("tls", false),
             ConfigOptions::new().with("user", "app"),
             ConfigOptions::new().with("prefix", ""),
             ConfigOptions::new().with("prefix", "a}b"),

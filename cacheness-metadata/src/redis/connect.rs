@@ -1,9 +1,13 @@
 //! One connection: how it is made, and what is asked of a server before it is used.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use cacheness_core::{Error, ErrorKind, Result};
+use cacheness_core::{Env, Error, ErrorKind, Result};
+use futures_util::future::{Either, select};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, RedisResult, Value};
 use rustls::pki_types::ServerName;
@@ -43,31 +47,57 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects, logs in, and checks that this server can be used.
-    pub(super) async fn connect(target: &Target) -> Result<Self> {
-        let address = (target.host.as_str(), target.port);
-        let unreachable = |error: std::io::Error| {
-            let message =
-                "the server cannot be reached; see whether it runs, and check the host and the port";
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
-        };
+    /// Connects to one of the addresses that the server's name has.
+    pub(super) async fn connect(target: &Target, limit: Duration, env: &Env) -> Result<Self> {
+        let begun = Instant::now();
         let made = async {
-            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-            stream.set_nodelay(true).map_err(unreachable)?;
-            match &target.tls {
-                None => Self::over(target, stream).await,
-                Some((connector, name)) => {
-                    let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
-                        let message = "TLS with the server failed; where its certificate is not from a public authority, \
-                                       name that authority's file in `tls_ca`";
-                        Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_source(error)
-                    })?;
-                    Self::over(target, stream).await
-                }
-            }
+            let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+            let addresses = found.map_err(unreachable)?.collect();
+            Self::connect_to_one_of(addresses, target, limit.saturating_sub(begun.elapsed()), env).await
         };
         let server = format!("{}:{}", target.host, target.port);
         made.await.map_err(|error: Error| error.with_context("server", server))
+    }
+
+    /// Tries them in their order. Each gets an even share of the time, so that one that says nothing leaves some to the next.
+    async fn connect_to_one_of(
+        addresses: Vec<SocketAddr>,
+        target: &Target,
+        limit: Duration,
+        env: &Env,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        let (count, mut failure) = (addresses.len(), None);
+        for (at, address) in addresses.into_iter().enumerate() {
+            let left = limit.saturating_sub(begun.elapsed());
+            let share = left / u32::try_from(count - at).unwrap_or(u32::MAX);
+            let error = match select(pin!(Self::connect_to(target, address)), pin!(env.sleep(share))).await {
+                Either::Left((Err(error), _)) if error.is_temporary() => error,
+                Either::Left((made, _)) => return made,
+                Either::Right(_) => {
+                    let message = format!(
+                        "no connection to the server could be made within {share:?}; see whether it runs and can be reached, \
+                         or raise `connect_timeout`"
+                    );
+                    Error::new(ErrorKind::Timeout, message)
+                }
+            };
+            failure.get_or_insert(error);
+        }
+        Err(failure.unwrap_or_else(|| unreachable(std::io::Error::other("the server's name has no address"))))
+    }
+
+    /// Connects, logs in, and checks that this server can be used.
+    async fn connect_to(target: &Target, address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let Some((connector, name)) = &target.tls else { return Self::over(target, stream).await };
+        let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
+            let message = "TLS with the server failed; where its certificate is not from a public authority, \
+                           name that authority's file in `tls_ca`";
+            Error::new(ErrorKind::Unavailable, message).with_temporary(false).with_source(error)
+        })?;
+        Self::over(target, stream).await
     }
 
     async fn over(
@@ -173,6 +203,11 @@ impl Link {
     }
 }
 
+fn unreachable(error: std::io::Error) -> Error {
+    let message = "the server cannot be reached; see whether it runs, and check the host and the port";
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}
+
 fn field<'i>(info: &'i str, name: &str) -> &'i str {
     let value = |line: &'i str| line.strip_prefix(name)?.strip_prefix(':');
     info.lines().find_map(value).unwrap_or_default().trim()
@@ -209,5 +244,19 @@ mod tests {
         let error = check("role:master\r\nmaxmemory_policy:allkeys-lru\r\n").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
         assert!(error.to_string().contains("allkeys-lru"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let next = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = vec![silent.local_addr().unwrap(), next.local_addr().unwrap()];
+        let login = RedisConnectionInfo::default();
+        let target = Target { host: "name.example".to_owned(), port: 6379, login, tls: None };
+        let env = Env::new();
+        let connecting = Link::connect_to_one_of(addresses, &target, Duration::from_secs(1), &env);
+        let (made, taken) = tokio::join!(connecting, next.accept());
+        assert_eq!(made.err().unwrap().kind(), ErrorKind::Timeout, "this one says nothing, either");
+        assert!(taken.is_ok());
     }
 }

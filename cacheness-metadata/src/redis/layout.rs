@@ -182,7 +182,8 @@ impl Stored {
         stored.inline_omitted = self.has_inline && without_inline;
         stored.inline = (self.has_inline && !without_inline).then(|| self.bytes.slice(end..));
         stored.decode().map_err(|error| match error.kind() {
-            ErrorKind::Corrupted => error,
+            // What a newer version wrote is no damage.
+            ErrorKind::Corrupted | ErrorKind::Unsupported => error,
             _ => damaged(&error),
         })
     }

@@ -107,7 +107,7 @@ impl Store {
                 let (entry, size) = match wanted_entry(query, namespace.clone(), &key, row) {
                     Ok(Some(found)) => found,
                     Ok(None) => continue,
-                    Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => {
                         page.damaged.push(DamagedEntry::new(Namespace::new(namespace)?, key, version, error));
                         continue;
                     }

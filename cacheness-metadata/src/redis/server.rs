@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) change_feed: bool,
+    /// How late a change may arrive.
+    pub(super) change_feed_bound: Duration,
     /// How many changes the feed goes back.
     pub(super) feed_length: u64,
 }
@@ -198,7 +200,7 @@ impl Server {
                 return Ok(link.clone());
             }
             *slot = None;
-            let link = Arc::new(Link::connect(&self.settings.target).await?);
+            let link = Arc::new(self.own_link().await?);
             *slot = Some(link.clone());
             Ok(link)
         };
@@ -209,7 +211,8 @@ impl Server {
 
     /// A connection for one use alone.
     pub(super) async fn own_link(&self) -> Result<Link> {
-        self.within(self.settings.connect_timeout, Link::connect(&self.settings.target)).await
+        let limit = self.settings.connect_timeout;
+        self.within(limit, Link::connect(&self.settings.target, limit, &self.env)).await
     }
 
     pub(super) async fn within<T>(

@@ -30,10 +30,10 @@ pub(super) struct Expired {
 
 impl Candidate {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let name = row.get_ref(11)?.as_str().ok();
+        let name = row.get_ref(12)?.as_str().ok();
         Ok(Self {
             row: EntryRow::read(row)?,
-            key: row.get_ref(10)?.as_str().map(str::to_owned).unwrap_or_default(),
+            key: row.get_ref(11)?.as_str().map(str::to_owned).unwrap_or_default(),
             namespace: name.and_then(|name| Namespace::new(name).ok()),
         })
     }

@@ -136,7 +136,7 @@ impl PageBuilder<'_> {
         }
         let entry = match entry_of(row, namespace.clone(), None).map_err(|failure| failure.at(None)) {
             Ok(entry) => entry,
-            Err(error) if error.kind() == ErrorKind::Corrupted => {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => {
                 return leave_out(row, namespace, key, error, page);
             }
             Err(error) => return Err(error.into()),

@@ -60,7 +60,8 @@ pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Optio
     entry.inline_omitted = inline.is_none() && lenient(row.get_ref(5)?) != IN_BLOB;
     entry.inline = inline.flatten();
     entry.decode().map_err(|error| match error.kind() {
-        ErrorKind::Corrupted => error.into(),
+        // What a newer version wrote is no damage.
+        ErrorKind::Corrupted | ErrorKind::Unsupported => error.into(),
         // A key that is too long, say: what is stored breaks a rule that was kept when it was written.
         _ => damaged(&error.to_string()).into(),
     })

@@ -29,7 +29,7 @@ macro_rules! stored {
 /// What `EntryRow` reads.
 macro_rules! row {
     () => {
-        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority, e.version, e.expires_at"
+        "e.id, e.stored_size, e.blob_id, e.place, e.accessed_at, e.hits, e.rank, e.priority, e.version, e.expires_at, e.record"
     };
 }
 
@@ -150,7 +150,7 @@ statements! {
 
     InsertGarbage: "INSERT OR IGNORE INTO garbage (not_before, blob_id, size) VALUES (?1, ?2, ?3)";
     DueGarbage: "SELECT blob_id FROM garbage WHERE not_before <= ?1 ORDER BY not_before, blob_id LIMIT ?2";
-    BlobsOfEntries: "SELECT id, blob_id FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
+    BlobsOfEntries: "SELECT id, blob_id, record FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2";
     BlobsOfGarbage: "SELECT blob_id FROM garbage";
     IsCondemned: "SELECT 1 FROM condemned WHERE blob_id = ?1";
     Condemn: "INSERT OR REPLACE INTO condemned (blob_id, until) VALUES (?1, ?2)";

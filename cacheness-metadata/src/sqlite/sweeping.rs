@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cacheness_core::__private::condemned;
+use cacheness_core::__private::{blob_in_record, condemned};
 use cacheness_core::{BlobId, CONDEMNED_FOR, Result, Timestamp};
 
 use super::failure::Tried;
@@ -24,8 +24,12 @@ pub(super) fn unnamed(store: &Store, blobs: &[BlobId]) -> Result<Vec<BlobId>> {
             let mut last = None;
             while let Some(row) = rows.next()? {
                 last = Some(row.get::<_, i64>(0)?);
+                // Either may be damaged: lookups go by the record, and what one of them names is not to be deleted.
                 if let Ok(blob) = row.get_ref(1)?.as_blob() {
                     unnamed.remove(blob);
+                }
+                if let Some(blob) = row.get_ref(2)?.as_blob().ok().and_then(blob_in_record) {
+                    unnamed.remove(&blob.as_bytes()[..]);
                 }
             }
             Ok(last)

@@ -1,12 +1,14 @@
 //! One writing transaction: the totals that it changes are read once, kept here, and written once at its end.
 
+use cacheness_core::__private::blob_in_record;
 use cacheness_core::{
-    AccessLog, EntryAccess, Error, ErrorKind, Evicted, EvictionPolicies, Namespace, PendingAccess, Result,
-    Version,
+    AccessLog, BlobId, EntryAccess, Error, ErrorKind, Evicted, EvictionPolicies, Namespace, PendingAccess,
+    Result, Version,
 };
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
+use super::changes::IN_BLOB;
 use super::connection::Session;
 use super::failure::{Tried, damaged};
 use super::maintenance::ENTRIES_PER_STEP;
@@ -33,11 +35,19 @@ impl EntryRow {
     /// Reads the columns of `row!`. What is damaged counts as nothing, so that it can be overwritten.
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let number = |index: usize| row.get_ref(index).map(lenient);
-        let blob = row.get_ref(2)?;
+        let blob: Option<[u8; 16]> = row.get_ref(2)?.as_blob().ok().and_then(|bytes| bytes.try_into().ok());
+        // Where the two differ, one of them is damaged, and a blob that another entry may have is not to be deleted.
+        // A sweep finds it when no entry names it any more.
+        let blob = match (blob, row.get_ref(10)?.as_blob()) {
+            (Some(blob), Ok(record)) if blob_in_record(record) == Some(BlobId::from_bytes(blob)) => {
+                Some(blob)
+            }
+            _ => None,
+        };
         Ok(Self {
             id: row.get(0)?,
             size: number(1)?.max(0),
-            blob: blob.as_blob().ok().and_then(|bytes| bytes.try_into().ok()),
+            blob,
             place: number(3)?,
             accessed_at: number(4)?,
             hits: number(5)?.max(0),
@@ -54,7 +64,7 @@ impl EntryRow {
 
     /// The length of its blob; 0 for an inline value.
     pub(super) fn blob_bytes(&self) -> i64 {
-        if self.blob.is_some() { self.size } else { 0 }
+        if self.blob.is_some() || self.place == IN_BLOB { self.size } else { 0 }
     }
 }
 

@@ -11,7 +11,7 @@ use cacheness_core::{
 use cacheness_testkit::metadata::{MetadataSubject, Store};
 
 use super::proxy::{Mode, Proxy};
-use super::server::{OwnServer, at, client, fresh, store, subject, url};
+use super::server::{OwnServer, at, client, fresh, store, subject, url, waiting};
 
 /// Puts from several tasks until it is told to stop, and returns what was confirmed, by key. Each call ends in time, and
 /// what fails, fails because of the connection.
@@ -259,4 +259,94 @@ async fn changes_are_deleted_when_they_are_old() {
     assert_eq!(next(&mut *feed).await.len(), 1);
     let kept = format!("SELECT count(*) FROM \"{schema}\".changes WHERE key = 'old'");
     assert_eq!(client.query_one(&kept, &[]).await.unwrap().get::<_, i64>(0), 0);
+    // Where nobody asks for changes any more, purging deletes them.
+    drop(feed);
+    client.execute(&age, &[]).await.unwrap();
+    store.purge_once(subject.now(), 1).await;
+    let kept = format!("SELECT count(*) FROM \"{schema}\".changes");
+    assert_eq!(client.query_one(&kept, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_read_is_not_waited_for_longer_than_the_cache_waits_for_a_call() {
+    let (proxy, through) = Proxy::to(&url());
+    let options = at(&through);
+    let store = waiting(&options, Duration::from_millis(500)).await;
+    proxy.set(Mode::Swallow);
+    let begun = Instant::now();
+    let error = store.get_entry(&cacheness_core::Namespace::default(), "k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_on_which_a_feed_hears_nothing_is_given_up_in_time() {
+    let options = fresh().with("change_feed_bound", "3s").with("timeout", "8s").with("connections", 2);
+    let store = store(&options).await;
+    let mut feed = MetadataBackend::changes(&*store).unwrap().subscribe().await.unwrap();
+    let admin = client(&url()).await;
+    let schema = options.text("schema").unwrap();
+    admin.batch_execute(&format!("BEGIN; LOCK TABLE \"{schema}\".changes")).await.unwrap();
+    let asking = tokio::spawn(async move {
+        loop {
+            let _ = feed.next().await;
+        }
+    });
+    // No question takes longer than a third of the bound, and the connection is given up after half of `timeout`.
+    let waiting = format!(
+        "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%poll_v1%'"
+    );
+    let mut most = 0;
+    for _ in 0..70 {
+        Env::new().sleep(Duration::from_millis(100)).await;
+        most = most.max(admin.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0));
+        if most >= 2 {
+            break;
+        }
+    }
+    asking.abort();
+    admin.batch_execute("ROLLBACK").await.unwrap();
+    assert!(most >= 2, "{most} connections were asked on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_only_reads_is_notified_again_after_its_connections_were_lost() {
+    let options = fresh().with("change_feed_bound", "8s").with("connections", 2);
+    let subject = subject(&options);
+    let (reads, puts) = (store(&options).await, store(&options).await);
+    let mut feed = MetadataBackend::changes(&*reads).unwrap().subscribe().await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let following = tokio::spawn(async move {
+        loop {
+            if let Ok(changes) = feed.next().await {
+                changes.into_iter().for_each(|change| drop(tell.send(change)));
+            }
+        }
+    });
+    puts.put(subject.entry("default", "before")).await;
+    told.recv().await.unwrap();
+    let admin = client(&url()).await;
+    let kill = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%{}%' AND pid <> pg_backend_pid()",
+        options.text("schema").unwrap()
+    );
+    admin.query_one(&kill, &[]).await.unwrap();
+    // It asks by itself every two seconds.
+    Env::new().sleep(Duration::from_secs(3)).await;
+    let mut took = Duration::ZERO;
+    for key in ["a", "b", "c", "d"] {
+        let version = loop {
+            // A connection whose end nobody has noticed yet.
+            match puts.apply(vec![subject.putting(subject.entry("default", key))]).await {
+                Ok(outcomes) => break outcomes[0].version.unwrap(),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            }
+        };
+        let begun = Instant::now();
+        while !matches!(told.recv().await.unwrap(), Changed::Put { version: v, .. } if v == version) {}
+        took += begun.elapsed();
+        Env::new().sleep(Duration::from_millis(700)).await;
+    }
+    following.abort();
+    assert!(took < Duration::from_secs(2), "four changes took {took:?} to arrive");
 }

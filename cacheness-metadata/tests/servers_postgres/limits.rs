@@ -17,9 +17,9 @@ async fn totals_limits_and_ranks_hold_under_random_changes_by_two_backends() {
         let client = client(&url()).await;
         for (what, from) in [
             (
-                "an entry whose `limited` is wrong",
+                "an entry that is not known as one of a namespace with limits",
                 "entries e JOIN {s}.namespaces n ON n.generation = e.generation \
-             WHERE e.rank_epoch = (SELECT epoch FROM {s}.state) AND e.limited <> (n.max_entries IS NOT NULL OR n.max_bytes IS NOT NULL)",
+             WHERE e.rank_epoch = (SELECT epoch FROM {s}.state) AND NOT e.limited AND (n.max_entries IS NOT NULL OR n.max_bytes IS NOT NULL)",
             ),
             (
                 "a blob that is both an entry's and garbage",
@@ -92,4 +92,31 @@ async fn with_many_writers_a_limit_is_exceeded_only_by_what_others_are_about_to_
     first.put(subject.entry("default", "last")).await;
     assert_eq!(first.total().await.entries, LIMIT, "a put that is alone leaves the limit as it is");
     assert_eq!(first.list(&ListQuery::new()).await.len() as u64, LIMIT);
+}
+
+#[tokio::test]
+async fn limits_of_a_namespace_without_entries_rank_nothing_anew_nor_does_taking_them_away() {
+    let options = fresh();
+    let subject = MetadataSubject::new(PostgresMetadataFactory::new(), options.clone());
+    let store = subject.open().await;
+    store.put(subject.entry("default", "k")).await;
+    store.limit(Limits::unbounded().max_entries(100), subject.now()).await;
+    let client = client(&url()).await;
+    let sql = format!("SELECT epoch FROM \"{}\".state", options.text("schema").unwrap());
+    let epoch = async || client.query_one(&sql, &[]).await.unwrap().get::<_, i32>(0);
+    let before = epoch().await;
+    let two = Limits::unbounded().max_entries(2);
+    store.limit_namespace("small", two.clone(), subject.now()).await;
+    assert_eq!(epoch().await, before, "there is nothing in it");
+    for key in ["a", "b", "c"] {
+        store.put(subject.entry("small", key)).await;
+        subject.wait(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(store.keys("small").await, ["b", "c"], "its limits hold");
+    store.limit_namespace("small", Limits::unbounded(), subject.now()).await;
+    assert_eq!(epoch().await, before, "what is known of its entries does no harm");
+    store.put(subject.entry("small", "d")).await;
+    store.limit_namespace("small", two, subject.now()).await;
+    assert_eq!(epoch().await, before + 1, "one of its entries is not known as such");
+    assert_eq!(store.keys("small").await, ["c", "d"]);
 }

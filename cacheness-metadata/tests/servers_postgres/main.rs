@@ -9,6 +9,7 @@ mod faults;
 mod late;
 mod limits;
 mod locks;
+mod newer;
 mod opening;
 mod proxy;
 #[path = "../random_changes/mod.rs"]

@@ -62,6 +62,27 @@ async fn prefixes_keep_caches_in_one_schema_apart() {
     assert_eq!(store(&options("An-other")).await.cache_id(), other.cache_id());
 }
 
+#[test]
+fn caches_with_other_prefixes_can_be_opened_at_once_in_a_schema_that_is_missing() {
+    for _ in 0..4 {
+        let schema = schema();
+        let threads: Vec<_> = (0..6)
+            .map(|at| {
+                let options = ConfigOptions::new().with("url", url()).with("connections", 1);
+                let prefix = format!("p{at}_");
+                let options = options.with("schema", schema.as_str()).with("table_prefix", prefix.as_str());
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async { store(&options).await.cache_id() })
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let options = fresh();
@@ -116,6 +137,49 @@ async fn the_second_host_is_tried_where_the_first_says_nothing() {
     store.put(subject.entry("default", "k")).await;
     assert!(begun.elapsed() >= Duration::from_secs(1), "the first one had its share of the time");
     assert!(store.has("default", "k").await);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_passed_over_and_one_that_takes_none_any_more_is_left() {
+    let own = OwnServer::start();
+    let options = at(&own.url);
+    let (alone, subject) = (store(&options).await, subject(&options));
+    alone.put(subject.entry("default", "k")).await;
+    assert!(alone.has("default", "k").await);
+    alone.ping().await.unwrap();
+    let admin = client(&own.url).await;
+    let set = async |value: &str| {
+        let alter = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+        admin.batch_execute(&alter).await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        for _ in 0..200 {
+            let now: String =
+                client(&own.url).await.query_one("SHOW transaction_read_only", &[]).await.unwrap().get(0);
+            if now == value {
+                return;
+            }
+            Env::new().sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the server does not change its setting");
+    };
+    set("on").await;
+    let error = alone.ping().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("no writes"), "{error}");
+    // Reads look for a server that takes writes, too, from then on.
+    let error = alone.get_entry(&cacheness_core::Namespace::default(), "k").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("no writes"), "{error}");
+    let error = error_of(at(&own.url)).await;
+    assert!(error.to_string().contains("no writes") && error.is_temporary(), "{error}");
+
+    let first = own.url.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+    let both = url().replacen('@', &format!("@{first},"), 1);
+    let store = store(&at(&both)).await;
+    store.put(subject.entry("default", "k")).await;
+    assert!(store.has("default", "k").await, "the second host takes writes");
+
+    set("off").await;
+    alone.ping().await.unwrap();
+    assert!(alone.has("default", "k").await, "it is used again when it takes writes again");
 }
 
 #[tokio::test]

@@ -26,6 +26,54 @@ async fn a_server_without_memory_refuses_puts_and_lets_things_be_removed() {
     store.changes(put).await;
 }
 
+/// What the error of a refused put advises: limits. And whatever else makes room, or needs hardly any.
+#[tokio::test]
+async fn on_a_server_without_memory_all_works_but_puts() {
+    let own = OwnServer::start(&[]);
+    let subject = subject(own.options());
+    let store = subject.open().await;
+    for i in 0..20 {
+        store.put(subject.inline_entry("default", &format!("{i:02}"), &[7; 20_000])).await;
+        store.put(subject.entry("other", &format!("{i:02}"))).await;
+        subject.wait(Duration::from_secs(1));
+    }
+    let mut connection = client(&own.url()).await;
+    run(&mut connection, "CONFIG SET maxmemory 1mb").await;
+    let put = || vec![subject.putting(subject.inline_entry("default", "more", b"x"))];
+    assert_eq!(store.apply(put()).await.unwrap_err().kind(), ErrorKind::StorageFull);
+
+    let now = subject.now();
+    let (namespace, condition) = (name("default"), Condition::Always);
+    let touched = store.change(Change::Touch {
+        namespace: namespace.clone(),
+        key: "00".to_owned(),
+        condition,
+        expiry: Expiry::Set(Some(now + Duration::from_secs(600))),
+        now,
+    });
+    assert!(touched.await.applied);
+    let (leases, holder, minute) = (store.leases().unwrap(), LeaseHolder::random(), Duration::from_secs(60));
+    assert!(leases.acquire(&namespace, "work", holder, minute).await.unwrap().is_some());
+    assert!(leases.renew(&namespace, "work", holder, minute).await.unwrap());
+    assert!(leases.release(&namespace, "work", holder).await.unwrap());
+    let version = store.version("default", "01").await;
+    store.used("default", "01", version, now, 3).await;
+    assert_eq!(store.get("default", "01").await.unwrap().hits, 3);
+    store.reset_stats(Some(&namespace)).await.unwrap();
+    store.condemn(&[subject.entry("default", "gone").blob_id().unwrap()], now).await.unwrap();
+    subject.open().await;
+    store.limit_namespace("other", Limits::unbounded().max_entries(5), now).await;
+    assert_eq!(store.keys("other").await.len(), 5);
+    let evicted = store.limit(Limits::unbounded().max_entries(10).policy("fifo"), now).await;
+    assert_eq!((evicted.len(), store.total().await.entries), (15, 10));
+    store.clear_all("other").await;
+    store.purge_all(now).await;
+    assert_eq!(store.apply(put()).await.unwrap_err().kind(), ErrorKind::StorageFull, "it is full still");
+    check_indexes(&own, "full").await;
+    run(&mut connection, "CONFIG SET maxmemory 0").await;
+    store.changes(put()).await;
+}
+
 /// Puts until it is told to stop, and says which keys were confirmed, with the numbers that were put.
 async fn put_on(
     subject: &MetadataSubject,

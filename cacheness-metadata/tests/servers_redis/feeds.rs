@@ -95,7 +95,8 @@ async fn a_feed_that_is_cut_goes_on_and_one_that_was_left_behind_says_so() {
 #[tokio::test]
 async fn a_feed_whose_server_is_silent_says_so_within_its_bound() {
     let own = OwnServer::start(&[]);
-    let backend = open(&own.options(), OpenMode::Create).await.unwrap();
+    let options = own.options().with("change_feed_bound", "2s");
+    let backend = open(&options, OpenMode::Create).await.unwrap();
     let mut feed = subscribe(&*backend).await;
     wait(200).await;
     own.stop();
@@ -104,6 +105,7 @@ async fn a_feed_whose_server_is_silent_says_so_within_its_bound() {
     assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error}");
     let took = Env::new().now().since(began);
     let bound = backend.changes().unwrap().bound();
+    assert_eq!(bound, Duration::from_secs(2));
     // Some more for a machine that is busy.
     assert!(took <= bound + Duration::from_secs(3), "{took:?}");
     assert_eq!(backend.get_entry(&name("default"), "k").await.unwrap_err().kind(), ErrorKind::Timeout);
@@ -158,4 +160,26 @@ async fn a_feed_goes_back_for_as_long_as_it_is_told_and_one_of_another_count_is_
     let version = store.put(subject.entry("default", "k")).await.version.unwrap();
     let seen = until(&mut feed, &put_of("k", version)).await;
     assert!(seen.contains(&Changed::Missed), "{seen:?}");
+}
+
+#[tokio::test]
+async fn changes_that_cannot_be_written_to_the_stream_are_missed_and_not_passed_over() {
+    let own = OwnServer::start(&[]);
+    let subject = subject(own.options());
+    let store = subject.open().await;
+    let mut feed = subscribe(&*store).await;
+    let version = store.put(subject.entry("default", "a")).await.version.unwrap();
+    until(&mut feed, &put_of("a", version)).await;
+    let mut connection = client(&own.url()).await;
+    run(&mut connection, "ACL SETUSER default -xadd").await;
+    for key in ["b", "c"] {
+        store.put(subject.entry("default", key)).await;
+        let begun = std::time::Instant::now();
+        assert_eq!(feed.next().await.unwrap(), [Changed::Missed], "{key}");
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    }
+    run(&mut connection, "ACL SETUSER default +xadd").await;
+    let version = store.put(subject.entry("default", "d")).await.version.unwrap();
+    let seen = until(&mut feed, &put_of("d", version)).await;
+    assert!(!seen.contains(&Changed::Missed), "nothing was missed since: {seen:?}");
 }

@@ -7,6 +7,7 @@
 mod faults;
 mod feeds;
 mod late;
+mod newer;
 mod opening;
 // It is for tests of whole caches, which do more to a connection.
 #[allow(dead_code, unreachable_pub)]

@@ -107,3 +107,70 @@ async fn the_effort_of_a_batch_into_a_full_cache_does_not_grow_with_the_square_o
     assert!(looks < 40_000, "{looks} looks at the ranks");
     check_indexes(&own, "after the batch").await;
 }
+
+#[tokio::test]
+async fn an_entry_may_be_put_again_whose_blob_was_condemned_when_it_named_it_already() {
+    let subject = subject(fresh());
+    let store = subject.open().await;
+    let entry = subject.entry("default", "k");
+    store.put(entry.clone()).await;
+    store.condemn(&[entry.blob_id().unwrap()], subject.now()).await.unwrap();
+    assert!(store.put(entry.clone()).await.applied, "the sweep looks again, and does not delete it");
+    store.put(subject.entry("default", "k")).await;
+    let refused = store.apply(vec![subject.putting(entry)]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "once replaced it may be gone: {refused}");
+}
+
+#[tokio::test]
+async fn limits_of_a_namespace_without_entries_rank_nothing_anew() {
+    let own = OwnServer::start(&[]);
+    let subject = subject(own.options());
+    let store = subject.open().await;
+    store.put(subject.entry("default", "k")).await;
+    store.limit(Limits::unbounded().max_entries(100), subject.now()).await;
+    let mut connection = client(&own.url()).await;
+    let mut epoch = async || -> u64 {
+        let mut get = redis::cmd("HGET");
+        get.arg("{cacheness}:h").arg("epoch").query_async(&mut connection).await.unwrap()
+    };
+    let before = epoch().await;
+    store.limit_namespace("small", Limits::unbounded().max_entries(2), subject.now()).await;
+    assert_eq!(epoch().await, before, "there is nothing in it");
+    for key in ["a", "b", "c"] {
+        store.put(subject.entry("small", key)).await;
+        subject.wait(Duration::from_secs(1));
+    }
+    assert_eq!(store.keys("small").await, ["b", "c"], "its limits hold");
+    store.limit_namespace("default", Limits::unbounded().max_entries(2), subject.now()).await;
+    assert_eq!(epoch().await, before + 1, "its entry has to be listed with it");
+    check_indexes(&own, "limits of namespaces").await;
+}
+
+#[tokio::test]
+async fn a_put_takes_back_a_part_of_very_many_cleared_namespaces() {
+    let own = OwnServer::start(&[]);
+    let subject = subject(own.options());
+    let store = subject.open().await;
+    for i in 0..600 {
+        let namespace = format!("n{i}");
+        store.put(subject.entry(&namespace, "k")).await;
+        store.drop_namespace(&name(&namespace)).await.unwrap();
+        // Counting begins it anew, with nothing in it.
+        let mut counters = cacheness_core::Counters::default();
+        counters.hits = 1;
+        let counters = vec![(name(&namespace), counters)];
+        store.record(cacheness_core::AccessBatch { counters, accesses: Vec::new() }).await;
+        store.drop_namespace(&name(&namespace)).await.unwrap();
+    }
+    let mut connection = client(&own.url()).await;
+    let mut cleared = async || -> u64 {
+        redis::cmd("ZCARD").arg("{cacheness}:d").query_async(&mut connection).await.unwrap()
+    };
+    let before = cleared().await;
+    store.put(subject.entry("default", "k")).await;
+    let taken = before - cleared().await;
+    assert!((1..=16).contains(&taken), "{taken} of {before} were taken back");
+    store.purge_all(subject.now()).await;
+    assert_eq!(cleared().await, 0);
+    check_indexes(&own, "cleared").await;
+}

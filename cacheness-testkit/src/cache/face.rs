@@ -57,6 +57,7 @@ both! {
     list(options: ListOptions) -> EntryPage;
     count_matching(options: ListOptions) -> u64;
     remove_matching(options: ListOptions) -> u64;
+    remove_matching_everywhere(options: ListOptions) -> u64;
     clear() -> u64;
     purge() -> PurgeReport;
     stats() -> Stats;

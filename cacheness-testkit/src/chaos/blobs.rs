@@ -115,6 +115,14 @@ impl BlobBackend for ChaosBlobs {
         self.chaos.call(&self.env, "list_keys", self.inner.list_keys(cache, after, limit)).await
     }
 
+    async fn knows(&self, cache: CacheId) -> Result<bool> {
+        self.chaos.call(&self.env, "knows", self.inner.knows(cache)).await
+    }
+
+    async fn introduce(&self, cache: CacheId) -> Result<()> {
+        self.chaos.call(&self.env, "introduce", self.inner.introduce(cache)).await
+    }
+
     fn staging_dir(&self) -> Option<&Path> {
         self.inner.staging_dir()
     }

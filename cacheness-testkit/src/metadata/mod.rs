@@ -2,9 +2,11 @@
 
 #[doc(hidden)]
 pub mod cases;
+mod newer;
 mod store;
 mod subject;
 
+pub use newer::of_a_newer_version;
 pub use store::Store;
 pub use subject::MetadataSubject;
 

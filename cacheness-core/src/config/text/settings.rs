@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::fallback::Fallback;
 use crate::local_tier::LocalTier;
 use crate::names::Namespace;
+use crate::pair::NewBlobs;
 use crate::permissions::Permissions;
 use crate::registry::{Durability, OpenMode};
 use crate::signing::{Signing, SigningAlgorithm};
@@ -32,6 +33,10 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
             builder.permissions = if word == "umask" { Permissions::Umask } else { Permissions::Private };
         }
         "allow_other_owner" => builder.allow_other_owner = value.as_bool().unwrap_or(false),
+        "allow_new_blobs" => {
+            let allowed = value.as_bool().unwrap_or(false);
+            builder.new_blobs = if allowed { NewBlobs::Allowed } else { NewBlobs::Refused };
+        }
         "ttl" => settings.ttl = value.as_duration(),
         "compression" => {
             settings.compression = match (word, settings.compression) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Chunks, fetch_chunk, went_away};
+use super::ahead::Ahead;
+use super::{Chunks, went_away};
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,21 +65,28 @@ pub(super) struct StoredRead {
     engine: Arc<Engine>,
     chunks: Chunks,
     entry: Entry,
+    ahead: Ahead,
     next: u64,
     rest: Bytes,
 }
 
 impl StoredRead {
     pub(super) fn new(engine: Arc<Engine>, chunks: Chunks, entry: Entry) -> Self {
-        Self { engine, chunks, entry, next: 0, rest: Bytes::new() }
+        Self { engine, chunks, entry, ahead: Ahead::default(), next: 0, rest: Bytes::new() }
     }
 }
 
 impl Read for StoredRead {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         if self.rest.is_empty() && self.next < Checksums::chunks(self.entry.stored_size) {
-            let fetched = fetch_chunk(&self.engine, &self.chunks, &self.entry, self.next);
-            self.rest = self.engine.block_on(fetched)?.ok_or_else(went_away)?;
+            let Self { engine, chunks, entry, ahead, next, .. } = self;
+            let fetched = async {
+                match ahead.chunk(engine, chunks, entry, *next, *next + 1).await? {
+                    Some(chunk) => Ok(chunk),
+                    None => Err(went_away(engine, entry).await),
+                }
+            };
+            self.rest = engine.block_on(fetched)?;
             self.next += 1;
         }
         let n = out.len().min(self.rest.len());

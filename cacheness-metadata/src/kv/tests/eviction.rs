@@ -188,7 +188,7 @@ async fn ranking_that_a_process_left_unfinished_is_finished_by_the_next() {
         let changes = (0..500).map(|i| putting(entry(&format!("{part}-{i}"), at(part))));
         store.apply(changes.collect()).await.unwrap();
     }
-    let mut attempts = store.attempts().await.unwrap();
+    let mut attempts = store.writer.attempts().await.unwrap();
     let mut transaction = attempts.begin().await.unwrap();
     let epoch = transaction.begin_ranking(false);
     let result = transaction.rank_some(layout::all(layout::ENTRY).start, 500).await;

@@ -220,7 +220,8 @@ BEGIN
                         '%s %s %s %s', at - 1, COALESCE(max_entries[at], -1), COALESCE(max_bytes[at], -1), c.size);
                 END IF;
             END LOOP;
-            IF c.blob IS NOT NULL AND EXISTS (SELECT FROM ~condemned x WHERE x.blob_id = c.blob) THEN
+            -- A blob that the entry has already was kept by the sweep, which looks again after it has condemned it.
+            IF c.blob IS NOT NULL AND NOT (there AND old.blob_id IS NOT DISTINCT FROM c.blob) AND EXISTS (SELECT FROM ~condemned x WHERE x.blob_id = c.blob) THEN
                 RAISE EXCEPTION USING ERRCODE = 'CN007', MESSAGE = 'the blob was swept away';
             END IF;
             IF g IS NULL THEN
@@ -332,6 +333,10 @@ BEGIN
                 priority = c.priority, limited = max_entries[c.ns + 1] IS NOT NULL OR max_bytes[c.ns + 1] IS NOT NULL,
                 blob_id = c.blob, record = c.record, inline = c.inline
             WHERE e.generation = g AND e.hash = c.hash;
+            IF NOT FOUND THEN
+                -- Nobody else may take it away, and confirming a put that is not there would lose it without a sign.
+                RAISE EXCEPTION 'the entry that a put replaces has gone meanwhile';
+            END IF;
         ELSE
             INSERT INTO ~entries (
                 generation, hash, version, size, created_at, accessed_at, hits, expires_at, rank, rank_epoch, priority,

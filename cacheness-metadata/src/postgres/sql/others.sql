@@ -166,9 +166,13 @@ BEGIN
     INSERT INTO ~namespaces AS x (name, generation, max_entries, max_bytes)
     VALUES (a_name, nextval('~generations'), a_entries, a_bytes)
     ON CONFLICT (name) DO UPDATE SET max_entries = excluded.max_entries, max_bytes = excluded.max_bytes;
+    -- Entries have to be known as those of a namespace with limits; that others are known so, too, does no harm.
     UPDATE ~state SET revision = revision + 1,
         limited = limited + limited_now::integer - limited_before::integer,
-        epoch = epoch + CASE WHEN limited_now <> limited_before THEN 1 ELSE 0 END;
+        epoch = epoch + CASE WHEN limited_now AND NOT limited_before AND EXISTS (
+            SELECT FROM ~entries e JOIN ~namespaces x ON x.generation = e.generation
+            WHERE x.name = a_name AND NOT e.limited
+        ) THEN 1 ELSE 0 END;
     PERFORM ~late_v1(a_until);
     RETURN true;
 END

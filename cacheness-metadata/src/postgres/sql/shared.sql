@@ -78,7 +78,7 @@ $cacheness$;
 -- change `a_last`: those that are visible at the second moment and were not at the first. The first row, of kind 9, says
 -- in `o_key` up to when, in `o_version` when it was asked, in microseconds, and in `o_namespace` on which of its timelines
 -- the server is: after a fail-over it is another one, and changes may be missing. Where there are more than 50,000, each
--- part of which would read all of them, the last row, of kind 10, says so. What is older than 20 minutes is deleted.
+-- part of which would read all of them, a row of kind 10 says so in their place. What is older than 20 minutes is deleted.
 CREATE OR REPLACE FUNCTION ~poll_v1(a_lock integer, a_seen text, a_up_to text, a_last bigint, a_limit integer) RETURNS TABLE (
     o_kind smallint, o_id bigint, o_namespace bytea, o_key bytea, o_version bigint
 ) LANGUAGE plpgsql AS $cacheness$
@@ -87,7 +87,6 @@ DECLARE
     seen pg_snapshot := COALESCE(a_seen::pg_snapshot, up_to);
     feed_until timestamptz;
     timeline text := '';
-    rows bigint;
 BEGIN
     PERFORM ~mine_v1(a_lock);
     SELECT s.feed_until INTO feed_until FROM ~state s;
@@ -111,7 +110,16 @@ BEGIN
     RETURN QUERY SELECT 9::smallint,
         CASE WHEN pg_snapshot_xmax(up_to) < pg_snapshot_xmax(seen) THEN 1 ELSE 0 END::bigint, convert_to(timeline, 'UTF8'),
         convert_to(up_to::text, 'UTF8'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-    IF a_seen IS NOT NULL THEN
+    IF a_seen IS NOT NULL AND a_up_to IS NULL AND 50000 < (
+        SELECT count(*) FROM (
+            SELECT 1 FROM ~changes c WHERE c.xid >= pg_snapshot_xmax(seen) AND c.xid < pg_snapshot_xmax(up_to)
+            UNION ALL
+            SELECT 1 FROM ~changes c WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(seen)))
+            LIMIT 50001
+        ) x
+    ) THEN
+        RETURN QUERY SELECT 10::smallint, NULL::bigint, NULL::bytea, NULL::bytea, NULL::bigint;
+    ELSIF a_seen IS NOT NULL THEN
         -- Not visible is what began since, or was under way: not all since `xmin`, which one long transaction anywhere on
         -- the server holds back.
         RETURN QUERY SELECT x.kind, x.id, x.namespace, x.key, x.version FROM (
@@ -119,15 +127,14 @@ BEGIN
             UNION ALL
             SELECT c.* FROM ~changes c WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(seen)))
         ) x WHERE x.id > a_last AND pg_visible_in_snapshot(x.xid, up_to) ORDER BY x.id LIMIT a_limit;
-        GET DIAGNOSTICS rows = ROW_COUNT;
-        IF rows >= a_limit AND a_up_to IS NULL AND 50000 < (
-            SELECT count(*) FROM (
-                SELECT FROM ~changes c WHERE c.xid >= pg_snapshot_xmax(seen) AND c.xid < pg_snapshot_xmax(up_to) LIMIT 50001
-            ) x
-        ) THEN
-            RETURN QUERY SELECT 10::smallint, NULL::bigint, NULL::bytea, NULL::bytea, NULL::bigint;
-        END IF;
     END IF;
+    PERFORM ~forget_changes_v1();
+END
+$cacheness$;
+
+-- Deletes some of the changes that are older than 20 minutes.
+CREATE OR REPLACE FUNCTION ~forget_changes_v1() RETURNS void LANGUAGE plpgsql AS $cacheness$
+BEGIN
     -- Not `clock_timestamp()`, by which no index can be used.
     IF EXISTS (SELECT FROM ~changes c WHERE c.at < now() - interval '21 minutes') THEN
         DELETE FROM ~changes c WHERE c.id IN (

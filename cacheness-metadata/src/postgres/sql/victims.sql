@@ -70,6 +70,8 @@ BEGIN
             EXIT WHEN gone >= a_most OR (entries >= a_entries AND bytes >= a_bytes);
             FETCH found_rows INTO v;
             EXIT WHEN NOT FOUND;
+            -- What was opened for an earlier put of the call knows of that one only.
+            CONTINUE WHEN v.generation = a_not_generation AND v.hash = a_not;
             DELETE FROM ~entries e WHERE e.generation = v.generation AND e.hash = v.hash;
             IF v.name IS NULL THEN
                 -- It was cleared, and counted as garbage then.
@@ -286,6 +288,8 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     PERFORM ~count_v1(d_generation, d_entries, d_bytes, d_blob, d_garbage, d_evicted, d_expired, 0);
+    -- Whoever follows the changes sees to it that old ones go; here it is done where nobody does any more.
+    PERFORM ~forget_changes_v1();
     o_kind := 5;
     o_namespace := NULL;
     o_key := NULL;

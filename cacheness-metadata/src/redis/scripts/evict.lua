@@ -42,9 +42,10 @@ local function due_of(generation)
   return found and sub(found, 13) or '8000000000000000'
 end
 
--- Takes back up to `most` entries of cleared namespaces, and says how many.
+-- Takes back up to `most` entries of cleared namespaces, and says how many. A namespace counts as one more, so that very
+-- many that had next to nothing in them are not taken back all at once.
 local function reclaim(most)
-  local left = most
+  local left, done = most, 0
   while left > 0 and head.cleared > 0 do
     local first = call('ZRANGE', P .. 'd', 0, 0)[1]
     if not first then
@@ -65,10 +66,11 @@ local function reclaim(most)
       drop(P .. 'k:' .. generation)
       drop(P .. 'c:' .. generation)
       head.cleared = head.cleared - 1
+      left = left - 1
     end
-    left = left - #rows
+    left, done = left - #rows, done + #rows
   end
-  return most - left
+  return done
 end
 
 -- The entry that a member of an index names, with its namespace; nil where there is none any more. What is left of it

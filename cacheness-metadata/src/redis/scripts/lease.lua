@@ -2,6 +2,7 @@
 -- and until when.
 -- The lease's key ends by itself, by the server's clock.
 if not load_head(ARGV[1]) then return { 'GONE' } end
+begin_writing()
 local name, holder, ttl = P .. 'l:' .. ARGV[3], ARGV[4], ARGV[5]
 local held = call('HMGET', name, 'holder', 'token')
 local is_mine = held[1] == holder

@@ -5,6 +5,7 @@
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if (stored.rules or '0') ~= ARGV[2] then return { 'STALE', rules() } end
 local name, now = ARGV[3], { ARGV[4], ARGV[5] }
+begin_writing()
 
 local function store(where, field, value)
   if value == '' then call('HDEL', where, field) else call('HSET', where, field, value) end
@@ -32,8 +33,9 @@ else
   local is_limited = now[1] ~= '' or now[2] ~= ''
   if is_limited then
     if not was then head.limited = head.limited + 1 end
-    if row.indexed == 0 or head.ranked == 0 then
-      begin_ranking()
+    -- What is put from now on is listed with the namespace by itself; what is there already has to be.
+    if head.ranked == 0 or (row.indexed == 0 and row.entries > 0) then begin_ranking() end
+    if row.indexed == 0 then
       row.indexed = 1
       call('SADD', P .. 'i', name)
     end

@@ -11,6 +11,10 @@ if not known[1] then
 elseif tonumber(known[1]) and tonumber(known[1]) > tonumber(ARGV[3]) then
   return { 'NEWER', known[1] }
 end
-if ARGV[4] == '1' and known[3] ~= '1' then call('HSET', KEYS[1], 'feed', '1') end
+if ARGV[4] == '1' and known[3] ~= '1' then
+  -- What begins with this is not refused by a server that has no memory left.
+  call('UNLINK', P .. 't:0')
+  call('HSET', KEYS[1], 'feed', '1')
+end
 load_head(known[2])
 return { 'OK', known[2], rules() }

@@ -3,6 +3,7 @@
 -- how many that was no longer so.
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if decimal(head.epoch) ~= ARGV[2] or head.ranked == 0 then return { 'OVER' } end
+begin_writing()
 if ARGV[4] ~= '' then
   -- One process at a time ranks all anew; one that has ended without a word is waited for by this time.
   if head.ranking == 0 then return { 'OVER' } end

@@ -66,11 +66,16 @@ local function make_room(row, entries, bytes, own_more, size, now, due)
 end
 
 -- Takes a blob away from the entries of cleared namespaces that have this key: a put that is repeated after its namespace
--- was cleared names the blob of its first attempt, which would be listed as garbage when that entry is taken back.
+-- was cleared names the blob of its first attempt, which would be listed as garbage when that entry is taken back. Where
+-- very many namespaces were cleared, those are looked at that go next and those that were made last.
 local function keep_from_reclaiming(key, blob)
   if blob == NO_BLOB or head.cleared <= 0 then return end
-  local hash = sha(key)
-  for _, member in ipairs(call('ZRANGE', P .. 'd', 0, -1)) do
+  local hash, looked_through = sha(key), {}
+  for _, member in ipairs(call('ZRANGE', P .. 'd', 0, 255)) do looked_through[#looked_through + 1] = member end
+  if #looked_through == 256 then
+    for _, member in ipairs(call('ZRANGE', P .. 'd', -256, -1)) do looked_through[#looked_through + 1] = member end
+  end
+  for _, member in ipairs(looked_through) do
     local name = P .. 'e:' .. sub(member, 1, 12) .. hash
     local e = parse(call('GETRANGE', name, 0, HEADER - 1))
     if e and e.blob == blob then
@@ -93,7 +98,9 @@ local function put(name, key, condition, now, due, header, tail, rank_form)
     end
   end
   local blob = sub(header, 132, 163)
-  if blob ~= NO_BLOB and call('HEXISTS', P .. 'y', blob) == 1 then return nil, { 'CONDEMNED' } end
+  -- A blob that the entry has already was kept by the sweep, which looks again after it has condemned it.
+  local is_kept = blob == NO_BLOB or (old and old.blob == blob)
+  if not is_kept and call('HEXISTS', P .. 'y', blob) == 1 then return nil, { 'CONDEMNED' } end
   row = row or tenant_or_new(name)
   id = id or row.generation .. sha(key)
   local mine = own[id]
@@ -302,14 +309,15 @@ end
 local function run()
   local at = 9
   local last = 8 + uses * USE + looked_at
-  local reclaims = false
+  local reclaims, puts = false, false
   for i = 9 + uses * USE, last do vetted[ARGV[i]] = true end
   for i = last + 1, last + count * CHANGE, CHANGE do
     local kind = ARGV[i]
     if kind == 'put' or kind == 'remove' then reclaims = true end
-    -- Refused here if the server has no memory left: once something is written, nothing is refused any more.
-    if kind == 'put' then call('HSET', P .. 'h', 'cache', stored.cache) break end
+    if kind == 'put' then puts = true end
   end
+  -- A put is refused here if the server has no memory left: once something is written, nothing is refused any more.
+  if puts then call('HSET', P .. 'h', 'cache', stored.cache) else begin_writing() end
   for _ = 1, uses do
     local row = tenant(ARGV[at])
     local e, id = find(row, ARGV[at + 1])

@@ -4,8 +4,8 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use cacheness_core::{CacheId, Result};
-use fs_err::{self as fs, File, OpenOptions};
+use cacheness_core::{CacheId, Permissions, Result};
+use fs_err::{File, OpenOptions};
 use rusqlite::Connection;
 
 use super::source::not_copied;
@@ -43,25 +43,34 @@ pub(super) fn copy_of(path: &Path) -> PathBuf {
     beside(path, ".copy")
 }
 
+/// Makes a file, in the place of none that somebody else has put there, nor of a link.
+fn create_new(path: &Path, permissions: Permissions) -> std::io::Result<File> {
+    let mut options = OpenOptions::from_options(permissions.file_options());
+    options.read(true).write(true).create_new(true).open(path)
+}
+
+/// Copies a file, where it is there.
+fn copy(from: &Path, to: &mut File) -> std::io::Result<()> {
+    match File::open(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => std::io::copy(&mut other?, to).map(drop),
+    }
+}
+
 /// Copies a database and its log, and gives the copy the first page of a fresh index.
-pub(super) fn replace(from: &Path, to: &Path) -> Result<()> {
-    let made = fresh(Some(to)).map(drop).map_err(|failure| failure.at(Some(to)));
+pub(super) fn replace(from: &Path, to: &Path, permissions: Permissions) -> Result<()> {
+    let mut file = create_new(to, permissions).map_err(not_copied)?;
+    fresh(Some(to)).map(drop).map_err(|failure| failure.at(Some(to)))?;
     let mut page = [0; PAGE];
-    made.and_then(|()| File::open(to).and_then(|mut file| file.read_exact(&mut page)).map_err(not_copied))?;
     let copied = (|| {
-        match fs::copy(from, to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                fs::write(to, [])?;
-            }
-            other => {
-                other?;
-            }
-        }
+        file.read_exact(&mut page)?;
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        copy(from, &mut file)?;
         let log = beside(from, "-wal");
         if log.exists() {
-            fs::copy(log, beside(to, "-wal"))?;
+            copy(&log, &mut create_new(&beside(to, "-wal"), permissions)?)?;
         }
-        let mut file = OpenOptions::new().read(true).write(true).open(to)?;
         // Whole pages, the first one at least.
         let pages = file.metadata()?.len().div_ceil(PAGE as u64).max(1);
         file.set_len(pages * PAGE as u64)?;

@@ -2,6 +2,7 @@
 
 mod first_page;
 mod source;
+mod wal;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -61,12 +62,15 @@ impl SqliteSalvage {
         }
         // What is missing of the files beside the index is made.
         let context = context.with_mode(OpenMode::Create);
+        if let Some(folder) = folder {
+            context.prepare_folder(folder)?;
+        }
         let lock = open::lock(&path.with_extension("lock"), &context)?;
         let users = users::keep_out(&path, &context)?;
         refuse_newer(&path)?;
         let aside = Aside::begin(&path, &FILES, context.permissions)?;
         remove([beside(&path, "-shm")])?;
-        let mut source = Source::open(&aside.kept)?;
+        let mut source = Source::open(&aside.kept, context.permissions)?;
         let mut found = source.found();
         found.kept = aside.kept.clone();
         Ok(Self {
@@ -114,7 +118,16 @@ impl Salvage for SqliteSalvage {
         let (mut source, mut walk) = self.take()?;
         let env = self.env();
         let read = env.unblock(move || {
-            let rows = walk.next(&mut source);
+            let mut rows = Vec::new();
+            while rows.is_empty() {
+                rows = walk.next(&mut source);
+                if rows.is_empty() {
+                    break;
+                }
+                if source.is_outdated {
+                    rows = rows.into_iter().filter_map(doubted).collect();
+                }
+            }
             Ok((source, walk, rows))
         });
         let (source, walk, rows) = read.await?;
@@ -132,6 +145,15 @@ impl Salvage for SqliteSalvage {
             self.aside.finish(&["-wal", "-shm"])
         })
         .await
+    }
+}
+
+/// What a row says that may have been removed or replaced since. A blob by itself is found among the others.
+fn doubted(row: SalvagedRow) -> Option<SalvagedRow> {
+    match row {
+        SalvagedRow::Entry(entry) => Some(SalvagedRow::Unconfirmed(entry)),
+        SalvagedRow::Blob { .. } => None,
+        row => Some(row),
     }
 }
 

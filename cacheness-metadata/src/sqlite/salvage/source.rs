@@ -5,10 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cacheness_core::{BlobId, CacheId, Counters, Error, Limits, Namespace, Result, SalvagedIndex};
+use cacheness_core::{
+    BlobId, CacheId, Counters, Error, Limits, Namespace, Permissions, Result, SalvagedIndex,
+};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{first_page, walk};
+use super::{first_page, wal, walk};
 use crate::aside::{beside, remove};
 use crate::sqlite::reader::counters;
 use crate::sqlite::schema::{MAX_GENERATION, MAX_VERSION};
@@ -26,6 +28,8 @@ pub(super) struct Source {
     head: Head,
     /// The highest version and generation of any entry.
     seen: (i64, i64),
+    /// True where writes are lost that were made after what can be read.
+    pub(super) is_outdated: bool,
     path: PathBuf,
     /// A copy of the file with another first page, which goes with this.
     copy: Option<PathBuf>,
@@ -43,14 +47,15 @@ struct Head {
 impl Source {
     /// Opens the file, and reads what it says about the cache. Where not even the tables can be found, a copy is opened
     /// whose first page says where they are.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, permissions: Permissions) -> Result<Self> {
+        let is_outdated = wal::hides_commits(&beside(path, "-wal"))?;
         let copy = first_page::copy_of(path);
         remove(["", "-wal", "-shm"].map(|suffix| beside(&copy, suffix)))?;
         let as_is = connect(path);
         let (connection, copy) = match as_is {
             Some(connection) if first_page::is_whole(&connection) => (connection, None),
             as_is => {
-                first_page::replace(path, &copy)?;
+                first_page::replace(path, &copy, permissions)?;
                 // Whichever shows more; an index without entries where SQLite reads neither.
                 let either = [as_is, connect(&copy)].into_iter().flatten();
                 let best = either.max_by_key(walk::Ids::count);
@@ -64,6 +69,7 @@ impl Source {
             cleared: None,
             head: Head::default(),
             seen: (0, 0),
+            is_outdated,
             path: path.to_owned(),
             copy,
         };
@@ -92,8 +98,9 @@ impl Source {
     /// The last version and generation that were issued, as far as that can be known.
     pub(super) fn highest(&self) -> (i64, i64) {
         let (version, generation) = self.seen;
-        // Where the head is lost, entries that cannot be read may have had higher versions than those that can.
-        let issued = self.head.sequence.unwrap_or_else(|| version.saturating_add(1 << 20));
+        // Where the head is lost or outdated, entries that cannot be read may have had higher versions than those that can.
+        let known = self.head.sequence.filter(|_| !self.is_outdated);
+        let issued = known.unwrap_or_else(|| version.saturating_add(1 << 20));
         let generation = self.head.generation.unwrap_or(0).max(generation);
         (version.max(issued).min(MAX_VERSION), generation.clamp(0, MAX_GENERATION))
     }

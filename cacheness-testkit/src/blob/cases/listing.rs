@@ -64,3 +64,23 @@ pub async fn blobs_deleted_while_listing_do_not_hide_others(subject: &BlobSubjec
     assert_eq!(seen, blobs, "a sweep that deletes what it was shown still sees every blob");
     assert!(store.list(subject.cache(), 10).await.is_empty(), "all blobs were deleted");
 }
+
+pub async fn a_store_knows_the_caches_that_were_introduced_to_it_and_no_others(subject: &BlobSubject) {
+    let store = subject.open().await;
+    let (mine, other) = (subject.cache(), CacheId::random());
+    if store.knows(other).await.unwrap() {
+        assert!(store.knows(mine).await.unwrap(), "a store that does not tell them apart knows all caches");
+        return;
+    }
+    // To have its blobs is not to know a cache: they may have been put into what only seemed to be its store.
+    let blobs = fill(subject, &store, mine, 3).await;
+    assert!(!store.knows(mine).await.unwrap(), "a cache is not known before it is introduced");
+    for _ in 0..2 {
+        store.introduce(mine).await.unwrap();
+        assert!(store.knows(mine).await.unwrap(), "a cache is known once it was introduced");
+    }
+    assert!(!store.knows(other).await.unwrap(), "no other cache is");
+    assert_eq!(store.list(mine, 1).await, blobs, "what is noted of a cache is none of its blobs");
+    let store = subject.reopen(store).await;
+    assert!(store.knows(mine).await.unwrap(), "it is known after a reopen");
+}

@@ -35,6 +35,7 @@ macro_rules! __blob_cases {
             a_listing_has_only_the_blobs_of_its_cache,
             an_empty_cache_lists_nothing,
             blobs_deleted_while_listing_do_not_hide_others,
+            a_store_knows_the_caches_that_were_introduced_to_it_and_no_others,
         ]);
         $crate::__blob_cases!(@tests many $subject sharing [
             concurrent_puts_and_gets_do_not_mix_blobs,

@@ -217,7 +217,9 @@ pub async fn a_removal_by_a_query_counts_in_each_namespace(subject: &CacheSubjec
             cache.put(key, &1).await.unwrap();
         }
     }
-    let removed = cache.remove_matching(ListOptions::new().glob("x:?").all_namespaces()).await.unwrap();
+    let refused = cache.remove_matching(ListOptions::new().glob("x:?").all_namespaces()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput, "a handle removes from its own namespace only");
+    let removed = cache.remove_matching_everywhere(ListOptions::new().glob("x:?")).await.unwrap();
     assert_eq!(removed, 6);
     for name in ["a", "b", "b2"] {
         let cache = cache.namespace(name).unwrap();

@@ -1,12 +1,13 @@
 //! Limits: they hold whenever a put returns.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cacheness_core::{AccessBatch, Change, Condition, EntryAccess, ErrorKind, EvictionReason, Limits};
 
 use super::POLICIES;
-use crate::metadata::MetadataSubject;
 use crate::metadata::subject::namespace;
+use crate::metadata::{MetadataSubject, Store};
 
 pub async fn the_limit_of_entries_holds_after_every_put(subject: &MetadataSubject) {
     for order in POLICIES {
@@ -70,6 +71,60 @@ pub async fn an_overwrite_needs_room_only_for_the_difference(subject: &MetadataS
         );
     }
     assert_eq!(store.keys("default").await, ["a", "b"], "both entries are there");
+}
+
+pub async fn a_batch_that_replaces_in_a_full_cache_loses_nothing(subject: &MetadataSubject) {
+    for order in POLICIES {
+        let store = subject.open().await;
+        store.limit(Limits::unbounded().max_bytes(300).policy(order), subject.now()).await;
+        for key in ["a", "b", "c"] {
+            store.put(subject.entry_of_size("default", key, 100)).await;
+            subject.wait(Duration::from_secs(1));
+        }
+        let sizes = [("d", 100), ("b", 150)];
+        let puts = sizes.map(|(key, size)| subject.putting(subject.entry_of_size("default", key, size)));
+        store.changes(puts.into()).await;
+        assert_batch(&store, 300, &sizes, order).await;
+        // Sizes and keys of all kinds, by numbers that are the same each time.
+        let mut random = 1_u64;
+        let mut below = |end: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % end
+        };
+        store.limit(Limits::unbounded().max_bytes(1_000).policy(order), subject.now()).await;
+        for round in 0..12 {
+            subject.wait(Duration::from_secs(1));
+            let count = 2 + below(4);
+            let sizes: Vec<(String, u64)> =
+                (0..count).map(|_| (format!("{}", below(12)), 1 + below(190))).collect();
+            let put =
+                |(key, size): &(String, u64)| subject.putting(subject.entry_of_size("default", key, *size));
+            store.changes(sizes.iter().map(put).collect()).await;
+            let sizes: Vec<(&str, u64)> = sizes.iter().map(|(key, size)| (key.as_str(), *size)).collect();
+            assert_batch(&store, 1_000, &sizes, &format!("{order}, round {round}")).await;
+        }
+        store.limit(Limits::unbounded(), subject.now()).await;
+        store.clear_all("default").await;
+    }
+}
+
+/// All that a batch has put is there, its last put of each key, and the totals are those of the entries.
+async fn assert_batch(store: &Store, limit: u64, sizes: &[(&str, u64)], context: &str) {
+    let last: BTreeMap<&str, u64> = sizes.iter().copied().collect();
+    let entries = store.list(&cacheness_core::ListQuery::new()).await;
+    let held: BTreeMap<&str, u64> =
+        entries.iter().map(|entry| (entry.key.as_str(), entry.stored_size)).collect();
+    for (key, size) in last {
+        assert_eq!(
+            held.get(key),
+            Some(&size),
+            "{context}: what a batch has put is there: {key} of {sizes:?}"
+        );
+    }
+    let (count, bytes) = (entries.len() as u64, held.values().sum::<u64>());
+    let total = store.total().await;
+    assert_eq!((total.entries, total.stored_bytes), (count, bytes), "{context}: the totals are the entries'");
+    assert!(bytes <= limit, "{context}: {bytes} bytes are over the limit of {limit}");
 }
 
 pub async fn one_large_value_may_evict_many(subject: &MetadataSubject) {

@@ -132,6 +132,7 @@ macro_rules! __metadata_cases {
         $crate::__metadata_cases!(@tests one $subject sweeping [
             a_blob_is_unnamed_when_neither_an_entry_nor_the_garbage_has_it,
             an_entry_cannot_name_a_blob_that_was_swept_away,
+            an_entry_keeps_a_blob_that_a_sweep_asked_for_in_vain,
         ]);
         $crate::__metadata_cases!(@tests one $subject limits [
             the_limit_of_entries_holds_after_every_put,
@@ -141,6 +142,7 @@ macro_rules! __metadata_cases {
             one_large_value_may_evict_very_many_and_no_more_than_it_must,
             a_value_over_the_whole_limit_is_refused_and_evicts_nothing,
             what_is_being_put_is_never_the_victim,
+            a_batch_that_replaces_in_a_full_cache_loses_nothing,
             evictions_are_reported_with_their_reason,
             a_lower_limit_evicts_before_it_returns,
             limits_span_namespaces,

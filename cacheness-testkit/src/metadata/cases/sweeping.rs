@@ -54,6 +54,24 @@ pub async fn an_entry_cannot_name_a_blob_that_was_swept_away(subject: &MetadataS
     store.put(late).await;
 }
 
+pub async fn an_entry_keeps_a_blob_that_a_sweep_asked_for_in_vain(subject: &MetadataSubject) {
+    let store = subject.open().await;
+    if cannot(subject, &store).await {
+        return;
+    }
+    let entry = subject.entry("default", "kept");
+    let blob = entry.blob_id().expect("sample entries lie in blobs");
+    store.put(entry.clone()).await;
+    // A sweep that looked before the put condemns it, and finds at its second look that it is named.
+    store.condemn(&[blob], subject.now()).await.expect("condemn");
+    assert!(store.unnamed(&[blob]).await.expect("unnamed").is_empty());
+    let mut touched = entry;
+    touched.tags = vec!["touched".to_owned()];
+    store.put(touched).await;
+    let kept = store.get("default", "kept").await.expect("it is still there");
+    assert_eq!((kept.tags.len(), kept.blob_id()), (1, Some(blob)));
+}
+
 /// True for a backend that was said not to be swept, and says so itself.
 async fn cannot(subject: &MetadataSubject, store: &Store) -> bool {
     match store.unnamed(&[]).await {
