@@ -1,4 +1,5 @@
 //! Everything that fuzzing has found or begun with, over again: `fuzz/corpus` holds a folder of inputs for each target.
+#![expect(clippy::print_stderr, reason = "who looks for findings is told where they are")]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
