@@ -144,7 +144,7 @@ fn stripping_a_signature_does_not_help_and_is_logged() {
         let store = Store::new();
         let signing = key("k").algorithm(algorithm);
         let cache = store.builder().signing(signing).open_blocking().unwrap();
-        cache.put_with("user:1", "hunter2", PutOptions::new().inline(false)).unwrap();
+        cache.put("user:1", "hunter2").unwrap();
         let whole = store.entry("default", "user:1").unwrap();
         // The same entry, but for what only the cache can give it.
         let (namespace, key, format) = (whole.namespace.clone(), whole.key.clone(), whole.format.clone());
