@@ -318,13 +318,13 @@ fn damaged_files_are_misses_and_the_rest_is_served_on_json() {
 }
 
 #[test]
-#[ignore = "2,000 changes; some minutes, so by `cargo test --test damage -- --ignored`"]
+#[ignore = "2,000 changes; some minutes"]
 fn two_thousand_changes_are_survived() {
     damage_is_survived("sqlite", 400, 5);
 }
 
 #[test]
-#[ignore = "2,000 changes; some minutes, so by `cargo test --test damage -- --ignored`"]
+#[ignore = "2,000 changes; some minutes"]
 fn two_thousand_changes_are_survived_on_json() {
     damage_is_survived("json", 400, 5);
 }
