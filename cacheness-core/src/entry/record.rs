@@ -546,11 +546,11 @@ mod tests {
         let fields =
             object(r#"{"b": [{"z": 1, "a": -2}, []], "a": {"y": 0.5, "x": {}}, "c": "\"", "d": null}"#);
         let canonical = r#"{"a":{"x":{},"y":0.5},"b":[{"a":-2,"z":1},[]],"c":"\"","d":null}"#;
-        let write = |fields: &mut dyn Iterator<Item = (&String, &Value)>| {
+        fn write<'a>(fields: &mut dyn Iterator<Item = (&'a String, &'a Value)>) -> String {
             let mut text = String::new();
             write_object(fields, &mut text);
             text
-        };
+        }
         assert_eq!(write(&mut fields.iter()), canonical);
         let mut turned: Vec<_> = fields.iter().collect();
         turned.reverse();
