@@ -148,11 +148,10 @@ mod tests {
 
     use super::*;
     use crate::entry::{Format, Location};
-    use crate::handler::{Access, FormatMeta};
+    use crate::handler::{Access, FormatMeta, TypeClass};
     use crate::key::Key;
     use crate::names::Namespace;
     use crate::validity::FileCheck;
-    use crate::value::TypeClass;
 
     /// An entry that is valid while the content of a file is what it was.
     fn entry(path: &Path, now: Timestamp) -> Entry {
