@@ -6,9 +6,13 @@ set positional-arguments := true
 _list:
     @just --list
 
-# Every test; arguments go to nextest: `just test --run-ignored all`
+# Every test; arguments go to nextest: `just test --filterset 'test(ttl)'`
 test *args:
     scripts/test -- "$@"
+
+# The tests that take too long for every run
+long *args:
+    scripts/test --long -- "$@"
 
 # Format and lints, as CI checks them
 lint:

@@ -40,7 +40,7 @@ fn sales_analyzer_ends_with_the_report_of_its_seven_processes() {
     assert!(!text.contains("stale") && !text.contains("expired"), "{text}");
 }
 
-// shows: U49
+// shows: row U49
 #[test]
 fn fallback_goes_on_without_its_drive_and_brings_everything_there() {
     let text = output(&mut example("fallback"));

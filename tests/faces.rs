@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use cacheness::{CacheBuilder, Env, ErrorKind, PutOptions, Registry, blocking};
+use cacheness::{CacheBuilder, Env, Error, ErrorKind, Fallback, PutOptions, Registry, blocking};
 use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory, ChaosMetadataFactory};
 
 /// Long enough for a call to be pending, short enough for a test.
@@ -395,11 +395,11 @@ fn a_write_that_was_begun_and_is_not_polled_holds_up_no_other() {
                 let cache = builder.open().await.unwrap();
                 let face: blocking::Cache = cache.clone().into();
                 for polls in 1..12 {
-                    let options = PutOptions::new().inline(polls % 2 == 0);
-                    let mut begun = Box::pin(cache.put_with("a", &polls, options));
+                    let options = || PutOptions::new().inline(polls % 2 == 0);
+                    let mut begun = Box::pin(cache.put_with("a", &polls, options()));
                     for _ in 0..polls {
                         if tokio::time::timeout(SLOW / 10, &mut begun).await.is_ok() {
-                            begun = Box::pin(cache.put("a", &polls));
+                            begun = Box::pin(cache.put_with("a", &polls, options()));
                         }
                     }
                     cache.put("b", &polls).await.unwrap();
@@ -416,4 +416,70 @@ fn a_write_that_was_begun_and_is_not_polled_holds_up_no_other() {
             });
         });
     }
+}
+
+/// Rows of a fallback are replaced under a lock, held by whoever puts the key into the first store.
+#[test]
+fn a_put_of_the_async_face_that_is_not_polled_keeps_no_row_of_a_fallback_from_the_blocking_face() {
+    let (entries, blobs) = (Chaos::new().slow(SLOW), Chaos::new().slow(SLOW));
+    let builtin = Registry::builtin();
+    let memory = (
+        builtin.metadata_backend("memory").unwrap().clone(),
+        builtin.blob_backend("memory").unwrap().clone(),
+    );
+    let registry = builtin
+        .with_metadata_backend(ChaosMetadataFactory::wrap_shared(memory.0, entries.clone()).named("slow"))
+        .unwrap()
+        .with_blob_backend(ChaosBlobFactory::wrap_shared(memory.1, blobs.clone()).named("slow"))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let builder = CacheBuilder::new(registry)
+        .metadata("slow")
+        .blobs("slow")
+        .fallback(Fallback::new(folder.path().join("spare")));
+    with_time_limit("two faces on one thread", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cache = builder.open().await.unwrap();
+            let face: blocking::Cache = cache.clone().into();
+            let down = Error::new(ErrorKind::Unavailable, "the server is down").with_outcome_unknown(false);
+            entries.fail_all(Some(down.clone()));
+            blobs.fail_all(Some(down));
+            for n in 0..20 {
+                cache.put(format!("k{n}"), &vec![7_u8; 100_000]).await.unwrap();
+            }
+            // It answers again, and takes no blobs: the rows stay until their keys are written.
+            entries.fail_all(None);
+            blobs.fail_all(Some(Error::new(ErrorKind::StorageFull, "the disk is full")));
+            let listed = entries.calls_of("get_entry");
+            while entries.calls_of("get_entry") == listed || face.put("other", "v").is_err() {
+                std::thread::sleep(SLOW);
+            }
+            let mut kept_waiting = 0;
+            for n in (0..20).step_by(2) {
+                let applied = entries.calls_of("apply");
+                let (key, next) = (format!("k{n}"), format!("k{}", n + 1));
+                let mut pending = std::pin::pin!(cache.put(key, "v"));
+                let mut done = false;
+                while !done && entries.calls_of("apply") == applied {
+                    done = std::future::poll_fn(|context| {
+                        std::task::Poll::Ready(pending.as_mut().poll(context).is_ready())
+                    })
+                    .await;
+                    std::thread::sleep(SLOW / 30);
+                }
+                kept_waiting += usize::from(!done);
+                face.put(next, "v").unwrap();
+                if !done {
+                    pending.await.unwrap();
+                }
+            }
+            assert!(kept_waiting > 0, "none was left in the middle");
+            for n in 0..20 {
+                assert_eq!(cache.get::<String, _>(format!("k{n}")).await.unwrap().as_deref(), Some("v"));
+            }
+            blobs.fail_all(None);
+            cache.close().await.unwrap();
+        });
+    });
 }

@@ -1,9 +1,23 @@
 //! Everything that fuzzing has found or begun with, over again: `fuzz/corpus` holds a folder of inputs for each target.
+//!
+//! `BLESS=1 cargo test --all-features --test fuzz_corpus` writes the inputs to begin with anew.
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
 use std::path::Path;
+use std::sync::Once;
+
+/// Writes the inputs that fuzzing begins with: what this version writes itself.
+fn write_the_inputs_that_fuzzing_begins_with() {
+    for (name, inputs) in targets::seeds() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+        fs_err::create_dir_all(&folder).unwrap();
+        for (at, input) in inputs.into_iter().enumerate() {
+            fs_err::write(folder.join(format!("seed-{at}")), input).unwrap();
+        }
+    }
+}
 
 #[test]
 fn every_input_of_the_corpus_keeps_the_promises() {
@@ -24,6 +38,10 @@ fn every_input_of_the_corpus_keeps_the_promises() {
 
 /// The inputs of one target.
 fn inputs(name: &str) -> Vec<Vec<u8>> {
+    static WRITTEN: Once = Once::new();
+    if std::env::var_os("BLESS").is_some() {
+        WRITTEN.call_once(write_the_inputs_that_fuzzing_begins_with);
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut files: Vec<_> = fs_err::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
@@ -100,25 +118,15 @@ fn random_changes_of_the_corpus_keep_the_promises() {
 
 /// Without the guidance by coverage that `scripts/fuzz` has, and without anything that it needs.
 #[test]
-#[ignore = "takes as many seconds as FUZZ_SECONDS says, for the target FUZZ_TARGET"]
+#[ignore = "twenty seconds for each target, or FUZZ_SECONDS, and for one alone where FUZZ_TARGET names it"]
 fn random_changes_of_the_corpus_for_long_keep_the_promises() {
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("set {name}"));
-    let (target, seconds) = (variable("FUZZ_TARGET"), variable("FUZZ_SECONDS").parse().unwrap());
-    let begun = std::time::Instant::now();
-    let count =
-        change_at_random(&target, u64::from(std::process::id()), |_| begun.elapsed().as_secs() < seconds);
-    eprintln!("{target}: {count} executions in {seconds} s");
-}
-
-/// Writes the inputs that fuzzing begins with: what this version writes itself.
-#[test]
-#[ignore = "writes files of the repository"]
-fn write_the_inputs_that_fuzzing_begins_with() {
-    for (name, inputs) in targets::seeds() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-        fs_err::create_dir_all(&folder).unwrap();
-        for (at, input) in inputs.into_iter().enumerate() {
-            fs_err::write(folder.join(format!("seed-{at}")), input).unwrap();
-        }
+    let seconds = std::env::var("FUZZ_SECONDS").map_or(20, |seconds| seconds.parse().unwrap());
+    let only = std::env::var("FUZZ_TARGET").ok();
+    for (name, _) in targets::TARGETS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name))
+    {
+        let begun = std::time::Instant::now();
+        let goes_on = |_| begun.elapsed().as_secs() < seconds;
+        let count = change_at_random(name, u64::from(std::process::id()), goes_on);
+        eprintln!("{name}: {count} executions in {seconds} s");
     }
 }

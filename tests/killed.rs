@@ -24,9 +24,7 @@ fn open(metadata: &str, folder: &Path) -> Cache {
 }
 
 /// What the writing process does, until it is killed. Each put and each removal is told once it has returned.
-#[test]
-fn writer() {
-    let Ok(given) = std::env::var("TEST_WRITER") else { return };
+fn write(given: &str) {
     let (metadata, first) = given.split_once(' ').unwrap();
     let cache = open(metadata, Path::new(&std::env::var_os("TEST_FOLDER").unwrap()));
     let mut out = std::io::stdout();
@@ -53,7 +51,7 @@ fn writer() {
 
 fn spawn(metadata: &str, folder: &Path, first: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "writer", "--nocapture", "--quiet"])
+        .args(["--exact", "a_writer_killed_at_any_moment_loses_nothing_on_sqlite", "--nocapture", "--quiet"])
         .env("TEST_WRITER", format!("{metadata} {first}"))
         .env("TEST_FOLDER", folder)
         .stdout(Stdio::piped())
@@ -198,9 +196,7 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
 }
 
 /// What a process does that puts batches of ten until it is killed.
-#[test]
-fn writer_of_batches() {
-    let Ok(given) = std::env::var("TEST_BATCHES") else { return };
+fn write_batches(given: &str) {
     let (metadata, first) = given.split_once(' ').unwrap();
     let cache = open(metadata, Path::new(&std::env::var_os("TEST_FOLDER").unwrap()));
     writeln!(std::io::stdout(), "@ready").unwrap();
@@ -216,12 +212,15 @@ fn writer_of_batches() {
 // shows: row 85
 #[test]
 fn batches_are_all_or_nothing() {
+    if let Ok(task) = std::env::var("TEST_BATCHES") {
+        return write_batches(&task);
+    }
     for metadata in ["sqlite", "json"] {
         let folder = TempDir::new().unwrap();
         let mut first = 0;
         for round in 0..12_u64 {
             let mut writer = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "writer_of_batches", "--nocapture", "--quiet"])
+                .args(["--exact", "batches_are_all_or_nothing", "--nocapture", "--quiet"])
                 .env("TEST_BATCHES", format!("{metadata} {first}"))
                 .env("TEST_FOLDER", folder.path())
                 .stdout(Stdio::piped())
@@ -250,6 +249,9 @@ fn batches_are_all_or_nothing() {
 
 #[test]
 fn a_writer_killed_at_any_moment_loses_nothing_on_sqlite() {
+    if let Ok(task) = std::env::var("TEST_WRITER") {
+        return write(&task);
+    }
     a_killed_writer_loses_nothing_that_it_confirmed("sqlite", 30);
 }
 

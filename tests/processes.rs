@@ -20,10 +20,10 @@ fn open(metadata: &str, folder: &Path) -> Cache {
     Cache::builder().folder(folder).metadata(metadata).open_blocking().unwrap()
 }
 
-/// Runs [`worker`] in a process of its own.
+/// Runs [`work`] in a process of its own, in which this program is run as this test.
 fn spawn(task: &str, metadata: &str, folder: &Path, number: u64, puts: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "worker", "--nocapture", "--quiet"])
+        .args(["--exact", "eight_processes_lose_nothing_on_sqlite", "--nocapture", "--quiet"])
         .env("TEST_WORKER", format!("{task} {metadata} {number} {puts}"))
         .env("TEST_FOLDER", folder)
         .stdin(Stdio::piped())
@@ -40,10 +40,8 @@ fn said(child: Child) -> Vec<String> {
     text.lines().filter_map(|line| line.split_once('@')).map(|(_, said)| said.to_owned()).collect()
 }
 
-/// What a process does that a test here starts. Without a task, as in a run of all tests, nothing.
-#[test]
-fn worker() {
-    let Ok(given) = std::env::var("TEST_WORKER") else { return };
+/// What a process does that a test here starts.
+fn work(given: &str) {
     let given: Vec<&str> = given.split(' ').collect();
     let (number, puts): (u64, u64) = (given[2].parse().unwrap(), given[3].parse().unwrap());
     let folder = std::env::var_os("TEST_FOLDER").unwrap();
@@ -142,6 +140,9 @@ fn eight_processes_lose_nothing(metadata: &str, puts: u64) {
 // shows: rows 23, 100, U13
 #[test]
 fn eight_processes_lose_nothing_on_sqlite() {
+    if let Ok(task) = std::env::var("TEST_WORKER") {
+        return work(&task);
+    }
     eight_processes_lose_nothing("sqlite", 400);
 }
 

@@ -163,15 +163,8 @@ fn a_cache_in_a_folder_stays_flat_over_a_million_puts() {
 // shows: row 104
 #[cfg(all(feature = "sqlite", feature = "filesystem"))]
 #[test]
-#[ignore = "takes a minute"]
 fn a_million_entries_are_held_and_opened_again() {
     measure("a_million_entries_are_held_and_opened_again", "hold", 1_000_000);
-}
-
-#[cfg(all(feature = "sqlite", feature = "filesystem"))]
-#[test]
-fn many_entries_are_held_and_opened_again() {
-    measure("many_entries_are_held_and_opened_again", "hold", 50_000);
 }
 
 #[cfg(all(feature = "sqlite", feature = "filesystem"))]

@@ -9,10 +9,10 @@ use cacheness::{ErrorKind, FileCheck, ListOptions, PutOptions};
 use cacheness_testkit::TestClock;
 use serde_json::{Value, json};
 
-/// Runs [`worker`] in a process of its own.
+/// Runs [`work`] in a process of its own, in which this program is run as this test.
 fn spawn(task: &str, folder: &Path, number: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "worker", "--quiet"])
+        .args(["--exact", "four_processes_on_one_namespace_lose_nothing", "--quiet"])
         .env("CACHENESS_TASK", task)
         .env("CACHENESS_FOLDER", folder)
         .env("CACHENESS_NUMBER", number.to_string())
@@ -26,14 +26,12 @@ fn join(workers: Vec<Child>) {
     }
 }
 
-/// What a worker process does. Without a task, as in a run of all tests, nothing.
-#[test]
-fn worker() {
-    let Ok(task) = std::env::var("CACHENESS_TASK") else { return };
+/// What a worker process does.
+fn work(task: &str) {
     let folder = std::env::var_os("CACHENESS_FOLDER").unwrap();
     let number: usize = std::env::var("CACHENESS_NUMBER").unwrap().parse().unwrap();
     let cache = Cache::open(Path::new(&folder)).unwrap();
-    match task.as_str() {
+    match task {
         "own keys" => {
             for i in 0..50 {
                 cache.put(format!("{number}:{i}"), &json!({"worker": number, "i": i})).unwrap();
@@ -63,6 +61,9 @@ fn worker() {
 // shows: rows 18, 100, 103, U13
 #[test]
 fn four_processes_on_one_namespace_lose_nothing() {
+    if let Ok(task) = std::env::var("CACHENESS_TASK") {
+        return work(&task);
+    }
     let folder = tempfile::tempdir().unwrap();
     join((0..4).map(|number| spawn("own keys", folder.path(), number)).collect());
     let cache = Cache::open_existing(folder.path()).unwrap();
@@ -210,6 +211,12 @@ fn nested_json_comes_back_equal() {
 // shows: row 82
 #[test]
 fn a_default_cache_lies_in_the_users_data_folder() {
+    if std::env::var_os("CACHENESS_DEFAULT").is_some() {
+        let cache = Cache::open_default("some-app").unwrap();
+        cache.put("k", &1).unwrap();
+        assert!(cache.folder().unwrap().ends_with("some-app/cacheness"));
+        return;
+    }
     for name in ["../evil", "a/b", "", ".", ".."] {
         assert_eq!(Cache::open_default(name).unwrap_err().kind(), ErrorKind::InvalidInput, "{name:?}");
     }
@@ -217,21 +224,12 @@ fn a_default_cache_lies_in_the_users_data_folder() {
     {
         let folder = tempfile::tempdir().unwrap();
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "default_folder_worker", "--quiet"])
+            .args(["--exact", "a_default_cache_lies_in_the_users_data_folder", "--quiet"])
             .env("CACHENESS_DEFAULT", "1")
             .env("XDG_DATA_HOME", folder.path())
             .status();
         assert!(status.unwrap().success());
         assert!(folder.path().join("some-app").join("cacheness").join("index.sqlite").is_file());
-    }
-}
-
-#[test]
-fn default_folder_worker() {
-    if std::env::var_os("CACHENESS_DEFAULT").is_some() {
-        let cache = Cache::open_default("some-app").unwrap();
-        cache.put("k", &1).unwrap();
-        assert!(cache.folder().unwrap().ends_with("some-app/cacheness"));
     }
 }
 

@@ -23,7 +23,7 @@ fn open(metadata: &str, options: ConfigOptions, folder: &Path) -> (Cache, Proxy)
     let cache = Cache::builder()
         .metadata_with(metadata, options)
         .blobs_with("s3", s3_at(&blobs.url(&endpoint), &place(folder)))
-        .limits(Limits::unbounded().max_entries(50))
+        .limits(Limits::unbounded().max_entries(150))
         .open_blocking()
         .unwrap();
     (cache, blobs)
@@ -32,19 +32,24 @@ fn open(metadata: &str, options: ConfigOptions, folder: &Path) -> (Cache, Proxy)
 fn each_call_takes_one_trip(metadata: &str, options: ConfigOptions, proxy: &Proxy) {
     let folder = tempfile::tempdir().unwrap();
     let (cache, blobs) = open(metadata, options, folder.path());
-    let keys: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
-
+    let keys: Vec<String> = (0..100).map(|number| format!("many{number}")).collect();
     let count = |call: &mut dyn FnMut(usize)| trips(proxy, call);
     // With a limit that is reached, so that each put evicts.
     let put = |turn: usize| drop(cache.put(format!("new{turn}"), &turn).unwrap());
-    for turn in 1_000..1_100 {
+    for turn in 1_000..1_150 {
         put(turn);
     }
     assert_eq!(count(&mut |turn| put(turn)), 1, "a put of a small value that evicts another");
     assert_eq!(count(&mut |turn| drop(cache.put("k", &turn).unwrap())), 1, "a put over a key");
     assert_eq!(count(&mut |_| assert!(cache.get::<usize, _>("k").unwrap().is_some())), 1, "a hit");
     assert_eq!(count(&mut |_| assert!(cache.get::<usize, _>("none").unwrap().is_none())), 1, "a miss");
-    assert_eq!(count(&mut |_| drop(cache.get_many::<usize, _>(&keys).unwrap())), 1, "a batch of 100 gets");
+    let many = |turn: usize| {
+        let values = keys.iter().map(|key| (key, &turn));
+        assert_eq!(cache.put_many(values, PutOptions::new()).unwrap().len(), 100);
+    };
+    assert_eq!(count(&mut |turn| many(turn)), 1, "a batch of 100 puts");
+    let all = |_| assert!(cache.get_many::<usize, _>(&keys).unwrap().iter().all(Option::is_some));
+    assert_eq!(count(&mut |turn| all(turn)), 1, "a batch of 100 gets");
     assert_eq!(count(&mut |_| assert!(cache.stats().unwrap().entries > 0)), 1, "statistics");
     assert_eq!(count(&mut |_| assert!(cache.contains("k").unwrap())), 1, "whether a key is there");
     assert_eq!(count(&mut |_| assert!(!cache.remove("none").unwrap())), 1, "a removal");

@@ -196,7 +196,7 @@ fn a_damaged_column_that_names_a_blob_costs_no_blob_and_no_value() {
     let set = |value: &str, key: &str| {
         in_sqlite(folder.path(), &format!("UPDATE entries SET blob_id = {value} WHERE key = '{key}'"));
     };
-    set("substr(blob_id, 1, 15) || x'5a'", "flipped");
+    set("CAST(substr(blob_id, 1, 15) || x'5a' AS BLOB)", "flipped");
     set("NULL", "none");
     set("7", "number");
     set("(SELECT blob_id FROM entries WHERE key = 'whole')", "other");

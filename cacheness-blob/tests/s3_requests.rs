@@ -225,14 +225,17 @@ async fn an_answer_longer_than_what_was_asked_for_is_not_taken_in() {
     assert!(error.to_string().contains("does not heed ranges"), "{error}");
 }
 
-/// Set for the process that `credentials_come_from_where_amazons_tools_look` starts: where its server is.
+/// Set for the process that the test below starts: where its server is.
 const CHILD: &str = "CACHENESS_TEST_ENDPOINT";
 
 #[test]
 fn credentials_come_from_where_amazons_tools_look() {
+    if let Ok(endpoint) = std::env::var(CHILD) {
+        return put_with_the_credentials_of_the_environment(endpoint);
+    }
     let server = Server::start(well);
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "put_with_the_credentials_of_the_environment", "--include-ignored"])
+        .args(["--exact", "credentials_come_from_where_amazons_tools_look"])
         .env(CHILD, &server.endpoint)
         .env("AWS_ACCESS_KEY_ID", "AKIDOFENVIRONMENT")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
@@ -247,11 +250,8 @@ fn credentials_come_from_where_amazons_tools_look() {
     assert_eq!(put.header("x-amz-security-token"), Some("token-of-the-environment"));
 }
 
-/// A part of the test above, in a process whose environment is its own.
-#[test]
-#[ignore = "started by `credentials_come_from_where_amazons_tools_look`"]
-fn put_with_the_credentials_of_the_environment() {
-    let endpoint = std::env::var(CHILD).expect("the test above says where its server is");
+/// The part of the process that the test starts, whose environment is its own.
+fn put_with_the_credentials_of_the_environment(endpoint: String) {
     let options = ConfigOptions::new().with("bucket", "bucket").with("region", "eu-west-1");
     let options = options.with("endpoint", endpoint);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -12,7 +12,7 @@ use crate::blob::BlobCapabilities;
 use crate::cache::Cache;
 use crate::config::{Chosen, ConfigOptions, ConfigOrigin, Parts, UnknownOptions};
 use crate::encryption::Encryption;
-use crate::engine::{Engine, OnReadError, OnWriteError, Owner, Settings, Stores};
+use crate::engine::{Engine, OnEncodeError, OnReadError, OnWriteError, Owner, Settings, Stores};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Listeners};
@@ -24,7 +24,7 @@ use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::permissions::{Permissions, prepare_folder};
 use crate::protection::{Keys, MissingKeys, Protection};
 use crate::registry::{Durability, OpenContext, OpenMode, Registry};
-use crate::resilience::RemoteCalls;
+use crate::resilience::{Guards, RemoteCalls};
 use crate::signing::Signing;
 use crate::stage::Compression;
 
@@ -112,6 +112,7 @@ impl CacheBuilder {
                 inline_limit: 32 * 1024,
                 on_read_error: OnReadError::Miss,
                 on_decode_error: OnReadError::Miss,
+                on_encode_error: OnEncodeError::Error,
                 on_write_error: OnWriteError::Error,
                 write_queue: DEFAULT_WRITE_QUEUE,
                 remote: RemoteCalls::new(),
@@ -343,6 +344,14 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets what a put does where the format that is chosen for the value cannot encode it, as JSON cannot a map whose keys are
+    /// no text. By default it is an error.
+    #[must_use]
+    pub fn on_encode_error(mut self, policy: OnEncodeError) -> Self {
+        self.settings.on_encode_error = policy;
+        self
+    }
+
     /// Sets for how long a source file that was looked at is taken to be unchanged. By default it is looked at by
     /// every get.
     #[must_use]
@@ -435,6 +444,7 @@ impl CacheBuilder {
 
     /// Opens the parts, and starts the engine over them.
     async fn start(self, ((metadata, blobs), second): (Parts, Option<Parts>)) -> Result<Arc<Engine>> {
+        self.settings.remote.check()?;
         let accesses = Arc::new(AccessLog::new(self.access_interval));
         let context = OpenContext {
             folder: self.folder.clone(),
@@ -476,7 +486,7 @@ impl CacheBuilder {
                 let parts = (metadata, blobs);
                 let OpenedPair { metadata, blobs, guards } =
                     open_pair(parts, &context, calls, self.new_blobs).await?;
-                (metadata, blobs, guards)
+                (metadata, blobs, Guards::of(guards))
             }
         };
         let keys = match missing {

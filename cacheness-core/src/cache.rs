@@ -55,7 +55,10 @@ use crate::value::{CacheValue, PutValue, SerializeOnly};
 ///   [`on_read_error`](CacheBuilder::on_read_error) decides; by default that is a miss.
 ///
 /// # Dropped futures
-/// A future that is dropped before it is ready leaves the cache as before the call or as after it.
+/// A future that is dropped before it is ready leaves the cache as before the call or as after it. Over remote backends, which of the
+/// two may not be decided at once: an attempt that is under way can be carried out until [`remote.timeout`](crate::RemoteCalls::timeout)
+/// has passed since it was begun, also over a later put of the same key that has returned. Whoever gives up on a put and must not
+/// see its value again waits for that long before he puts another.
 #[derive(Clone, Debug)]
 pub struct Cache {
     pub(crate) engine: Arc<Engine>,

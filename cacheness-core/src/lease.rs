@@ -185,12 +185,12 @@ impl Lease {
     /// # Errors
     /// The error of the backend. The lease then ends with its time.
     pub async fn release(mut self) -> Result<bool> {
-        let Some(held) = self.held.take() else { return Ok(false) };
+        let Some(held) = &self.held else { return Ok(false) };
         let leases = held.engine.leases()?;
-        leases
-            .release(&self.namespace, &self.name, held.holder)
-            .await
-            .map_err(|error| error.with_operation("release").with_context("lease", self.name.clone()))
+        let released = leases.release(&self.namespace, &self.name, held.holder).await;
+        // Only now: should this future be dropped before, the lease is released as one that is dropped.
+        self.held = None;
+        released.map_err(|error| error.with_operation("release").with_context("lease", self.name.clone()))
     }
 }
 

@@ -56,9 +56,9 @@ pub use config::{
 pub use config::{Config, Variables};
 pub use encryption::{Encryption, EncryptionKey};
 pub use engine::{
-    AsyncValueReader, Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnReadError,
-    OnWriteError, PurgeReport, RawEntry, RotateReport, Stored, StoredState, SweepReport, ValueReader,
-    VerifyOptions, VerifyReport,
+    AsyncValueReader, Damage, EntryInfo, EntryPage, EntryState, Finding, ListOptions, OnEncodeError,
+    OnReadError, OnWriteError, PurgeReport, RawEntry, RotateReport, Stored, StoredState, SweepReport,
+    ValueReader, VerifyOptions, VerifyReport,
 };
 pub use entry::{Entry, Format, Location, StoredEntry};
 pub use env::{Clock, Env, SystemClock};

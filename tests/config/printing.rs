@@ -40,6 +40,7 @@ on_read_error = \"miss\"
 on_write_error = \"error\"
 write_queue = \"64 MiB\"
 on_decode_error = \"miss\"
+on_encode_error = \"error\"
 file_check_interval = \"0s\"
 access_interval = \"1m\"
 mmap = true

@@ -231,3 +231,59 @@ fn a_fallback_goes_on_for_the_same_cache_also_when_it_is_opened_while_the_server
     }
     assert_eq!(cache.get::<String, _>("blob").unwrap().as_deref(), Some(long_text().as_str()));
 }
+
+#[test]
+fn a_fallback_does_not_go_on_with_another_cache_than_its_entries_were_made_for() {
+    let remote = Remote::new();
+    let spare = remote.folder.path().join("spare");
+    let open = || remote.builder().fallback(Fallback::new(&spare)).open_blocking();
+    open().unwrap().close().unwrap();
+    remote.down(true);
+    let cache = open().unwrap();
+    cache.put("k", "v").unwrap();
+    // What comes back is another cache, made anew in the same place, with an entry of its own.
+    fs_err::remove_dir_all(remote.folder.path().join("cache")).unwrap();
+    remote.down(false);
+    let other = remote.builder().open_blocking().unwrap();
+    other.put("theirs", "t").unwrap();
+    let opened = remote.entries.calls_of("close");
+    until(|| remote.entries.calls_of("close") > opened);
+    assert_eq!(cache.get::<String, _>("k").unwrap().as_deref(), Some("v"), "it goes on as before");
+    assert_eq!(cache.get::<String, _>("theirs").unwrap(), None);
+    cache.close().unwrap();
+    assert_eq!(other.get::<String, _>("theirs").unwrap().as_deref(), Some("t"), "nothing was taken out");
+    other.close().unwrap();
+    // Whoever opens it anew has decided to go on with the other.
+    let cache = open().unwrap();
+    assert_eq!(cache.get::<String, _>("theirs").unwrap().as_deref(), Some("t"));
+}
+
+#[test]
+fn keys_are_not_said_to_be_rotated_while_not_all_entries_can_be_reached() {
+    let remote = Remote::new();
+    let key = |text: &str| EncryptionKey::given(Secret::new(text.repeat(32)));
+    let open = |encryption| {
+        let fallback = Fallback::new(remote.folder.path().join("spare"));
+        remote.builder().encryption(encryption).fallback(fallback).open_blocking().unwrap()
+    };
+    let cache = open(Encryption::new("e", key("e")));
+    cache.put("inline", "v").unwrap();
+    cache.put("blob", long_text().as_str()).unwrap();
+    cache.close().unwrap();
+    let cache = open(Encryption::new("f", key("f")).also_read("e", key("e")));
+    // The blobs are down, and the cache has found out.
+    remote.blobs.fail_all(Some(Error::new(ErrorKind::Unavailable, "the server is down")));
+    cache.put("other", long_text().as_str()).unwrap();
+    assert!(cache.rotate_keys().unwrap_err().is_temporary());
+    remote.down(true);
+    assert!(cache.rotate_keys().unwrap_err().is_temporary());
+    remote.down(false);
+    until(|| {
+        remote.clock.advance(Duration::from_secs(1));
+        cache.rotate_keys().is_ok()
+    });
+    let report = cache.rotate_keys().unwrap();
+    assert_eq!((report.rotated, report.replaced, report.unreadable), (0, 0, 0));
+    assert_eq!(cache.get::<String, _>("inline").unwrap().as_deref(), Some("v"));
+    assert_eq!(cache.get::<String, _>("blob").unwrap().as_deref(), Some(long_text().as_str()));
+}

@@ -188,3 +188,39 @@ async fn errors_of_a_backend_that_answers_do_not_open_it() {
     remote.metadata.fail_all(None);
     cache.put("k", "v").await.unwrap();
 }
+
+#[tokio::test]
+async fn the_question_whether_it_answers_takes_no_longer_than_one_attempt_whatever_the_call_may_take() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().attempts(1).breaker_failures(1);
+    let cache = remote.builder().remote(calls).open().await.unwrap();
+    let value = vec![7_u8; 40 << 20];
+    remote.blobs.fail_next("put", down());
+    cache.put("k", &value).await.unwrap_err();
+    remote.clock.advance(5 * SECOND);
+    let _ = remote.blobs.clone().slow_by_clock(super::HANGS);
+    let (put, took) = remote.turning(cache.put("k", &value)).await;
+    assert!(put.unwrap_err().to_string().contains("it is not called") && took <= 11 * SECOND, "{took:?}");
+    remote.blobs.calm(true);
+}
+
+#[tokio::test]
+async fn no_blob_is_written_for_an_entry_that_cannot_be_put() {
+    let remote = Remote::new();
+    let cache = remote.builder().remote(once()).open().await.unwrap();
+    remote.metadata.fail_all(Some(down()));
+    for _ in 0..3 {
+        cache.get::<u8, _>("k").await.unwrap_err();
+    }
+    for round in 0..3 {
+        let error = cache.put("k", &large()).await.unwrap_err();
+        assert!(error.to_string().contains("metadata backend `far`"), "{error}");
+        assert_eq!((remote.blobs.calls_of("put"), remote.metadata.calls_of("ping")), (0, round));
+        // When the pause is over, it is asked before.
+        remote.clock.advance(5 * SECOND);
+    }
+    remote.metadata.fail_all(None);
+    remote.clock.advance(5 * SECOND);
+    cache.put("k", &large()).await.unwrap();
+    assert_eq!((remote.blobs.calls_of("put"), remote.metadata.calls_of("apply")), (1, 1));
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cacheness::{Error, ErrorKind, PutOptions, RemoteCalls};
+use cacheness::{Error, ErrorKind, OnReadError, PutOptions, RemoteCalls};
 
 use super::{HANGS, Remote, SECOND, blocking, down, eventually, large};
 
@@ -362,4 +362,62 @@ fn upkeep_goes_on_after_a_panic() {
     cache.put("k", "w").unwrap();
     eventually(|| remote.metadata.calls_of("record_accesses") > 0);
     assert_eq!(cache.stats().unwrap().counters.puts, 2);
+}
+
+#[tokio::test]
+async fn a_lookup_or_a_blob_that_nobody_waits_for_any_more_takes_no_turn_and_is_not_made_again() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().in_flight(1).breaker_failures(1_000);
+    let cache = remote.builder().remote(calls).open().await.unwrap();
+    let _ = remote.metadata.clone().slow_by_clock(SECOND);
+    let get = |key: &'static str| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get::<u8, _>(key).await })
+    };
+    let first = get("first");
+    while remote.metadata.calls_of("get_entry") == 0 {
+        tokio::task::yield_now().await;
+    }
+    // These wait for their turn, and then nobody waits for them.
+    for given_up in [get("second"), get("third")] {
+        tokio::task::yield_now().await;
+        given_up.abort();
+        assert!(given_up.await.unwrap_err().is_cancelled());
+    }
+    remote.turning(first).await.0.unwrap().unwrap();
+    remote.turning(get("last")).await.0.unwrap().unwrap();
+    assert_eq!(remote.metadata.calls_of("get_entry"), 2);
+    remote.metadata.calm(true);
+
+    // One whose first attempt fails.
+    remote.blobs.fail_all(Some(down()));
+    let put = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.put("k", &large()).await })
+    };
+    while remote.blobs.calls_of("put") == 0 || remote.clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    put.abort();
+    assert!(put.await.unwrap_err().is_cancelled());
+    remote.blobs.fail_all(None);
+    let (stored, _) = remote.turning(cache.put("k", &large())).await;
+    stored.unwrap();
+    assert_eq!(remote.blobs.calls_of("put"), 2, "once for each put");
+}
+
+#[tokio::test]
+async fn a_backend_that_panics_or_says_what_nobody_understands_is_a_miss_by_the_same_policy() {
+    for (policy, is_error) in [(OnReadError::Miss, false), (OnReadError::Error, true)] {
+        let remote = Remote::new();
+        let cache = remote.builder().on_read_error(policy).open().await.unwrap();
+        cache.put("k", "v").await.unwrap();
+        remote
+            .metadata
+            .fail_next("get_entry", Error::new(ErrorKind::Unexpected, "the answer makes no sense"));
+        let got = cache.get::<String, _>("k").await;
+        assert_eq!(got.as_ref().err().map(Error::kind), is_error.then_some(ErrorKind::Unexpected));
+        assert_eq!(got.ok().flatten(), None);
+        assert_eq!(cache.get::<String, _>("k").await.unwrap().as_deref(), Some("v"));
+    }
 }

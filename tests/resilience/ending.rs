@@ -2,7 +2,7 @@
 
 use cacheness::{OnWriteError, RemoteCalls};
 
-use super::{HANGS, Remote, SECOND, blocking, down, large};
+use super::{HANGS, Remote, SECOND, blocking, large, refused};
 
 fn with_hanging_servers(remote: &Remote) {
     let _ = remote.metadata.clone().slow_by_clock(HANGS);
@@ -87,7 +87,7 @@ async fn a_closed_cache_queues_nothing() {
     let builder = remote.builder().on_write_error(OnWriteError::Queue);
     let cache = builder.open().await.unwrap();
     cache.close().await.unwrap();
-    remote.metadata.fail_all(Some(down()));
+    remote.metadata.fail_all(Some(refused()));
     assert!(blocking(&cache).put("k", "v").is_err() && cache.health().await.is_err());
 }
 
@@ -102,7 +102,7 @@ async fn closing_makes_what_waits_though_some_calls_fail() {
     }
     remote.gone(false);
     let applied = remote.metadata.calls_of("apply");
-    (0..3).for_each(|_| remote.metadata.fail_next("apply", down()));
+    (0..3).for_each(|_| remote.metadata.fail_next("apply", refused()));
     let (closed, took) = remote.turning(cache.close()).await;
     closed.unwrap();
     assert_eq!(remote.metadata.calls_of("apply"), applied + 6);
@@ -132,4 +132,24 @@ async fn closing_waits_for_another_call_that_tries_out_the_backend() {
     closed.unwrap();
     assert_eq!(remote.metadata.calls_of("apply"), applied + 1);
     assert_eq!(probing.await.unwrap().unwrap(), None);
+}
+
+#[test]
+fn closing_loses_none_but_the_writes_that_need_what_hangs() {
+    let remote = Remote::new();
+    let calls = RemoteCalls::new().attempts(1).breaker_failures(1);
+    let builder = remote.builder().remote(calls).on_write_error(OnWriteError::Queue);
+    let cache = builder.open_blocking().unwrap();
+    remote.gone(true);
+    for key in ["a", "b", "c", "d"] {
+        cache.put(key, &large()).unwrap();
+    }
+    for key in ["e", "f", "g"] {
+        cache.put(key, "v").unwrap();
+    }
+    remote.gone(false);
+    let _ = remote.blobs.clone().slow_by_clock(HANGS);
+    let (closed, took) = remote.turning_for(|| cache.close());
+    let error = closed.unwrap_err().to_string();
+    assert!(error.contains("4 writes") && took <= 60 * SECOND, "{took:?} {error}");
 }

@@ -70,7 +70,7 @@ impl Remote {
 
     /// Makes all calls fail, as those to a server that is gone; or none.
     fn gone(&self, gone: bool) {
-        let error = gone.then(down);
+        let error = gone.then(refused);
         self.metadata.fail_all(error.clone());
         self.blobs.fail_all(error);
     }
@@ -129,6 +129,11 @@ impl Remote {
 
 fn down() -> Error {
     Error::new(ErrorKind::Unavailable, "the server is down")
+}
+
+/// As [`down`], and nothing was sent.
+fn refused() -> Error {
+    down().with_outcome_unknown(false)
 }
 
 /// A value that is too large to lie with its entry.

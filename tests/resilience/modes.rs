@@ -1,7 +1,9 @@
 //! The three ways in which programs want to live with failures, each by options alone: go on without the cache, be spared a server that is
 //! down, or be told at once.
 
-use cacheness::{Config, Error, ErrorKind, PutOptions, StoredState, Variables};
+use std::collections::BTreeMap;
+
+use cacheness::{Config, Error, ErrorKind, PutOptions, Stored, StoredState, Variables};
 
 use super::{Remote, SECOND};
 
@@ -60,18 +62,76 @@ async fn a_cache_may_fail_fast() {
     assert_eq!(remote.metadata.calls_of("get_entry"), calls + 1, "it is not asked again");
 }
 
-/// A value that cannot be encoded is an error of the put by each of them, of a kind of its own, so that the program can leave the cache out
-/// (`skip_cache`), choose another format (`fallback_serializer`), or log it and go on; what was stored before stays.
+/// A value that JSON cannot encode, since its keys are no text.
+fn no_json() -> BTreeMap<Vec<u8>, u8> {
+    BTreeMap::from([(vec![1], 1)])
+}
+
+/// By default it is an error of a kind of its own, whatever becomes of other failures, and what was stored before stays.
 // shows: row U43
 #[tokio::test]
-async fn a_value_that_no_format_takes_can_be_told_from_a_failure() {
+async fn a_value_that_its_format_cannot_encode_is_an_error() {
     let remote = Remote::new();
     let cache = open(&remote, "on_write_error = 'drop'").await;
     cache.put("k", "v").await.unwrap();
-    let value = std::collections::BTreeMap::from([(vec![1_u8], 1_u8)]);
-    let error = cache.put_with("k", &value, PutOptions::new().handler("json")).await.unwrap_err();
+    let error = cache.put_with("k", &no_json(), PutOptions::new().handler("json")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Encode, false));
     assert_eq!(cache.get::<String, _>("k").await.unwrap().as_deref(), Some("v"));
-    cache.put_with("k", &value, PutOptions::new().handler("msgpack")).await.unwrap();
-    assert_eq!(cache.get("k").await.unwrap(), Some(value));
+}
+
+/// `skip_cache` and `log_and_continue`: the program goes on without it, and it is logged, counted and told.
+// shows: row U43
+#[tokio::test]
+async fn a_value_that_its_format_cannot_encode_may_be_left_out() {
+    let remote = Remote::new();
+    let cache = open(&remote, "on_encode_error = 'drop'").await;
+    let json = || PutOptions::new().handler("json");
+    let stored = cache.put_with("k", &no_json(), json()).await.unwrap();
+    assert_eq!((stored.state, stored.version, stored.key.as_str()), (StoredState::Dropped, None, "k"));
+    assert_eq!(cache.get::<BTreeMap<Vec<u8>, u8>, _>("k").await.unwrap(), None);
+    let (bad, good) = (no_json(), BTreeMap::from([(vec![], 1)]));
+    let face = super::blocking(&cache);
+    let many = face.put_many([("a", &bad), ("b", &good), ("c", &bad)], PutOptions::new()).unwrap();
+    assert!(many.iter().all(Stored::is_stored), "the format of their own choice takes them");
+    let many = face.put_many([("a", &bad), ("b", &bad)], json()).unwrap();
+    let keys: Vec<&str> = many.iter().map(|put| put.key.as_str()).collect();
+    assert!(many.iter().all(|put| put.state == StoredState::Dropped) && keys == ["a", "b"]);
+    assert_eq!(cache.get("a").await.unwrap(), Some(no_json()), "what was stored before stays");
+    assert_eq!(cache.health().await.unwrap().writes.dropped, 3);
+    let told = remote.told(cache).await;
+    assert_eq!(told, ["write_dropped k", "write_dropped a", "write_dropped b"]);
+}
+
+/// `fallback_serializer`: another format takes its place.
+// shows: row U43
+#[tokio::test]
+async fn a_value_that_its_format_cannot_encode_may_be_given_to_another() {
+    let remote = Remote::new();
+    let cache = open(&remote, "on_encode_error = 'other_format'").await;
+    let stored = cache.put_with("k", &no_json(), PutOptions::new().handler("json")).await.unwrap();
+    assert!(stored.is_stored());
+    assert_eq!(cache.get("k").await.unwrap(), Some(no_json()));
+    assert_eq!(cache.get_entry("k").await.unwrap().unwrap().format.handler, "msgpack");
+}
+
+/// Where some of many cannot be encoded, each outcome stands where its value stood.
+#[tokio::test]
+async fn outcomes_of_many_puts_keep_their_places_where_some_are_left_out() {
+    /// Encodes only what is even.
+    #[derive(serde::Deserialize)]
+    struct Even(u8);
+
+    impl serde::Serialize for Even {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if self.0 % 2 == 0 { self.0.serialize(serializer) } else { Err(serde::ser::Error::custom("odd")) }
+        }
+    }
+
+    let remote = Remote::new();
+    let cache = open(&remote, "on_encode_error = 'drop'").await;
+    let values = [1, 2, 3, 4, 5].map(Even);
+    let values = values.iter().enumerate().map(|(at, value)| (format!("k{at}"), value));
+    let stored = super::blocking(&cache).put_many(values, PutOptions::new()).unwrap();
+    let found: Vec<(&str, bool)> = stored.iter().map(|put| (put.key.as_str(), put.is_stored())).collect();
+    assert_eq!(found, [("k0", false), ("k1", true), ("k2", false), ("k3", true), ("k4", false)]);
 }

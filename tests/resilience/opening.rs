@@ -69,3 +69,25 @@ async fn a_server_that_fails_for_a_moment_is_tried_again_and_one_that_goes_on_is
     let error = remote.turning(open(4)).await.0.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("gone"), "{error}");
 }
+
+#[test]
+fn calls_without_any_time_are_refused_by_the_name_of_the_option() {
+    type Zero = fn(&mut RemoteCalls);
+    let zeros: [(&str, Zero); 5] = [
+        ("remote.timeout", |calls| calls.timeout = 0 * SECOND),
+        ("remote.deadline", |calls| calls.deadline = 0 * SECOND),
+        ("remote.attempts", |calls| calls.attempts = 0),
+        ("remote.in_flight", |calls| calls.in_flight = 0),
+        ("remote.breaker_failures", |calls| calls.breaker_failures = 0),
+    ];
+    let remote = Remote::new();
+    for (name, zero) in zeros {
+        let mut calls = RemoteCalls::new();
+        zero(&mut calls);
+        let error = remote.builder().remote(calls).open_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let counted = RemoteCalls::new().attempts(0).in_flight(0).breaker_failures(0);
+    remote.builder().remote(counted).open_blocking().unwrap();
+}

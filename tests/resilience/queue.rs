@@ -5,7 +5,7 @@ use cacheness::{
     RemoteCalls, StoredState,
 };
 
-use super::{Remote, SECOND, blocking, down, eventually, large};
+use super::{Remote, SECOND, blocking, down, eventually, large, refused};
 
 fn builder(remote: &Remote) -> CacheBuilder {
     let calls = RemoteCalls::new().attempts(1).breaker_failures(1_000_000);
@@ -34,7 +34,8 @@ async fn what_waits_is_served_and_then_written_in_the_background() {
     cache.put("small", "old").await.unwrap();
     remote.gone(true);
     let put = cache.put_with("small", "new", PutOptions::new().tag("t").description("d")).await.unwrap();
-    assert_eq!((put.state, put.version.0, put.size), (StoredState::Queued, 0, 3));
+    assert_eq!((put.state, put.version, put.size), (StoredState::Queued, None, 3));
+    assert!(!put.is_stored());
     cache.put_with("large", &large(), PutOptions::ttl(60 * SECOND)).await.unwrap();
     cache.put("more", &vec![7_u8; 3_000_000]).await.unwrap();
     assert_eq!(text(&cache, "small").await.as_deref(), Some("new"), "never an older value than was put");
@@ -76,7 +77,7 @@ async fn a_key_whose_removal_waits_is_a_miss_though_it_is_stored() {
     let remote = Remote::new();
     let cache = open(&remote).await;
     cache.put("k", "v").await.unwrap();
-    remote.metadata.fail_next("apply", down());
+    remote.metadata.fail_next("apply", refused());
     assert!(cache.remove("k").await.unwrap());
     assert_eq!(text(&cache, "k").await, None);
     assert_eq!(cache.get_many::<String, _>(&["k", "other"]).await.unwrap(), [None, None]);
@@ -89,7 +90,7 @@ async fn a_key_whose_removal_waits_is_a_miss_though_it_is_stored() {
 async fn later_writes_of_a_key_that_waits_do_not_overtake_it() {
     let remote = Remote::new();
     let cache = open(&remote).await;
-    remote.metadata.fail_all(Some(down()));
+    remote.metadata.fail_all(Some(refused()));
     cache.put("k", "first").await.unwrap();
     cache.put("other", "o").await.unwrap();
     remote.metadata.fail_all(None);
@@ -98,7 +99,7 @@ async fn later_writes_of_a_key_that_waits_do_not_overtake_it() {
     assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
     is_written(&cache).await;
     assert_eq!(text(&cache, "k").await.as_deref(), Some("second"));
-    remote.metadata.fail_all(Some(down()));
+    remote.metadata.fail_all(Some(refused()));
     cache.remove("k").await.unwrap();
     cache.put_many([("k", "third"), ("j", "third")], PutOptions::new()).await.unwrap();
     remote.metadata.fail_all(None);
@@ -115,6 +116,7 @@ async fn a_value_whose_answer_was_lost_is_written_once_more_and_leaves_no_garbag
     remote.metadata.lose_answers(true);
     remote.metadata.fail_next("apply", down());
     assert_eq!(cache.put("k", &large()).await.unwrap().state, StoredState::Queued);
+    remote.clock.advance(10 * SECOND);
     is_written(&cache).await;
     remote.clock.advance(1_000 * SECOND);
     cache.purge().await.unwrap();
@@ -167,7 +169,7 @@ async fn clearing_a_namespace_forgets_what_waits_to_be_written_to_it() {
     let remote = Remote::new();
     let cache = open(&remote).await;
     let other = cache.namespace("other").unwrap();
-    remote.metadata.fail_all(Some(down()));
+    remote.metadata.fail_all(Some(refused()));
     cache.put("k", "v").await.unwrap();
     other.put("k", "v").await.unwrap();
     cache.clear().await.unwrap_err();
@@ -183,7 +185,7 @@ async fn clearing_a_namespace_forgets_what_waits_to_be_written_to_it() {
 async fn a_write_that_is_refused_for_good_is_lost_and_the_next_ones_are_made() {
     let remote = Remote::new();
     let cache = open(&remote).await;
-    remote.metadata.fail_all(Some(down()));
+    remote.metadata.fail_all(Some(refused()));
     cache.put("a", "v").await.unwrap();
     cache.put("b", "v").await.unwrap();
     remote.metadata.fail_next("apply", Error::new(ErrorKind::LimitExceeded, "too much"));
@@ -214,14 +216,14 @@ async fn a_key_that_waits_is_written_by_its_next_write_where_the_backend_is_back
     let remote = Remote::new();
     let cache = open(&remote).await;
     for turn in 0..3 {
-        remote.metadata.fail_next("apply", down());
+        remote.metadata.fail_next("apply", refused());
         assert_eq!(cache.put("hot", &turn.to_string()).await.unwrap().state, StoredState::Queued);
         assert_eq!(cache.put("hot", "next").await.unwrap().state, StoredState::Stored);
         assert_eq!(cache.health().await.unwrap().writes.queued, 0, "what it replaced does not wait any more");
         let many = cache.put_many([("hot", "m"), ("other", "m")], PutOptions::new()).await.unwrap();
         assert!(many.iter().all(|put| put.state == StoredState::Stored));
     }
-    remote.metadata.fail_next("apply", down());
+    remote.metadata.fail_next("apply", refused());
     cache.put("new", "v").await.unwrap();
     assert!(cache.remove("new").await.unwrap(), "it was there for this process");
     assert_eq!((text(&cache, "new").await, cache.health().await.unwrap().writes.queued), (None, 0));
@@ -262,7 +264,7 @@ async fn what_is_removed_by_its_tag_does_not_come_back_from_the_queue() {
 async fn a_touch_of_a_value_that_is_being_written_is_not_lost() {
     let remote = Remote::new();
     let cache = open(&remote).await;
-    remote.metadata.fail_next("apply", down());
+    remote.metadata.fail_next("apply", refused());
     cache.put_with("k", "v", PutOptions::ttl(10 * SECOND)).await.unwrap();
     let _ = remote.metadata.clone().slow_by_clock(SECOND);
     let writing = {
@@ -312,4 +314,66 @@ async fn a_value_that_has_expired_in_the_queue_is_not_written_and_what_it_was_to
     is_written(&cache).await;
     let entries = cache.stats().await.unwrap().entries;
     assert_eq!((remote.blobs.calls_of("put") - tried, text(&cache, "k").await, entries), (0, None, 0));
+}
+
+#[tokio::test]
+async fn a_queued_write_is_not_overtaken_by_its_own_earlier_attempt() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    // What became of it nobody knows: the server may carry it out until the time of a call is over.
+    remote.metadata.fail_next("apply", down());
+    assert_eq!(cache.put("k", "first").await.unwrap().state, StoredState::Queued);
+    let second = cache.put("k", "second").await.unwrap();
+    assert_eq!(second.state, StoredState::Queued, "what is confirmed now, the first could replace");
+    assert!(cache.remove("k").await.unwrap());
+    assert_eq!(cache.put("other", "v").await.unwrap().state, StoredState::Stored);
+    assert_eq!((remote.metadata.calls_of("apply"), text(&cache, "k").await), (2, None));
+    remote.clock.advance(10 * SECOND);
+    assert_eq!(cache.put("k", "last").await.unwrap().state, StoredState::Stored);
+    is_written(&cache).await;
+    assert_eq!(text(&cache, "k").await.as_deref(), Some("last"));
+}
+
+#[tokio::test]
+async fn what_may_still_be_carried_out_is_waited_for_on_closing_clearing_and_removing() {
+    for (work, waits) in ["close", "clear", "remove_matching", "put"].iter().zip([true, true, true, false]) {
+        let remote = Remote::new();
+        let cache = open(&remote).await;
+        remote.metadata.fail_next("apply", down());
+        cache.put("k", "v").await.unwrap();
+        let (done, took) = remote
+            .turning(async {
+                match *work {
+                    "close" => cache.close().await,
+                    "clear" => cache.clear().await.map(drop),
+                    "remove_matching" => cache.remove_matching(ListOptions::new().tag("t")).await.map(drop),
+                    _ => cache.put("other", "v").await.map(drop),
+                }
+            })
+            .await;
+        done.unwrap();
+        assert_eq!(took >= 10 * SECOND, waits, "{work}: {took:?}");
+        assert!(took <= 12 * SECOND, "{work}: {took:?}");
+        assert_eq!(remote.metadata.calls_of("apply"), if *work == "clear" { 1 } else { 2 }, "{work}");
+        remote.turning(cache.close()).await.0.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_made_does_not_hold_up_those_of_other_keys() {
+    let remote = Remote::new();
+    let cache = open(&remote).await;
+    remote.gone(true);
+    cache.put("blob", &large()).await.unwrap();
+    cache.put("small", "v").await.unwrap();
+    cache.remove("gone").await.unwrap();
+    remote.metadata.fail_all(None);
+    let face = blocking(&cache);
+    tokio::task::spawn_blocking(move || eventually(|| face.health().unwrap().writes.queued == 1))
+        .await
+        .unwrap();
+    assert_eq!(cache.stats().await.unwrap().entries, 1);
+    remote.gone(false);
+    is_written(&cache).await;
+    assert_eq!(cache.get::<Vec<u8>, _>("blob").await.unwrap(), Some(large()));
 }

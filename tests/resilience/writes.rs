@@ -27,10 +27,11 @@ async fn a_write_that_is_dropped_is_counted_and_told() {
     let builder = remote.builder().remote(once()).on_write_error(OnWriteError::Drop);
     let cache = builder.open().await.unwrap();
     let stored = cache.put("k", "v").await.unwrap();
-    assert!(stored.state == StoredState::Stored && stored.version.0 > 0);
+    assert!(stored.is_stored() && stored.version.is_some_and(|version| version.0 > 0));
     remote.gone(true);
     let dropped = cache.put("k", &large()).await.unwrap();
-    assert_eq!((dropped.state, dropped.version.0), (StoredState::Dropped, 0));
+    assert_eq!((dropped.state, dropped.version), (StoredState::Dropped, None));
+    assert!(!dropped.is_stored());
     let dropped = blocking(&cache).put_many([("a", &1), ("b", &2)], PutOptions::new()).unwrap();
     assert!(dropped.iter().all(|put| put.state == StoredState::Dropped) && dropped.len() == 2);
     assert!(!cache.remove("k").await.unwrap());

@@ -9,7 +9,7 @@ use super::units::format_size;
 use super::value::ConfigValue;
 use crate::builder::CacheBuilder;
 use crate::encryption::EncryptionKey;
-use crate::engine::{OnReadError, OnWriteError};
+use crate::engine::{OnEncodeError, OnReadError, OnWriteError};
 use crate::error::{Error, Result};
 use crate::names::Namespace;
 use crate::pair::NewBlobs;
@@ -110,6 +110,14 @@ pub const CACHE_OPTIONS: &[OptionSpec] = &[
         Some("miss"),
         "What a get does where a value does not decode as the type asked for.",
     ),
+    OptionSpec::new(
+        "on_encode_error",
+        OptionKind::Choice(&["error", "drop", "other_format"]),
+        Some("error"),
+        "What a put does where the format that is chosen cannot encode the value: fail, log and count it and store nothing, or \
+         try the other formats that take it.",
+    )
+    .example("drop"),
     OptionSpec::new(
         "file_check_interval",
         OptionKind::ANY_DURATION,
@@ -455,6 +463,11 @@ pub(super) fn get(builder: &CacheBuilder, name: &str) -> Option<ConfigValue> {
         },
         "write_queue" => format_size(settings.write_queue).into(),
         "on_decode_error" => on_error(settings.on_decode_error).into(),
+        "on_encode_error" => match settings.on_encode_error {
+            OnEncodeError::Error => "error".into(),
+            OnEncodeError::Drop => "drop".into(),
+            OnEncodeError::OtherFormat => "other_format".into(),
+        },
         "file_check_interval" => settings.file_check_interval.into(),
         "access_interval" => builder.access_interval.into(),
         "mmap" => settings.mmap.into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use futures_util::future::{Either, join_all};
+use futures_util::future::{join, join_all};
 
 use super::counting::{Tenant, add};
 use super::put::Encoded;
@@ -16,7 +16,7 @@ use super::{Engine, Stored, StoredState};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::names::{Namespace, Version};
+use crate::names::Namespace;
 use crate::protection::check_plain;
 use crate::resilience::{BackendHealth, BackendRole, Health, HealthState, LastError, UnmadeWrites};
 
@@ -234,7 +234,8 @@ impl Engine {
 
     fn enqueue(&self, tenant: &Tenant, writes: Vec<(String, Write)>, error: &Error) -> Result<()> {
         let keys: Vec<String> = writes.iter().map(|(key, _)| key.clone()).collect();
-        if !self.queue.add(&tenant.namespace, writes, || self.closed.load(Ordering::Acquire)) {
+        let not_before = self.in_doubt_until(error);
+        if !self.queue.add(&tenant.namespace, writes, not_before, || self.closed.load(Ordering::Acquire)) {
             self.check_open()?;
             return Err(self.queue_full(error));
         }
@@ -267,6 +268,14 @@ impl Engine {
         self.told_dropped(namespace, key, error);
     }
 
+    /// Counts and tells of a value that could not be encoded and is dropped.
+    pub(super) fn not_encoded(&self, namespace: &Namespace, key: &str, error: &Error) {
+        add(&self.writes_dropped, 1);
+        let told = error.without_key();
+        tracing::warn!(target: super::TARGET, %namespace, error = %told, "a value cannot be encoded and is not stored");
+        self.told_dropped(namespace, key, error);
+    }
+
     fn dropped(&self, namespace: &Namespace, key: &str, error: &Error) {
         add(&self.writes_dropped, 1);
         let told = error.without_key();
@@ -277,16 +286,14 @@ impl Engine {
     /// How the backends fare, and what became of writes.
     pub(crate) async fn health(&self) -> Result<Health> {
         self.check_open()?;
-        let mut asked = Vec::new();
-        for role in [BackendRole::Metadata, BackendRole::Blobs] {
-            let before = asked.len();
-            let guards = self.guards.iter().filter(|guard| guard.role() == role);
-            asked.extend(guards.map(|guard| Either::Left(guard.health())));
-            if asked.len() == before {
-                asked.push(Either::Right(self.health_of_local(role)));
+        let health_of = |role| async move {
+            match self.guards.with_role(role) {
+                guards if guards.is_empty() => vec![self.health_of_local(role).await],
+                guards => join_all(guards.iter().map(|guard| guard.health())).await,
             }
-        }
-        let backends = join_all(asked).await;
+        };
+        let (metadata, blobs) = join(health_of(BackendRole::Metadata), health_of(BackendRole::Blobs)).await;
+        let backends = metadata.into_iter().chain(blobs).collect();
         let (queued, queued_bytes) = self.queue.size();
         let writes = UnmadeWrites {
             queued,
@@ -325,7 +332,7 @@ fn newer(error: Error) -> Error {
 pub(super) fn not_stored(value: &Encoded) -> Stored {
     Stored {
         key: value.entry.key.clone(),
-        version: Version::default(),
+        version: None,
         size: value.entry.size,
         stored_size: value.entry.stored_size,
         evicted: 0,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::counting::Tenant;
+use super::encode::call;
 use super::observe::Lookup;
-use super::put::call;
 use super::reader::{LocalReader, RemoteReader, SealedReader};
 use super::{Engine, EntryState};
 use crate::blob::Blob;

@@ -11,7 +11,7 @@ use super::counting::{Tenant, add};
 use super::degraded::earlier_write_waits;
 use super::queued::Turn;
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::ExpireReason;
 use crate::metadata::{Change, Condition, Expiry, ListQuery};
 use crate::metric;
@@ -78,6 +78,9 @@ pub struct PurgeReport {
     /// Entries of cleared namespaces whose room was taken back.
     pub reclaimed: u64,
 }
+
+/// How often a touch looks for an entry that others replace each time.
+const TOUCHES: usize = 100;
 
 impl Engine {
     pub(crate) async fn entry(&self, tenant: &Tenant, key: &str) -> Result<Option<EntryInfo>> {
@@ -169,7 +172,8 @@ impl Engine {
     ) -> Result<bool> {
         self.check_open()?;
         let key = &*self.stored_key(tenant, key)?;
-        loop {
+        let mut tried = None;
+        for _ in 0..TOUCHES {
             let found = self.look_up(&tenant.namespace, key).await;
             let found = match self.or_none(tenant, key, "touch", found) {
                 Ok(found) => found,
@@ -178,6 +182,10 @@ impl Engine {
             let Some(entry) = found else { return Ok(false) };
             if self.state(&entry).await != EntryState::Valid {
                 return Ok(false);
+            }
+            // Where it is the same as before, no other write came in between, and it will be refused for ever.
+            if tried.replace(entry.version) == Some(entry.version) {
+                break;
             }
             let now = self.env.now();
             let expiry = expiry(&entry, now);
@@ -198,6 +206,10 @@ impl Engine {
                 return Ok(true);
             }
         }
+        let message = "the entry is found, and is said to be another when it is to be touched; try again, and see whether the \
+                       metadata backend keeps to its conditions";
+        let error = Error::new(ErrorKind::Conflict, message);
+        Err(error.with_operation("touch").with_context("key", key))
     }
 
     pub(crate) async fn purge(&self) -> Result<PurgeReport> {

@@ -318,7 +318,7 @@ impl Engine {
         let (mut left, mut removed) = (limit.unwrap_or(usize::MAX), 0);
         loop {
             query.limit = if valid.is_some() { ListQuery::MAX_PAGE } else { left.min(ListQuery::MAX_PAGE) };
-            let page = self.read_page(&query, valid).await;
+            let page = crate::fallback::whole(self.read_page(&query, valid)).await;
             let page = self.count_failure(tenant, None, "list", page)?;
             self.found_damaged(&page.damaged, "remove_matching");
             let mut entries = self.as_valid_as(page.entries, valid).await;

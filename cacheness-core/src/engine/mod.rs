@@ -7,6 +7,7 @@ mod check_blob;
 mod copies;
 mod counting;
 mod degraded;
+mod encode;
 mod file_checks;
 mod flusher;
 mod garbage;
@@ -46,11 +47,12 @@ use crate::metadata::{AccessBatch, EntryAccess, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp};
 use crate::protection::Protection;
 use crate::registry::Registry;
-use crate::resilience::{Guard, RemoteCalls};
+use crate::resilience::{Guards, RemoteCalls};
 use crate::stage::Compression;
 
 pub(crate) use counting::Tenant;
 pub use degraded::OnWriteError;
+pub use encode::OnEncodeError;
 pub use get::OnReadError;
 pub use inspect::{EntryInfo, EntryState, PurgeReport};
 pub use listing::{EntryPage, ListOptions};
@@ -81,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) inline_limit: u64,
     pub(crate) on_read_error: OnReadError,
     pub(crate) on_decode_error: OnReadError,
+    pub(crate) on_encode_error: OnEncodeError,
     pub(crate) on_write_error: OnWriteError,
     pub(crate) write_queue: u64,
     pub(crate) remote: RemoteCalls,
@@ -97,7 +100,7 @@ pub(crate) struct Stores {
     /// The name that the blob backend is registered under.
     pub(crate) blob_name: String,
     /// What watches over those of them that are remote.
-    pub(crate) guards: Vec<Arc<Guard>>,
+    pub(crate) guards: Guards,
     /// Copies of the blobs on this machine, and whether puts are written through to them.
     pub(crate) local_tier: Option<(Copies, bool)>,
     /// What is done to entries so that nobody else can write them.
@@ -122,8 +125,8 @@ pub(crate) struct Engine {
     waits: bool,
     /// The engine itself, for work that outlives the call that it belongs to.
     this: Weak<Self>,
-    /// What watches over the backends that are remote; none where all are in this process or on its disks.
-    guards: Vec<Arc<Guard>>,
+    /// What watches over the backends that are remote; nothing where all are in this process or on its disks.
+    guards: Guards,
     opened_at: Timestamp,
     folder: Option<PathBuf>,
     accesses: Arc<AccessLog>,
@@ -200,7 +203,7 @@ impl Engine {
         crate::metric::describe();
         let events = if listeners.is_empty() { None } else { Some(Delivery::start(listeners)?) };
         if let Some(events) = &events {
-            guards.iter().for_each(|guard| guard.set_events(events.clone()));
+            guards.set_events(events);
         }
         let needs_runtime = metadata.capabilities().needs_runtime || blobs.capabilities().needs_runtime;
         if blobs.capabilities().shared && !metadata.capabilities().shared {
@@ -210,12 +213,12 @@ impl Engine {
                  that machines share, choose a metadata backend that they share"
             );
         }
-        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), !guards.is_empty());
+        let garbage = Garbage::of(metadata.capabilities(), blobs.capabilities(), guards.is_remote());
         let entries = metadata.capabilities();
         let waits = entries.persistent
             || entries.shared
             || needs_runtime
-            || !guards.is_empty()
+            || guards.is_remote()
             || !blobs.capabilities().local;
         let engine = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -368,7 +371,7 @@ impl Engine {
 
     /// True where a backend may be away.
     fn is_remote(&self) -> bool {
-        !self.guards.is_empty()
+        self.guards.is_remote()
     }
 
     fn has_pending_accesses(&self) -> bool {
@@ -391,7 +394,7 @@ impl Engine {
     pub(crate) async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         self.flusher.stop();
-        self.guards.iter().for_each(|guard| guard.begin_closing());
+        self.guards.begin_closing();
         let closed = self.close_parts().await;
         // Not while anything is locked: a listener may be calling the cache.
         if let Some(events) = self.events.clone() {

@@ -310,6 +310,10 @@ impl Engine {
             | ErrorKind::StorageFull
             | ErrorKind::PermissionDenied
             | ErrorKind::NotFound => (MissReason::BackendError, self.settings.on_read_error),
+            // A backend that panicked, or whose server said what nobody understands.
+            ErrorKind::Unexpected if error.context().any(|(name, _)| name == "backend") => {
+                (MissReason::BackendError, self.settings.on_read_error)
+            }
             // The caller asked for something that cannot be.
             _ => return self.count_error(tenant, Err(error)),
         };

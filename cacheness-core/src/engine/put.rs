@@ -1,6 +1,5 @@
 //! Storing a value: encode, write the blob, then put the entry. The entry is the commit point.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,9 +18,8 @@ use super::sweep::swept_by_now;
 use super::writer::{ValueWriter, Written};
 use super::{Engine, raw::RawEntry};
 use crate::entry::{DEFAULT_PRIORITY, Entry, Format, Location};
-use crate::env::foreign;
-use crate::error::{Error, ErrorKind, Result, panic_message};
-use crate::handler::{Access, CacheHandler, FormatMeta, HandlerContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handler::Access;
 use crate::key::Key;
 use crate::metadata::{Change, Condition};
 use crate::names::{BlobId, Version};
@@ -46,9 +44,9 @@ pub(super) struct Encoded {
     pub(super) inline: Option<bool>,
 }
 
-/// A put whose value has been encoded but is not stored yet.
+/// A put whose value has been encoded but is not stored yet, or could not be encoded and is dropped.
 pub(crate) struct Prepared {
-    encoded: Encoded,
+    encoded: std::result::Result<Encoded, Stored>,
     observed: PutSpan,
 }
 
@@ -77,66 +75,20 @@ impl Engine {
     ) -> Result<Prepared> {
         let encoded = encoded.map_err(|error| error.with_operation(operation).with_context("key", key));
         match self.count_error(tenant, encoded) {
-            Ok(encoded) => Ok(Prepared { encoded, observed }),
+            Ok(encoded) => Ok(Prepared { encoded: Ok(encoded), observed }),
+            Err(error) if self.drops(&error) => {
+                let key = Key::new(&*self.stored_key(tenant, key)?)?;
+                self.not_encoded(&tenant.namespace, key.as_str(), &error);
+                observed.span.record("outcome", StoredState::Dropped.name());
+                let state = StoredState::Dropped;
+                let dropped = Stored { key, version: None, size: 0, stored_size: 0, evicted: 0, state };
+                Ok(Prepared { encoded: Err(dropped), observed })
+            }
             Err(error) => {
                 fail(&observed.span, operation, &error);
                 Err(error)
             }
         }
-    }
-
-    fn encode(
-        &self,
-        tenant: &Tenant,
-        key: &str,
-        value: &ValueRef<'_>,
-        options: PutOptions,
-    ) -> Result<Encoded> {
-        let begun = self.begin(tenant, key, options)?;
-        let options = &begun.options;
-        let handler = match &options.handler {
-            Some(name) => {
-                let handler = self.registry.handler(name)?;
-                if !call(handler.as_ref(), || Ok(handler.can_handle(value)))? {
-                    let message = format!("the handler `{name}` does not take a `{}`", value.type_name());
-                    return Err(Error::new(ErrorKind::NoHandler, message));
-                }
-                handler.as_ref()
-            }
-            None => self.claiming(value)?.ok_or_else(|| {
-                let message = format!(
-                    "no registered handler takes a `{}`; register one, or switch on the feature that brings it",
-                    value.type_name()
-                );
-                Error::new(ErrorKind::NoHandler, message)
-            })?,
-        };
-        let compression = options.compression.unwrap_or(self.settings.compression);
-        let mut writer = self.writer(if handler.compresses() { Compression::None } else { compression })?;
-        let asked = options.compression.is_some() || compression != Compression::None;
-        let context = HandlerContext { compression: asked.then_some(compression) };
-        let meta = call(handler, || handler.put(value, &mut writer, &context))?;
-        if meta.as_bytes().len() > FormatMeta::MAX_LEN {
-            let message = format!(
-                "the handler `{}` wants to keep {} bytes with the entry, the most is {}",
-                handler.name(),
-                meta.as_bytes().len(),
-                FormatMeta::MAX_LEN
-            );
-            return Err(Error::new(ErrorKind::Encode, message));
-        }
-        let format = Format::new(handler, meta, value.type_name());
-        self.assemble(tenant, begun, format, writer.finish()?)
-    }
-
-    /// The first handler that takes a value.
-    fn claiming(&self, value: &ValueRef<'_>) -> Result<Option<&dyn CacheHandler>> {
-        for handler in self.registry.handlers() {
-            if call(handler, || Ok(handler.can_handle(value)))? {
-                return Ok(Some(handler));
-            }
-        }
-        Ok(None)
     }
 
     /// Checks what a put was given, and captures its source files before the value is looked at: a file that changes
@@ -209,7 +161,11 @@ impl Engine {
 
     /// Stores a value that has been encoded.
     pub(crate) async fn store(&self, tenant: &Tenant, prepared: Prepared) -> Result<Stored> {
-        let (key, span) = (prepared.encoded.entry.key.clone(), prepared.observed.span.clone());
+        let key = match &prepared.encoded {
+            Ok(encoded) => encoded.entry.key.clone(),
+            Err(dropped) => return Ok(dropped.clone()),
+        };
+        let span = prepared.observed.span.clone();
         let stored = self.store_all(tenant, vec![prepared]).instrument(span.clone()).await;
         let mut stored = stored.inspect_err(|error| fail(&span, "put", error))?;
         // One value goes in, so one outcome comes out.
@@ -223,11 +179,32 @@ impl Engine {
     pub(crate) async fn store_all(&self, tenant: &Tenant, values: Vec<Prepared>) -> Result<Vec<Stored>> {
         let mut spans = Vec::with_capacity(values.len());
         let mut encoded = Vec::with_capacity(values.len());
-        for value in values {
-            spans.push(value.observed);
-            encoded.push(value.encoded);
+        let mut dropped = Vec::new();
+        for (at, value) in values.into_iter().enumerate() {
+            match value.encoded {
+                Ok(value_encoded) => {
+                    spans.push(value.observed);
+                    encoded.push(value_encoded);
+                }
+                Err(stored) => dropped.push((at, stored)),
+            }
         }
+        let mut stored = self.store_encoded(tenant, encoded, spans).await?;
+        // From the first to the last, so that each finds its place.
+        dropped.into_iter().for_each(|(at, put)| stored.insert(at.min(stored.len()), put));
+        Ok(stored)
+    }
+
+    async fn store_encoded(
+        &self,
+        tenant: &Tenant,
+        encoded: Vec<Encoded>,
+        spans: Vec<PutSpan>,
+    ) -> Result<Vec<Stored>> {
         self.check_open()?;
+        if encoded.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = encoded.first().map(|value| value.entry.key.clone());
         let key = first.as_ref().map(Key::as_str);
         let turn = self.turn_of(tenant, encoded.iter().map(|value| value.entry.key.as_str()));
@@ -255,7 +232,7 @@ impl Engine {
         for (made, observed) in made.into_iter().zip(spans) {
             stored.push(Stored {
                 key: made.key.clone(),
-                version: made.version,
+                version: Some(made.version),
                 size: made.size,
                 stored_size: made.stored_size,
                 evicted: made.evicted,
@@ -293,7 +270,8 @@ impl Engine {
         drop(writing);
         if let Some(error) = first {
             self.discard(&blobs).await;
-            return Err(error.with_operation("put"));
+            // Whatever became of the blobs, no entry names them.
+            return Err(error.with_outcome_unknown(false).with_operation("put"));
         }
         // Not before: a blob that takes long to write must not make those that it supersedes due at once.
         let now = self.env.now();
@@ -330,12 +308,7 @@ impl Engine {
     /// Writes the value to where it will lie, and says so in its entry.
     pub(super) async fn write_blob(&self, value: Encoded) -> Result<Box<Entry>> {
         let Encoded { mut entry, written, inline } = value;
-        let most = self.metadata.capabilities().inline_limit;
-        let wanted = match inline {
-            Some(true) => most,
-            Some(false) => 0,
-            None => most.min(self.settings.inline_limit),
-        };
+        let wanted = self.inline_limit(inline);
         let payload = match written.payload {
             super::writer::Payload::Memory(bytes)
                 if inline != Some(false) && bytes.len() as u64 <= wanted =>
@@ -346,6 +319,11 @@ impl Engine {
             }
             payload => payload,
         };
+        // Without the metadata a blob is written for nothing.
+        self.guards
+            .metadata_is_ready()
+            .await
+            .map_err(|error| error.with_context("key", entry.key.as_str()))?;
         self.garbage.is_possible();
         let blob = BlobId::new(self.env.now());
         entry.location = Location::Blob(blob);
@@ -355,6 +333,16 @@ impl Engine {
             .await
             .map_err(|error| error.with_context("key", entry.key.as_str()))?;
         Ok(entry)
+    }
+
+    /// Up to how many bytes a value lies with its entry, where that is wanted so.
+    pub(super) fn inline_limit(&self, inline: Option<bool>) -> u64 {
+        let most = self.metadata.capabilities().inline_limit;
+        match inline {
+            Some(true) => most,
+            Some(false) => 0,
+            None => most.min(self.settings.inline_limit),
+        }
     }
 
     /// Deletes blobs that no entry will name. What cannot be deleted now is an orphan that a sweep finds.
@@ -374,16 +362,6 @@ impl Engine {
         let prepared = self.prepared(tenant, key.as_str(), "put_raw", encoded, observed)?;
         self.store(tenant, prepared).await
     }
-}
-
-/// Calls a handler, and turns a panic of it into an error.
-pub(super) fn call<T>(handler: &dyn CacheHandler, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    foreign(|| catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
-        // What it says may quote the value. As a source it stays out of logs.
-        let said = std::io::Error::other(panic_message(panic.as_ref()));
-        let message = format!("the handler `{}` panicked", handler.name());
-        Err(Error::new(ErrorKind::HandlerPanicked, message).with_source(said))
-    })
 }
 
 /// Encodes a shared value off the calling thread; see `put_shared` of the faces.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::counting::Tenant;
+use super::degraded::earlier_write_waits;
 use super::observe::{Made, PutSpan};
 use super::put::Encoded;
 use super::write_queue::{Next, Write};
@@ -34,14 +35,34 @@ pub(super) enum Turn {
 
 impl Engine {
     /// What becomes of a write of these keys: a later one must not overtake those that wait.
-    pub(super) fn turn_of<'a>(&self, tenant: &Tenant, mut keys: impl Iterator<Item = &'a str>) -> Turn {
-        if self.queue.is_empty() || !keys.any(|key| self.queue.get(&tenant.namespace, key).is_some()) {
+    pub(super) fn turn_of<'a>(&self, tenant: &Tenant, keys: impl Iterator<Item = &'a str>) -> Turn {
+        let keys: Vec<&str> = if self.queue.is_empty() { Vec::new() } else { keys.collect() };
+        if !keys.iter().any(|key| self.queue.get(&tenant.namespace, key).is_some()) {
             Turn::Free
-        } else if self.guards.iter().all(|guard| guard.lets_calls_through()) {
+        } else if self.guards.let_all_calls_through() && self.are_due(&tenant.namespace, keys.into_iter()) {
             Turn::Next
         } else {
             Turn::Waits
         }
+    }
+
+    /// False where an earlier attempt to write one of these keys may still be carried out.
+    fn are_due<'a>(&self, namespace: &Namespace, keys: impl Iterator<Item = &'a str>) -> bool {
+        self.wait_for(self.queue.not_before(namespace, keys)).is_zero()
+    }
+
+    /// How long it is until then.
+    fn wait_for(&self, not_before: Option<Timestamp>) -> Duration {
+        let wait = not_before.map_or(Duration::ZERO, |at| at.since(self.env.now()));
+        // Where it is longer, the clock was set back.
+        if wait > self.settings.remote.told_to_backends() { Duration::ZERO } else { wait }
+    }
+
+    /// Until when a write that failed may still be carried out: so long a server may take for it. What is written to the same
+    /// key before that could be overtaken.
+    pub(super) fn in_doubt_until(&self, error: &Error) -> Option<Timestamp> {
+        let in_doubt = self.is_remote() && error.is_outcome_unknown();
+        in_doubt.then(|| self.env.now() + self.settings.remote.told_to_backends())
     }
 
     /// Commits values in place of the writes of their keys that wait.
@@ -75,6 +96,10 @@ impl Engine {
         let namespace = namespace.clone();
         self.apart(|engine| async move {
             let _making = engine.taking(&engine.queue.making).await?;
+            // One that was tried while this waited may still be carried out.
+            if !engine.are_due(&namespace, keys.iter().map(String::as_str)) {
+                return Err(earlier_write_waits());
+            }
             let before = engine.queue.next_number();
             let made = make(engine.clone()).await?;
             engine.queue.forget_keys(&namespace, &keys, before);
@@ -83,40 +108,79 @@ impl Engine {
         .await
     }
 
-    /// Makes the writes that wait now, in their order, until one cannot be made for a reason that may pass. False where
-    /// `until` came before all were made.
+    /// Makes the writes that wait now, in their order. One that cannot be made for a reason that may pass stays, and does not
+    /// hold up those of other keys. False where `until` came before all were made.
+    ///
+    /// # Errors
+    /// Why the first of those could not be made that stay.
     pub(super) async fn write_queued(&self, until: Timestamp) -> Result<bool> {
+        self.write_queued_of(Which::All, until).await
+    }
+
+    async fn write_queued_of(&self, which: Which, until: Timestamp) -> Result<bool> {
         if self.queue.is_empty() {
             return Ok(true);
         }
         // Not aborted with its caller: the write under way would go on, and be overtaken by those that come next.
-        self.to_the_end(|engine| async move { engine.write_queued_here(until).await }).await
+        self.to_the_end(|engine| async move { engine.write_queued_here(which, until).await }).await
     }
 
-    async fn write_queued_here(&self, until: Timestamp) -> Result<bool> {
+    async fn write_queued_here(&self, which: Which, until: Timestamp) -> Result<bool> {
         // Not those that are queued meanwhile: with a key that is written all the time there would be no end.
-        let last = self.queue.next_number();
+        let (mut from, last) = (0, self.queue.next_number());
+        let mut failed: Option<Error> = None;
         loop {
             let _making = self.taking(&self.queue.making).await?;
-            let Some(next) = self.queue.first().filter(|next| next.number < last) else { return Ok(true) };
+            let Some(next) = self.queue.first(from..last) else { break };
             if self.env.now() >= until {
-                return Ok(false);
+                return failed.map_or(Ok(false), Err);
+            }
+            from = next.number + 1;
+            if which == Which::WithoutBlobs && self.may_need_a_blob(&next.write) {
+                continue;
+            }
+            if !self.wait_for(next.not_before).is_zero() {
+                failed.get_or_insert_with(earlier_attempt_in_doubt);
+                continue;
             }
             match self.write_one(&next).await {
                 Ok(()) => self.queue.forget(&next),
-                Err(error) if error.is_temporary() => return Err(error),
+                Err(error) if error.is_temporary() => {
+                    if let Some(at) = self.in_doubt_until(&error) {
+                        self.queue.put_off(&next, at);
+                    }
+                    failed.get_or_insert(error);
+                    // No write can do without the metadata.
+                    if !self.guards.let_metadata_calls_through() {
+                        break;
+                    }
+                }
                 Err(error) => {
                     self.queue.forget(&next);
                     self.lost(&next.namespace, &next.key, &error);
                 }
             }
         }
+        failed.map_or(Ok(true), Err)
+    }
+
+    fn may_need_a_blob(&self, write: &Write) -> bool {
+        match write {
+            Write::Put(put) => {
+                put.inline == Some(false) || put.bytes.len() as u64 > self.inline_limit(put.inline)
+            }
+            Write::Remove => false,
+        }
     }
 
     /// Makes what waits before something that must see it, within the time of one call.
     pub(super) async fn write_queued_first(&self) -> Result<()> {
-        let all = self.write_queued(self.env.now() + self.settings.remote.deadline).await?;
-        if all { Ok(()) } else { Err(no_time()) }
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let until = self.env.now() + self.settings.remote.deadline;
+        self.pause(self.wait_for(self.queue.none_before(None))).await?;
+        if self.write_queued(until).await? { Ok(()) } else { Err(no_time()) }
     }
 
     async fn write_one(&self, next: &Next) -> Result<()> {
@@ -154,7 +218,13 @@ impl Engine {
         let until = self.env.now() + self.settings.remote.deadline;
         let mut pause = self.settings.remote.backoff.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let error = loop {
-            let error = match self.write_queued(until).await {
+            // Those that need the metadata alone first: where the blobs do not answer, the others take all the time.
+            let small = self.write_queued_of(Which::WithoutBlobs, until).await;
+            let made = match small {
+                Err(error) if !self.guards.let_metadata_calls_through() => Err(error),
+                small => small.and(self.write_queued(until).await),
+            };
+            let error = match made {
                 Ok(true) => return Ok(()),
                 Ok(false) => no_time(),
                 Err(error) => error,
@@ -182,6 +252,9 @@ impl Engine {
 
     /// Waits on the cache's own runtime, whose timers are there on both faces.
     async fn pause(&self, pause: Duration) -> Result<()> {
+        if pause.is_zero() {
+            return Ok(());
+        }
         let env = self.env.clone();
         self.env
             .on_io(async move {
@@ -207,6 +280,8 @@ impl Engine {
                 return work(engine).await;
             }
             let _making = engine.taking(&engine.queue.making).await?;
+            // What may still be carried out would not be emptied.
+            engine.pause(engine.wait_for(engine.queue.none_before(Some(&namespace)))).await?;
             let before = engine.queue.next_number();
             let done = work(engine.clone()).await?;
             engine.queue.forget_namespace(&namespace, before);
@@ -214,6 +289,20 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Which of the writes that wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Which {
+    All,
+    WithoutBlobs,
+}
+
+/// Why a write that waits is not made yet.
+fn earlier_attempt_in_doubt() -> Error {
+    let message =
+        "the server did not answer an earlier attempt to make a queued write, and may still carry it out";
+    Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false)
 }
 
 fn no_time() -> Error {

@@ -49,7 +49,7 @@ impl Engine {
         }
         let (mut query, mut report) = (ListQuery::new(), RotateReport::default());
         loop {
-            let page = self.metadata.list_entries(&query).await?;
+            let page = crate::fallback::whole(self.metadata.list_entries(&query)).await?;
             for listed in page.entries {
                 report.entries += 1;
                 let mut opened = listed.clone();

@@ -9,16 +9,24 @@ use crate::names::Version;
 pub struct Stored {
     /// The key under which the value lies.
     pub key: Key,
-    /// The number of this write; later writes have higher ones.
-    pub version: Version,
+    /// The number of this write; later writes have higher ones. `None` where it is not [stored](StoredState::Stored).
+    pub version: Option<Version>,
     /// The value's length in bytes as its handler wrote it.
     pub size: u64,
     /// The length in bytes of what is stored, after compression.
     pub stored_size: u64,
     /// How many other entries were evicted to make room.
     pub evicted: usize,
-    /// Whether it is stored; where it is not, `version` is 0.
+    /// Whether it is stored.
     pub state: StoredState,
+}
+
+impl Stored {
+    /// True where the value is stored: neither queued nor dropped.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.state == StoredState::Stored
+    }
 }
 
 /// Whether a value that was put is stored. It is, unless [`on_write_error`](crate::CacheBuilder::on_write_error) says

@@ -1,6 +1,7 @@
 //! Writes that could not be made and wait until they can: at most one for each key, in memory, within a bound.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use super::put::Encoded;
 use super::writer::{Payload, Written};
 use crate::entry::{Entry, Location};
-use crate::names::Namespace;
+use crate::names::{Namespace, Timestamp};
 
 /// The writes that wait.
 pub(super) struct WriteQueue {
@@ -35,6 +36,8 @@ struct Queued {
     number: u64,
     bytes: u64,
     write: Write,
+    /// Until when an earlier attempt to write the key may still be carried out, and overtake what is written before.
+    not_before: Option<Timestamp>,
 }
 
 /// A write that waits.
@@ -121,6 +124,8 @@ pub(super) struct Next {
     pub(super) namespace: Namespace,
     pub(super) key: String,
     pub(super) write: Write,
+    /// Not to be made before this.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 impl WriteQueue {
@@ -151,12 +156,13 @@ impl WriteQueue {
         self.waiting().writes.get(namespace)?.get(key).map(|queued| queued.write.clone())
     }
 
-    /// Adds writes, in the place of those of the same keys: all of them, or none where they are too many or it is
-    /// `closed`.
+    /// Adds writes, in the place of those of the same keys, which are not to be made before that: all of them, or none where
+    /// they are too many or it is `closed`.
     pub(super) fn add(
         &self,
         namespace: &Namespace,
         writes: Vec<(String, Write)>,
+        not_before: Option<Timestamp>,
         closed: impl FnOnce() -> bool,
     ) -> bool {
         let mut waiting = self.waiting();
@@ -177,13 +183,15 @@ impl WriteQueue {
             return false;
         }
         for ((key, write), bytes) in writes.into_iter().zip(sizes) {
-            waiting.remove(namespace, &key);
+            // What may still become of an attempt to write the earlier one holds for the key.
+            let not_before =
+                waiting.remove(namespace, &key).and_then(|earlier| earlier.not_before).max(not_before);
             let number = waiting.next;
             waiting.next += 1;
             waiting.bytes += bytes;
             waiting.order.insert(number, (namespace.clone(), key.clone()));
             let of_namespace = waiting.writes.entry(namespace.clone()).or_default();
-            of_namespace.insert(key, Queued { number, bytes, write });
+            of_namespace.insert(key, Queued { number, bytes, write, not_before });
         }
         self.changed(&waiting);
         true
@@ -203,15 +211,48 @@ impl WriteQueue {
         }
     }
 
-    /// The write that has waited for the longest time.
-    pub(super) fn first(&self) -> Option<Next> {
+    /// The write that has waited for the longest time of those with these numbers.
+    pub(super) fn first(&self, numbers: Range<u64>) -> Option<Next> {
         if self.is_empty() {
             return None;
         }
         let waiting = self.waiting();
-        let (number, (namespace, key)) = waiting.order.first_key_value()?;
-        let write = waiting.writes.get(namespace)?.get(key)?.write.clone();
-        Some(Next { number: *number, namespace: namespace.clone(), key: key.clone(), write })
+        let (number, (namespace, key)) = waiting.order.range(numbers).next()?;
+        let Queued { write, not_before, .. } = waiting.writes.get(namespace)?.get(key)?;
+        let (write, not_before) = (write.clone(), *not_before);
+        Some(Next { number: *number, namespace: namespace.clone(), key: key.clone(), write, not_before })
+    }
+
+    /// Until when one of these keys is not to be written.
+    pub(super) fn not_before<'a>(
+        &self,
+        namespace: &Namespace,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Option<Timestamp> {
+        if self.is_empty() {
+            return None;
+        }
+        let waiting = self.waiting();
+        let of_namespace = waiting.writes.get(namespace)?;
+        keys.filter_map(|key| of_namespace.get(key)?.not_before).max()
+    }
+
+    /// Until when one of the keys of a namespace, or of all, is not to be written.
+    pub(super) fn none_before(&self, namespace: Option<&Namespace>) -> Option<Timestamp> {
+        let waiting = self.waiting();
+        let named = |of: &&Namespace| namespace.is_none_or(|namespace| namespace == *of);
+        let writes =
+            waiting.writes.iter().filter(|(of, _)| named(of)).flat_map(|(_, writes)| writes.values());
+        writes.filter_map(|queued| queued.not_before).max()
+    }
+
+    /// Puts off a write whose attempt may still be carried out, or the one that has taken its place.
+    pub(super) fn put_off(&self, attempted: &Next, not_before: Timestamp) {
+        let mut waiting = self.waiting();
+        let queued = waiting.writes.get_mut(&attempted.namespace).and_then(|of| of.get_mut(&attempted.key));
+        if let Some(queued) = queued {
+            queued.not_before = queued.not_before.max(Some(not_before));
+        }
     }
 
     /// Forgets a write that has been made, unless another has taken its place since, or it has been changed.
@@ -247,7 +288,9 @@ impl WriteQueue {
         let of_namespace = waiting.writes.get(namespace).into_iter().flatten();
         let keys: Vec<String> =
             of_namespace.filter(|(_, queued)| queued.number < before).map(|(key, _)| key.clone()).collect();
-        keys.iter().for_each(|key| waiting.remove(namespace, key));
+        for key in &keys {
+            waiting.remove(namespace, key);
+        }
         self.changed(&waiting);
     }
 
@@ -271,15 +314,17 @@ impl WriteQueue {
 }
 
 impl Waiting {
-    fn remove(&mut self, namespace: &Namespace, key: &str) {
-        let Some(of_namespace) = self.writes.get_mut(namespace) else { return };
-        if let Some(queued) = of_namespace.remove(key) {
+    fn remove(&mut self, namespace: &Namespace, key: &str) -> Option<Queued> {
+        let of_namespace = self.writes.get_mut(namespace)?;
+        let removed = of_namespace.remove(key);
+        if let Some(queued) = &removed {
             self.bytes -= queued.bytes;
             self.order.remove(&queued.number);
         }
         if of_namespace.is_empty() {
             self.writes.remove(namespace);
         }
+        removed
     }
 }
 
@@ -293,12 +338,12 @@ mod tests {
 
     fn add(queue: &WriteQueue, keys: &[&str]) -> bool {
         let writes = keys.iter().map(|key| ((*key).to_owned(), Write::Remove)).collect();
-        queue.add(&namespace(), writes, || false)
+        queue.add(&namespace(), writes, None, || false)
     }
 
     fn keys(queue: &WriteQueue) -> Vec<String> {
         let mut keys = Vec::new();
-        while let Some(next) = queue.first() {
+        while let Some(next) = queue.first(0..u64::MAX) {
             queue.forget(&next);
             keys.push(next.key);
         }
@@ -321,7 +366,7 @@ mod tests {
         assert!(add(&queue, &["a", "b"]));
         assert!(!add(&queue, &["c", "d"]));
         assert!(add(&queue, &["a", "c"]));
-        assert!(!queue.add(&namespace(), vec![("a".into(), Write::Remove)], || true), "it is closed");
+        assert!(!queue.add(&namespace(), vec![("a".into(), Write::Remove)], None, || true), "it is closed");
         assert_eq!(keys(&queue), ["b", "a", "c"]);
     }
 
@@ -329,10 +374,28 @@ mod tests {
     fn a_write_that_was_replaced_while_it_was_made_is_still_to_be_made() {
         let queue = WriteQueue::new(1 << 20);
         add(&queue, &["a"]);
-        let being_made = queue.first().unwrap();
+        let being_made = queue.first(0..u64::MAX).unwrap();
         add(&queue, &["a"]);
         queue.forget(&being_made);
         assert!(queue.get(&namespace(), "a").is_some());
+    }
+
+    #[test]
+    fn until_when_a_key_is_not_written_outlives_the_write_and_is_never_shortened() {
+        let queue = WriteQueue::new(1 << 20);
+        let at = |seconds: i64| Some(Timestamp::from_nanos(seconds * 1_000_000_000));
+        let put =
+            |not_before| queue.add(&namespace(), vec![("a".into(), Write::Remove)], not_before, || false);
+        put(at(5));
+        let attempted = queue.first(0..u64::MAX).unwrap();
+        put(None);
+        put(at(3));
+        add(&queue, &["b"]);
+        let until = |keys: &[&str]| queue.not_before(&namespace(), keys.iter().copied());
+        assert_eq!((until(&["a", "b"]), until(&["b", "c"])), (at(5), None));
+        queue.put_off(&attempted, at(7).unwrap());
+        assert_eq!((until(&["a"]), queue.none_before(None)), (at(7), at(7)));
+        assert_eq!(queue.none_before(Some(&Namespace::new("other").unwrap())), None);
     }
 
     #[test]
@@ -340,7 +403,7 @@ mod tests {
         let queue = WriteQueue::new(1 << 20);
         let other = Namespace::new("other").unwrap();
         add(&queue, &["a"]);
-        queue.add(&other, vec![("a".into(), Write::Remove)], || false);
+        queue.add(&other, vec![("a".into(), Write::Remove)], None, || false);
         let before = queue.next_number();
         add(&queue, &["b"]);
         queue.forget_namespace(&namespace(), before);

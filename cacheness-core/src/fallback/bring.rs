@@ -91,6 +91,28 @@ impl Shared {
         }
     }
 
+    /// Brings the blob of a row that nobody has claimed yet, so that no lock is held for as long as that takes.
+    pub(super) async fn bring_ahead(&self, first: &Pair, row: &Entry) -> Met<()> {
+        match row.blob_id() {
+            Some(blob) => self.bring_blob(first, blob, blob).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a blob that was brought ahead, where the row that named it has gone or was replaced meanwhile and its entry
+    /// is not in the first store either. `now` is the row that the key has since it was claimed.
+    pub(super) async fn take_back(&self, first: &Pair, row: &Entry, now: Option<&Entry>) -> Met<()> {
+        let Some(blob) = row.blob_id() else { return Ok(()) };
+        if now.is_some_and(|now| now.blob_id() == Some(blob)) {
+            return Ok(());
+        }
+        let there = first.metadata.get_entry(&row.namespace, row.key.as_str()).await.of_first()?;
+        if there.is_some_and(|there| there.blob_id() == Some(blob)) {
+            return Ok(());
+        }
+        first.blobs.delete_many(&[first.key(blob)]).await.of_first()
+    }
+
     async fn is_claimed(&self, row: &Entry) -> Met<bool> {
         let now = self.second.metadata.get_entry(&row.namespace, row.key.as_str()).await.of_second()?;
         Ok(now.is_some_and(|now| now.version == row.version))

@@ -10,19 +10,44 @@ use crate::error::Result;
 use crate::metadata::{Cursor, Direction, ListQuery, Page};
 use crate::names::Namespace;
 
+tokio::task_local! {
+    /// Set where a listing must have what both stores hold.
+    static WHOLE: ();
+}
+
+/// Lists all that a cache holds, for who is to change all of it. What is listed within fails where the first store does not
+/// answer, rather than to leave its entries out.
+pub(crate) async fn whole<T>(listing: impl Future<Output = T>) -> T {
+    WHOLE.scope((), listing).await
+}
+
 impl Shared {
     pub(super) async fn list(&self, query: &ListQuery) -> Result<Page> {
-        let Some(first) = self.first.get() else { return self.list_second(query).await };
-        if !self.second_holds_any().await? {
-            if let Some(page) = self.answered(first.metadata.list_entries(query).await)? {
-                return Ok(page);
-            }
-            return self.list_second(query).await;
-        }
+        let whole = WHOLE.try_with(|()| ()).is_ok();
+        let first = match self.first.get() {
+            Some(first) => first,
+            None if whole => self.needed()?,
+            None => return self.list_second(query).await,
+        };
         // In this order: a row that is brought in between is listed by both, and by one of them otherwise.
-        let here = self.second.metadata.list_entries(query).await?;
-        let Some(there) = self.answered(first.metadata.list_entries(query).await)? else {
-            return Ok(shown_page(here));
+        let here = if self.second_holds_any().await? {
+            Some(self.second.metadata.list_entries(query).await?)
+        } else {
+            None
+        };
+        let listed = first.metadata.list_entries(query).await;
+        let there = match listed {
+            Err(error) if whole => {
+                self.answered(Err::<(), _>(error.clone()))?;
+                return Err(error);
+            }
+            listed => self.answered(listed)?,
+        };
+        let (here, there) = match (here, there) {
+            (Some(here), Some(there)) => (here, there),
+            (None, Some(there)) => return Ok(there),
+            (Some(here), None) => return Ok(shown_page(here)),
+            (None, None) => return self.list_second(query).await,
         };
         let listed: HashSet<(Namespace, String)> = here.entries.iter().map(place).collect();
         let others = self.not_hidden(there.entries, &listed).await?;

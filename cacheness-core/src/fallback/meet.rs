@@ -11,7 +11,8 @@ use super::rows::{cleared_namespace, is_hidden, is_note};
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::metadata::{AccessBatch, Change, Condition, GARBAGE_DELAY, ListQuery};
-use crate::names::{BlobId, BlobKey, Timestamp};
+use crate::names::{BlobId, BlobKey, Namespace, Timestamp};
+use crate::stats::Counters;
 
 /// How many rows are looked at in one step.
 const ROWS: usize = 64;
@@ -59,8 +60,7 @@ impl Shared {
             tracing::info!("the first store answers again");
         }
         self.tell_limits(first).await?;
-        if !self.second_holds_any().await.of_second()? {
-            self.bring_counters(first).await?;
+        if !self.second_holds_any().await.of_second()? && self.counted().await.of_second()?.is_empty() {
             return Ok(false);
         }
         // One process at a time, so that none undoes what another is at.
@@ -145,7 +145,7 @@ impl Shared {
 
     async fn clear_namespace(&self, first: &Pair, note: &Entry) -> Met<()> {
         let mut query = ListQuery::new();
-        query.namespace = Some(crate::names::Namespace::new(note.key.as_str()).of_second()?);
+        query.namespace = Some(Namespace::new(note.key.as_str()).of_second()?);
         query.limit = CLEARED;
         if first.metadata.capabilities().queries.created {
             query.filter.created = (Bound::Unbounded, Bound::Included(note.created_at));
@@ -189,9 +189,7 @@ impl Shared {
                 if self.take_turn().await.of_second()?.is_none() {
                     return Ok(true);
                 }
-                let _bringing = self.bringing.lock().await;
-                let Some((_, row)) = self.claim(&row).await? else { continue };
-                match self.bring(first, &row).await {
+                match self.bring_one(first, &row).await {
                     Ok(()) => {}
                     // One that cannot be brought must not hold up the others.
                     Err(Failed::Other(error)) => {
@@ -209,20 +207,42 @@ impl Shared {
         }
     }
 
-    /// Adds what was counted meanwhile to the first store's statistics. They are taken away here before: what is cut
-    /// short counts too little, and never twice.
-    async fn bring_counters(&self, first: &Pair) -> Met<()> {
-        for namespace in self.second.metadata.namespaces().await.of_second()? {
-            let mut counters = self.second.metadata.stats(Some(&namespace)).await.of_second()?.counters;
+    async fn bring_one(&self, first: &Pair, row: &Entry) -> Met<()> {
+        // A blob may take long. Whoever writes a key that has a row does not wait for it.
+        self.bring_ahead(first, row).await?;
+        let _bringing = self.bringing.lock().await;
+        let claimed = self.claim(row).await?;
+        self.take_back(first, row, claimed.as_ref().map(|(_, row)| row)).await?;
+        match claimed {
+            Some((_, row)) => self.bring(first, &row).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What was counted meanwhile, by namespace.
+    async fn counted(&self) -> Result<Vec<(Namespace, Counters)>> {
+        let mut counted = Vec::new();
+        for namespace in self.second.metadata.namespaces().await? {
+            let mut counters = self.second.metadata.stats(Some(&namespace)).await?.counters;
             // Its own evictions and expirations are no events of the cache.
             (counters.evictions, counters.expirations) = (0, 0);
-            if counters.is_zero() || is_hidden(&namespace) {
-                continue;
+            if !counters.is_zero() && !is_hidden(&namespace) {
+                counted.push((namespace, counters));
             }
+        }
+        Ok(counted)
+    }
+
+    /// Adds what was counted meanwhile to the first store's statistics. They are taken away here before: what is cut
+    /// short, or may have been added, counts too little, and never twice.
+    async fn bring_counters(&self, first: &Pair) -> Met<()> {
+        for (namespace, counters) in self.counted().await.of_second()? {
             self.second.metadata.reset_stats(Some(&namespace)).await.of_second()?;
             let batch = AccessBatch { counters: vec![(namespace, counters)], accesses: Vec::new() };
             if let Err(error) = first.metadata.record_accesses(batch.clone()).await {
-                self.second.metadata.record_accesses(batch).await.of_second()?;
+                if !error.is_outcome_unknown() {
+                    self.second.metadata.record_accesses(batch).await.of_second()?;
+                }
                 return Err(error).of_first();
             }
         }

@@ -89,20 +89,13 @@ impl MetadataBackend for FallbackMetadata {
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
-        // An entry goes where its blob went: others could not read it, and would take it for lost.
-        let here = {
-            let fresh = self.0.fresh();
-            changes.iter().filter_map(blob_of).any(|blob| fresh.contains(&blob))
-        };
-        let mut changes = changes;
-        if !here && let Some(first) = self.0.first_for_writes() {
-            match self.0.apply_to_first(first, &mut changes).await {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(Failed::Down(error)) => self.0.note_down(&error),
-                Err(Failed::Other(error)) => return Err(error),
-            }
+        let rows = self.0.rows_of(&changes).await?;
+        if rows.iter().all(Option::is_none) {
+            return self.0.apply_over(changes, rows).await;
         }
-        self.0.apply_to_second(changes).await
+        // Rows are replaced under a lock. Others wait for it, so this must go on whatever its caller does.
+        let shared = self.0.clone();
+        self.0.env.apart(async move { shared.apply_over(changes, rows).await }).await
     }
 
     async fn list_entries(&self, query: &ListQuery) -> Result<Page> {
@@ -116,11 +109,18 @@ impl MetadataBackend for FallbackMetadata {
             access.version = of_second(access.version).unwrap_or(access.version);
         }
         let to_first = AccessBatch { counters: batch.counters.clone(), accesses: there };
-        let recorded = match self.0.first.get() {
-            Some(first) => self.0.answered(first.metadata.record_accesses(to_first).await)?,
-            None => None,
+        let recorded = match self.0.first_for_writes() {
+            Some(first) => match first.metadata.record_accesses(to_first).await {
+                // What may have been counted there would be counted twice.
+                Err(error) if error.is_temporary() && error.is_outcome_unknown() => {
+                    self.0.note_down(&error);
+                    true
+                }
+                answer => self.0.answered(answer)?.is_some(),
+            },
+            None => false,
         };
-        let counters = if recorded.is_some() { Vec::new() } else { batch.counters };
+        let counters = if recorded { Vec::new() } else { batch.counters };
         if here.is_empty() && counters.is_empty() {
             return Ok(());
         }
@@ -256,16 +256,122 @@ impl MetadataBackend for FallbackMetadata {
 }
 
 impl Shared {
+    /// Makes changes in the store that they belong to. `rows` are those of their keys in the second store.
+    async fn apply_over(&self, mut changes: Vec<Change>, rows: Vec<Option<Entry>>) -> Result<Vec<Outcome>> {
+        // A condition on an entry of the first store only that store can check, whatever is known of it.
+        let asks_first =
+            changes.iter().zip(&rows).any(|(change, row)| row.is_none() && is_about_first(change));
+        if asks_first && rows.iter().any(Option::is_some) {
+            return self.apply_to_both(changes, rows).await;
+        }
+        let cleared = self.cleared_at(&changes).await?;
+        let first = match (asks_first, self.belong_to_second(&changes, &cleared)) {
+            (true, true) => return Err(cannot_be_checked()),
+            (true, false) => Some(self.needed()?),
+            (false, true) => None,
+            (false, false) => self.first_for_writes(),
+        };
+        if let Some(first) = first {
+            match self.apply_to_first(first, &mut changes, rows, &cleared).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(Failed::Down(error)) => {
+                    self.note_down(&error);
+                    if asks_first {
+                        return Err(error);
+                    }
+                }
+                Err(Failed::Other(error)) => return Err(error),
+            }
+        }
+        self.apply_to_second(changes).await
+    }
+
+    /// Makes changes of which some are about entries that only the first store has, and others about rows. Those are made apart
+    /// from each other: a row may have to wait for blobs.
+    async fn apply_to_both(&self, changes: Vec<Change>, rows: Vec<Option<Entry>>) -> Result<Vec<Outcome>> {
+        let has_row: Vec<bool> = rows.iter().map(Option::is_some).collect();
+        let (with_rows, without): (Vec<_>, Vec<_>) =
+            changes.into_iter().zip(rows).partition(|(_, row)| row.is_some());
+        let mut outcomes = Vec::new();
+        for part in [without, with_rows] {
+            let (changes, rows) = part.into_iter().unzip();
+            let made = Box::pin(self.apply_over(changes, rows)).await;
+            // The first part may have been made.
+            let is_second = !outcomes.is_empty();
+            let made =
+                made.map_err(|error| if is_second { error.with_outcome_unknown(true) } else { error })?;
+            outcomes.push(made.into_iter());
+        }
+        let next = |has_row: bool| outcomes.get_mut(usize::from(has_row)).and_then(Iterator::next);
+        has_row.into_iter().map(next).collect::<Option<_>>().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unexpected,
+                "a metadata backend gave fewer outcomes than it was given changes",
+            )
+        })
+    }
+
+    /// True for changes that go to the second store although the first may answer.
+    fn belong_to_second(&self, changes: &[Change], cleared: &[Option<Timestamp>]) -> bool {
+        let fresh = self.fresh();
+        changes.iter().zip(cleared).any(|(change, cleared)| {
+            // An entry goes where its blob went: others could not read it, and would take it for lost.
+            let has_blob_here = blob_of(change).is_some_and(|blob| fresh.contains(&blob));
+            // One that seems older than a clear that is still to be brought would be removed by it. As a row it is brought
+            // after that.
+            let seems_cleared = match change {
+                Change::Put { entry, .. } => cleared.is_some_and(|at| entry.created_at <= at),
+                Change::Remove { .. } | Change::Touch { .. } => false,
+            };
+            has_blob_here || seems_cleared
+        })
+    }
+
+    /// When the namespace of each change was cleared, where that is still to be brought to the first store.
+    async fn cleared_at(&self, changes: &[Change]) -> Result<Vec<Option<Timestamp>>> {
+        let mut asked: Vec<(&Namespace, Option<Timestamp>)> = Vec::new();
+        let mut cleared = Vec::with_capacity(changes.len());
+        for (namespace, _) in changes.iter().map(place_of) {
+            let known = asked.iter().find(|(of, _)| *of == namespace).map(|(_, at)| *at);
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    let at = self.cleared(namespace).await?.map(|note| note.created_at);
+                    asked.push((namespace, at));
+                    at
+                }
+            };
+            cleared.push(at);
+        }
+        Ok(cleared)
+    }
+
     /// Makes changes in the first store, and removes the rows that they are newer than. Where that fails, conditions on
     /// rows are still good: they name the version that a claim has given.
-    async fn apply_to_first(&self, first: &Pair, changes: &mut [Change]) -> Met<Vec<Outcome>> {
-        let rows = self.rows_of(changes).await.of_second()?;
+    async fn apply_to_first(
+        &self,
+        first: &Pair,
+        changes: &mut [Change],
+        rows: Vec<Option<Entry>>,
+        cleared: &[Option<Timestamp>],
+    ) -> Met<Vec<Outcome>> {
+        // A blob may take long. Nobody waits for the lock meanwhile.
+        for (change, row) in changes.iter().zip(&rows) {
+            if let Some(row) = row.as_ref().filter(|_| !is_unconditional(change)) {
+                self.bring_ahead(first, row).await?;
+            }
+        }
         let mut replaced = Vec::new();
         let has_rows = rows.iter().any(Option::is_some);
         let _bringing = if has_rows { Some(self.bringing.lock().await) } else { None };
-        for (at, row) in rows.into_iter().enumerate() {
-            let Some(row) = row else { continue };
-            let Some((before, row)) = self.claim(&row).await? else { continue };
+        for (at, seen) in rows.into_iter().enumerate() {
+            let Some(seen) = seen else { continue };
+            let unconditional = is_unconditional(&changes[at]);
+            let claimed = self.claim(&seen).await?;
+            if !unconditional {
+                self.take_back(first, &seen, claimed.as_ref().map(|(_, row)| row)).await?;
+            }
+            let Some((before, row)) = claimed else { continue };
             for change in changes.iter_mut() {
                 if place_of(change) == (&row.namespace, row.key.as_str())
                     && let Condition::Version(version) = condition_of(change)
@@ -274,14 +380,14 @@ impl Shared {
                     *version = shown(row.version);
                 }
             }
-            if is_unconditional(&changes[at]) {
+            if unconditional {
                 replaced.push((at, row));
             } else {
                 // A condition is about the newest there is.
                 self.bring(first, &row).await?;
             }
         }
-        self.clear_keys(first, changes).await?;
+        self.clear_keys(first, changes, cleared).await?;
         let own = changes.iter().cloned().map(for_first).collect();
         let mut outcomes = first.metadata.apply(own).await.of_first()?;
         for (at, row) in replaced {
@@ -299,12 +405,12 @@ impl Shared {
 
     /// Removes entries of the first store that are gone because their namespace was cleared, where a change is about
     /// to ask whether they are there.
-    async fn clear_keys(&self, first: &Pair, changes: &[Change]) -> Met<()> {
-        for change in changes {
+    async fn clear_keys(&self, first: &Pair, changes: &[Change], cleared: &[Option<Timestamp>]) -> Met<()> {
+        for (change, cleared) in changes.iter().zip(cleared) {
             let (namespace, key) = place_of(change);
-            let Some(note) = self.cleared(namespace).await.of_second()? else { continue };
+            let Some(cleared) = *cleared else { continue };
             let there = first.metadata.get_entry(namespace, key).await.of_first()?;
-            if let Some(there) = there.filter(|there| there.created_at <= note.created_at) {
+            if let Some(there) = there.filter(|there| there.created_at <= cleared) {
                 let (namespace, key) = (namespace.clone(), key.to_owned());
                 let (condition, now) = (Condition::Version(there.version), self.env.now());
                 let change = Change::Remove { namespace, key, condition, now };
@@ -346,6 +452,19 @@ fn condition_of(change: &mut Change) -> &mut Condition {
         | Change::Remove { condition, .. }
         | Change::Touch { condition, .. } => condition,
     }
+}
+
+/// True for a change whose condition names a version of the first store.
+fn is_about_first(change: &Change) -> bool {
+    let (Change::Put { condition, .. } | Change::Remove { condition, .. } | Change::Touch { condition, .. }) =
+        change;
+    matches!(condition, Condition::Version(version) if of_second(*version).is_none())
+}
+
+fn cannot_be_checked() -> Error {
+    let message = "the value was taken by the fallback, and whether the entry that it is to replace is still the same only the \
+                   first store can say, which does not answer; try again when it does";
+    Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false)
 }
 
 /// The change with a condition that cannot hold there where it names a version of the second store.

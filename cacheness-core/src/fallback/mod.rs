@@ -26,6 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::LimitsChange;
 use crate::names::{BlobId, LeaseHolder, Namespace};
 
+pub(crate) use listing::whole;
 pub(crate) use open::open;
 
 use driver::Signal;

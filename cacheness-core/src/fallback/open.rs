@@ -13,13 +13,13 @@ use super::{Fallback, Shared};
 use crate::access::AccessLog;
 use crate::blob::BlobBackend;
 use crate::config::Parts;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::LimitsChange;
 use crate::metadata::MetadataBackend;
 use crate::names::{CacheId, LeaseHolder};
 use crate::pair::{NewBlobs, OpenedPair, open_pair};
 use crate::registry::{OpenContext, OpenMode};
-use crate::resilience::{Guard, RemoteCalls};
+use crate::resilience::{Guard, Guards, RemoteCalls};
 
 /// What the first pair is opened with, when the cache is opened or later.
 pub(super) struct Opener {
@@ -27,10 +27,15 @@ pub(super) struct Opener {
     context: OpenContext,
     calls: RemoteCalls,
     new_blobs: NewBlobs,
-    /// Whether it is to be known when the first pair does not answer which cache it holds.
+    /// Whether it is to be known when the first pair does not answer which cache it holds, because its entries are made for
+    /// that one.
     remember_id: bool,
-    /// Held while somebody tries; what watches over the pair that was opened.
-    trying: tokio::sync::Mutex<Guards>,
+    /// The cache that entries are made for. Known from the opening on where any is.
+    expected: OnceLock<CacheId>,
+    /// What watches over the pair that is opened.
+    guards: Guards,
+    /// Held while somebody tries.
+    trying: tokio::sync::Mutex<()>,
 }
 
 impl Opener {
@@ -38,21 +43,18 @@ impl Opener {
         self.parts.0.factory.needs_runtime() || self.parts.1.factory.needs_runtime()
     }
 
-    async fn open(&self) -> Result<(Pair, Guards)> {
+    async fn open(&self) -> Result<(Pair, Vec<Arc<Guard>>)> {
         let (metadata, blobs) = &self.parts;
         pair((metadata.clone(), blobs.clone()), &self.context, self.calls, self.new_blobs).await
     }
 }
-
-/// What watches over stores that are remote.
-type Guards = Vec<Arc<Guard>>;
 
 async fn pair(
     parts: Parts,
     context: &OpenContext,
     calls: RemoteCalls,
     new_blobs: NewBlobs,
-) -> Result<(Pair, Guards)> {
+) -> Result<(Pair, Vec<Arc<Guard>>)> {
     let OpenedPair { metadata, blobs, guards } = open_pair(parts, context, calls, new_blobs).await?;
     Ok((Pair::new(metadata, blobs), guards))
 }
@@ -89,6 +91,8 @@ pub(crate) async fn open(
     // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.
     let unlimited = LimitsChange { max_entries: Some(None), max_bytes: Some(None), ..LimitsChange::new() };
     second.metadata.change_limits(None, &unlimited).await?;
+    // What they are opened as nobody knows before they answer.
+    let guards = Guards::of_replaced(first.0.factory.needs_runtime() || first.1.factory.needs_runtime());
     let shared = Arc::new(Shared {
         first: OnceLock::new(),
         second,
@@ -98,8 +102,10 @@ pub(crate) async fn open(
             context,
             calls,
             new_blobs,
-            trying: tokio::sync::Mutex::new(Vec::new()),
             remember_id,
+            expected: OnceLock::new(),
+            guards: guards.clone(),
+            trying: tokio::sync::Mutex::new(()),
         },
         fresh: Mutex::new(HashSet::new()),
         limits: Mutex::default(),
@@ -114,13 +120,15 @@ pub(crate) async fn open(
         Err(error) if error.is_temporary() => shared.note_down(&error),
         Err(error) => return Err(error),
     }
-    Shared::start_driver(&shared)?;
-    // Where it is opened later, the cache asks the fallback itself how the first pair fares.
-    let guards = shared.opener.trying.lock().await.clone();
     let first_id = match shared.first.get() {
         Some(first) => Some(first.id()),
         None => shared.remembered_id().await?,
     };
+    if let Some(id) = first_id {
+        shared.opener.expected.get_or_init(|| id);
+    }
+    // Not before: it opens the first pair.
+    Shared::start_driver(&shared)?;
     let (metadata, blobs) = (Arc::new(FallbackMetadata(shared.clone())), Arc::new(FallbackBlobs(shared)));
     Ok(Opened { metadata, blobs, guards, first_id })
 }
@@ -128,20 +136,39 @@ pub(crate) async fn open(
 impl Shared {
     /// Opens the first pair, unless that was done.
     pub(super) async fn open_first(&self) -> Result<&Pair> {
-        let mut trying = self.opener.trying.lock().await;
+        let _trying = self.opener.trying.lock().await;
         if let Some(first) = self.first.get() {
             return Ok(first);
         }
         let (opened, guards) = self.opener.open().await?;
-        if self.closed.load(Ordering::Acquire) {
+        let refused = if self.closed.load(Ordering::Acquire) {
+            Err(Self::closed_error())
+        } else if self.opener.remember_id {
+            self.check_id(opened.id()).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = refused {
             opened.metadata.close().await?;
             opened.blobs.close().await?;
-            return Err(Self::closed_error());
+            return Err(error);
         }
-        if self.opener.remember_id {
-            self.remember_id(opened.id()).await?;
-        }
-        *trying = guards;
+        self.opener.guards.add(guards);
         Ok(self.first.get_or_init(|| opened))
+    }
+
+    /// Checks that the first pair holds the cache that entries have been made for, and notes which one that is.
+    async fn check_id(&self, id: CacheId) -> Result<()> {
+        match self.opener.expected.get() {
+            Some(expected) if *expected != id => {
+                let message = format!(
+                    "entries have been signed or encrypted for the cache {expected}, which was there before, and the backends \
+                     hold the cache {id} now: it would take them for forged; put the first one back, or close the cache and \
+                     open it again to go on with the other"
+                );
+                Err(Error::new(ErrorKind::ConfigInvalid, message))
+            }
+            _ => self.remember_id(id).await,
+        }
     }
 }

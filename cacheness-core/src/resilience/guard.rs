@@ -143,8 +143,9 @@ impl Guard {
         let deadline = self.env.now() + limit;
         // Not more than all of it, where the clock is set back.
         let left = || deadline.since(self.env.now()).min(limit);
-        // Whoever gave up on a change may have made another since, which this one must not follow.
-        let is_abandoned = || call.is_a_change() && nobody_waits.load(Ordering::Acquire);
+        // Whoever gave up on a change may have made another since, which this one must not follow; and what nobody waits for
+        // must not keep places from those who do.
+        let is_abandoned = || nobody_waits.load(Ordering::Acquire);
         let mut last: Option<Error> = None;
         let mut unknown = false;
         // A backend has its server refuse a change that comes later than the time of a call: with less left than that, it
@@ -166,7 +167,7 @@ impl Guard {
             let probing = admitted.is_probe;
             let one = if call.in_one_attempt { limit } else { self.calls.timeout.saturating_mul(call.units) };
             let admitted = if probing {
-                match self.pinged(one.min(left())).await {
+                match self.pinged(self.calls.timeout.min(left())).await {
                     Ok(()) => admitted.answered(),
                     Err(error) => {
                         admitted.failed(error);

@@ -5,6 +5,7 @@ mod blobs;
 mod breaker;
 mod call;
 mod guard;
+mod guards;
 mod health;
 mod metadata;
 mod options;
@@ -19,6 +20,7 @@ use crate::metadata::MetadataBackend;
 use crate::registry::{BlobFactory, MetadataFactory, OpenContext};
 
 pub(crate) use guard::Guard;
+pub(crate) use guards::Guards;
 pub use health::{BackendHealth, BackendRole, Health, HealthState, LastError, UnmadeWrites};
 pub use options::RemoteCalls;
 

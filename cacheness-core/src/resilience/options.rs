@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// How calls to remote backends are made. A backend is remote where it says that other machines
 /// [share](crate::MetadataCapabilities::shared) it or that it [needs a runtime](crate::MetadataCapabilities::needs_runtime),
 /// and a blob backend also where its blobs are not [local](crate::BlobCapabilities::local). The others are called as they are.
@@ -17,10 +19,10 @@ use std::time::Duration;
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RemoteCalls {
-    /// How long one attempt of a call may take: 10 s. For a blob, so long again for every 8 MiB of it.
+    /// How long one attempt of a call may take: 10 s. For a blob, so long again for every 8 MiB of it. Not 0.
     pub timeout: Duration,
     /// How long a call may take with all its attempts, the pauses between them and the wait for its turn: 30 s. For a
-    /// blob, so long again for every 8 MiB of it.
+    /// blob, so long again for every 8 MiB of it. Not 0.
     pub deadline: Duration,
     /// How often a call is made that fails for a reason that may pass, the first time included: 4. At least 1.
     pub attempts: u32,
@@ -56,6 +58,25 @@ impl RemoteCalls {
     /// this long also when it had to wait a little for its turn.
     pub(crate) fn told_to_backends(&self) -> Duration {
         self.timeout.min(self.deadline / 2)
+    }
+
+    /// Checks what setters cannot have checked: with no time at all every call would fail, and what is counted begins at 1.
+    pub(crate) fn check(&self) -> Result<()> {
+        let none = Duration::ZERO;
+        let given = [
+            ("timeout", self.timeout > none, "longer than nothing"),
+            ("deadline", self.deadline > none, "longer than nothing"),
+            ("attempts", self.attempts > 0, "at least 1"),
+            ("in_flight", self.in_flight > 0, "at least 1"),
+            ("breaker_failures", self.breaker_failures > 0, "at least 1"),
+        ];
+        match given.iter().find(|(_, is_right, _)| !is_right) {
+            None => Ok(()),
+            Some((name, _, wanted)) => {
+                let message = format!("the option `remote.{name}` is 0 and must be {wanted}");
+                Err(Error::new(ErrorKind::ConfigInvalid, message))
+            }
+        }
     }
 
     /// Sets how long one attempt of a call may take.

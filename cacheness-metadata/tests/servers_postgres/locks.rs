@@ -122,7 +122,7 @@ async fn where_all_victims_are_locked_a_put_exceeds_the_limit_and_the_next_evict
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_put_beside_a_feed_keeps_its_connection() {
-    let options = fresh().with("change_feed_bound", "600ms").with("connections", 2);
+    let options = fresh().with("change_feed_bound", "2s").with("connections", 2);
     let (store, subject) = (store(&options).await, subject(&options));
     store.put(subject.entry("default", "k")).await;
     let admin = client(&url()).await;
@@ -148,7 +148,7 @@ async fn a_long_put_beside_a_feed_keeps_its_connection() {
         (errors, changes.len())
     });
     let freeing = async {
-        sleep(2_000).await;
+        sleep(5_000).await;
         admin.execute("SELECT pg_advisory_unlock_all()", &[]).await.unwrap();
         stop.store(true, Ordering::SeqCst);
     };

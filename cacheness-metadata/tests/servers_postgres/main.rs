@@ -21,5 +21,5 @@ mod trips;
 
 use cacheness_metadata::postgres::PostgresMetadataFactory;
 
-// shows: row 59
+// shows: row 54
 cacheness_testkit::metadata_suite!(postgres, PostgresMetadataFactory::new(), server::fresh());

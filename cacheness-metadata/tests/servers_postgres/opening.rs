@@ -1,5 +1,7 @@
 //! Opening: many at once, nothing that may be created, users who may not, and servers that are not there.
 
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cacheness_core::{
@@ -17,19 +19,43 @@ async fn error_of(options: ConfigOptions) -> cacheness_core::Error {
 }
 
 #[test]
-fn twenty_that_open_at_once_have_one_cache() {
-    let options = fresh().with("connections", 1);
-    let threads: Vec<_> = (0..20)
+fn twenty_processes_that_open_at_once_have_one_cache() {
+    const SCHEMA: &str = "TEST_OPENING";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Ok(schema) = std::env::var(SCHEMA) {
+        let options = ConfigOptions::new().with("url", url()).with("schema", schema).with("connections", 1);
+        let id = runtime.block_on(async { store(&options).await.cache_id() });
+        writeln!(std::io::stdout(), "@{id}").unwrap();
+        return;
+    }
+    let schema = schema();
+    let processes: Vec<Child> = (0..20)
         .map(|_| {
-            let options = options.clone();
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async { store(&options).await.cache_id() })
-            })
+            Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "opening::twenty_processes_that_open_at_once_have_one_cache",
+                    "--nocapture",
+                ])
+                .env(SCHEMA, &schema)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
         })
         .collect();
-    let ids: Vec<CacheId> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let mut ids: Vec<CacheId> = processes.into_iter().map(id_of).collect();
+    ids.dedup();
+    let options = ConfigOptions::new().with("url", url()).with("schema", schema);
+    assert_eq!(ids, [runtime.block_on(async { store(&options).await.cache_id() })]);
+}
+
+/// The cache that a process has opened, by what it printed.
+fn id_of(process: Child) -> CacheId {
+    let output = process.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let id = text.lines().find_map(|line| CacheId::parse(line.split_once('@')?.1));
+    id.unwrap_or_else(|| panic!("no id: {text}"))
 }
 
 #[tokio::test]
@@ -202,7 +228,6 @@ async fn what_is_not_there_is_an_error_that_says_what_to_do() {
     }
 }
 
-// shows: row 54
 #[tokio::test]
 async fn users_need_what_the_page_says_and_no_more() {
     let server = OwnServer::start();

@@ -7,7 +7,6 @@ use cacheness_core::{AccessBatch, Condition, Counters, LeaseHolder, Limits, Name
 use super::proxy::Proxy;
 use super::server::{at, subject, url};
 
-// shows: row 101
 #[tokio::test]
 async fn every_call_that_is_made_often_is_one_round_trip() {
     let (proxy, through) = Proxy::to(&url());

@@ -1,19 +1,49 @@
 //! Finding a cache on the server, or beginning one: whose it is, by which login, over which connection.
 
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
 use super::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_opens_at_once_agree_on_one_cache() {
-    let options = fresh();
-    let opens = (0..20).map(|_| {
-        let options = options.clone();
-        tokio::spawn(async move { open(&options, OpenMode::Create).await.unwrap().cache_id() })
-    });
-    let mut caches = HashSet::new();
-    for open in opens.collect::<Vec<_>>() {
-        caches.insert(open.await.unwrap());
+#[test]
+fn twenty_processes_that_open_at_once_agree_on_one_cache() {
+    const PREFIX: &str = "TEST_OPENING";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let id = |prefix: &str| {
+        let options = ConfigOptions::new().with("url", server()).with("prefix", prefix);
+        runtime.block_on(async { open(&options, OpenMode::Create).await.unwrap().cache_id() })
+    };
+    if let Ok(prefix) = std::env::var(PREFIX) {
+        writeln!(std::io::stdout(), "@{}", id(&prefix)).unwrap();
+        return;
     }
-    assert_eq!(caches.len(), 1);
+    let prefix = format!("test-{}", CacheId::random());
+    let processes: Vec<Child> = (0..20)
+        .map(|_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "opening::twenty_processes_that_open_at_once_agree_on_one_cache",
+                    "--nocapture",
+                ])
+                .env(PREFIX, &prefix)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut caches: Vec<CacheId> = processes.into_iter().map(id_of).collect();
+    caches.dedup();
+    assert_eq!(caches, [id(&prefix)]);
+}
+
+/// The cache that a process has opened, by what it printed.
+fn id_of(process: Child) -> CacheId {
+    let output = process.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let id = text.lines().find_map(|line| CacheId::parse(line.split_once('@')?.1));
+    id.unwrap_or_else(|| panic!("no id: {text}"))
 }
 
 #[tokio::test]
@@ -101,7 +131,9 @@ async fn a_wrong_password_a_missing_permission_and_a_server_that_evicts_say_what
     open(&with_password, OpenMode::Create).await.unwrap();
 
     let mut connection = client(&format!("redis://:geheim-1@127.0.0.1:{}", own.port())).await;
-    for (rule, is_enough) in [("~other:* +@all", false), ("~{cacheness}:* +@read +info", false), (ACL, true)]
+    let page = rules_of_the_page();
+    for (rule, is_enough) in
+        [("~other:* +@all", false), ("~{cacheness}:* +@read +info", false), (page.as_str(), true)]
     {
         let mut command = redis::cmd("ACL");
         command.arg("SETUSER").arg("app").arg("reset").arg("on").arg(">geheim-3");
@@ -147,9 +179,12 @@ async fn a_wrong_password_a_missing_permission_and_a_server_that_evicts_say_what
 }
 
 /// What docs/backends/redis.md asks for.
-const ACL: &str = "~{cacheness}:* +info +config|get +eval +evalsha +type +exists +unlink +rename +pexpire +time \
-                   +get +set +getrange +setrange +hget +hgetall +hmget +hset +hdel +hexists +zadd +zrem +zrange +zrangebylex \
-                   +sadd +srem +sismember +smembers +xadd +xread";
+fn rules_of_the_page() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/backends/redis.md");
+    let page = fs_err::read_to_string(page).unwrap();
+    let (_, rules) = page.split_once("ACL SETUSER cache on >PASSWORD ").expect("the page has the rules");
+    rules.split("```").next().unwrap().to_owned()
+}
 
 #[tokio::test]
 async fn with_tls_the_server_must_be_vouched_for() {

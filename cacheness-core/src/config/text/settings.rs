@@ -7,7 +7,7 @@ use crate::config::UnknownOptions;
 use crate::config::options::invalid;
 use crate::config::value::ConfigValue;
 use crate::encryption::Encryption;
-use crate::engine::{OnReadError, OnWriteError};
+use crate::engine::{OnEncodeError, OnReadError, OnWriteError};
 use crate::error::Result;
 use crate::fallback::Fallback;
 use crate::local_tier::LocalTier;
@@ -65,6 +65,13 @@ pub(super) fn set(builder: &mut CacheBuilder, name: &str, value: &ConfigValue) -
         }
         "write_queue" => settings.write_queue = value.as_size().unwrap_or(settings.write_queue),
         "on_decode_error" => settings.on_decode_error = on_error,
+        "on_encode_error" => {
+            settings.on_encode_error = match word {
+                "drop" => OnEncodeError::Drop,
+                "other_format" => OnEncodeError::OtherFormat,
+                _ => OnEncodeError::Error,
+            }
+        }
         "file_check_interval" => settings.file_check_interval = value.as_duration().unwrap_or_default(),
         "access_interval" => builder.access_interval = value.as_duration().unwrap_or_default(),
         "mmap" => settings.mmap = value.as_bool().unwrap_or(true),

@@ -68,6 +68,36 @@ impl Guard {
         Ok(())
     }
 
+    /// Asks whether calls are made. Where the breaker is open and its pause is over, the backend is asked first.
+    ///
+    /// # Errors
+    /// That of a call that is not made.
+    pub(crate) async fn is_ready(self: &Arc<Self>) -> Result<()> {
+        if self.lets_calls_through() {
+            return Ok(());
+        }
+        let guard = self.clone();
+        // To its end: a probe decides for all.
+        let asked = self.env.on_io(async move {
+            let admitted = guard.admit()?;
+            if !admitted.is_probe {
+                admitted.undecided();
+                return Ok(());
+            }
+            match guard.pinged(guard.calls.timeout).await {
+                Ok(()) => {
+                    admitted.answered().undecided();
+                    Ok(())
+                }
+                Err(error) => {
+                    admitted.failed(error);
+                    Err(guard.refusal())
+                }
+            }
+        });
+        asked.await.map_err(|error| error.with_context("backend", self.name.as_str()))
+    }
+
     /// Asks the backend whether it answers. An answer of any kind will do.
     pub(super) async fn pinged(&self, wait: Duration) -> Result<()> {
         let Some(ping) = self.ping.get() else { return Ok(()) };

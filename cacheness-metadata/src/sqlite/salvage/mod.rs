@@ -46,7 +46,12 @@ struct SqliteSalvage {
     context: OpenContext,
     /// `None` while it is being read on another thread.
     reading: Option<(Source, Walk)>,
-    // Let go of when the new index has its name.
+    // Let go of when the new index has its name, and not before a step is over whose caller has given up.
+    alone: Arc<Alone>,
+}
+
+/// What keeps everybody else away from the index.
+struct Alone {
     _lock: Option<fs_err::File>,
     _users: Users,
 }
@@ -79,8 +84,7 @@ impl SqliteSalvage {
             settings: Arc::new(settings),
             context,
             reading: Some((source, Walk::default())),
-            _lock: lock,
-            _users: users,
+            alone: Arc::new(Alone { _lock: lock, _users: users }),
         })
     }
 
@@ -104,12 +108,13 @@ impl Salvage for SqliteSalvage {
     async fn create(&mut self, cache: CacheId) -> Result<Arc<dyn MetadataBackend>> {
         let (mut source, walk) = self.take()?;
         let (new, settings, context) = (self.aside.new.clone(), self.settings.clone(), self.context.clone());
-        let env = self.env();
+        let (env, alone) = (self.env(), self.alone.clone());
         let made = env.unblock(move || {
             let store = create(&mut source, new, &settings, &context, cache)?;
-            Ok((source, store))
+            // Last, so that the store is closed by then where nobody takes it.
+            Ok((source, store, alone))
         });
-        let (source, store) = made.await?;
+        let (source, store, _) = made.await?;
         self.reading = Some((source, walk));
         Ok(Arc::new(SqliteMetadata::new(store)))
     }
