@@ -2,6 +2,11 @@
 //! in which each value is whole, the counts fit, and nothing is left behind for good. And a runtime that ends in the middle of
 //! writes. Leases and feeds need a server, and are in `servers_dropped.rs`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what goes on after a dropped call is real work of other threads"
+)]
+
 mod marked;
 mod polled;
 

@@ -199,13 +199,13 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
 fn write_batches(given: &str) {
     let (metadata, first) = given.split_once(' ').unwrap();
     let cache = open(metadata, Path::new(&std::env::var_os("TEST_FOLDER").unwrap()));
-    writeln!(std::io::stdout(), "@ready").unwrap();
+    writeln!(std::io::stdout().lock(), "@ready").unwrap();
     for serial in first.parse::<u64>().unwrap().. {
         let values: Vec<(String, Vec<u8>)> = (0..10_u64)
             .map(|at| (format!("k{at}"), marked::value(1, serial, if at % 3 == 0 { 40_000 } else { 100 })))
             .collect();
         cache.put_many(values.iter().map(|(key, value)| (key, value)), PutOptions::new()).unwrap();
-        writeln!(std::io::stdout(), "@put {serial}").unwrap();
+        writeln!(std::io::stdout().lock(), "@put {serial}").unwrap();
     }
 }
 

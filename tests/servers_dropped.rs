@@ -1,6 +1,8 @@
 //! Calls to servers that are given up half-way, each after every number of polls there is: values are whole, the counts fit,
 //! leases end, and feeds tell of everything.
 
+#![expect(clippy::disallowed_methods, reason = "servers have clocks of their own")]
+
 mod marked;
 mod network;
 mod polled;

@@ -36,7 +36,7 @@ fn write(task: &str) -> ! {
         let values: Vec<(String, Vec<u8>)> =
             (0..KEYS).map(|at| (format!("k{at}"), marked::value(1, serial, len(at)))).collect();
         cache.put_many(values.iter().map(|(key, value)| (key, value)), PutOptions::new()).unwrap();
-        writeln!(std::io::stdout(), "@put {serial}").unwrap();
+        writeln!(std::io::stdout().lock(), "@put {serial}").unwrap();
         serial += 1;
     }
 }

@@ -123,7 +123,11 @@ async fn outcomes_of_many_puts_keep_their_places_where_some_are_left_out() {
 
     impl serde::Serialize for Even {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            if self.0 % 2 == 0 { self.0.serialize(serializer) } else { Err(serde::ser::Error::custom("odd")) }
+            if self.0.is_multiple_of(2) {
+                self.0.serialize(serializer)
+            } else {
+                Err(serde::ser::Error::custom("odd"))
+            }
         }
     }
 

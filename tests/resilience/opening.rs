@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cacheness::{
@@ -74,8 +75,8 @@ async fn a_server_that_fails_for_a_moment_is_tried_again_and_one_that_goes_on_is
 fn calls_without_any_time_are_refused_by_the_name_of_the_option() {
     type Zero = fn(&mut RemoteCalls);
     let zeros: [(&str, Zero); 5] = [
-        ("remote.timeout", |calls| calls.timeout = 0 * SECOND),
-        ("remote.deadline", |calls| calls.deadline = 0 * SECOND),
+        ("remote.timeout", |calls| calls.timeout = Duration::ZERO),
+        ("remote.deadline", |calls| calls.deadline = Duration::ZERO),
         ("remote.attempts", |calls| calls.attempts = 0),
         ("remote.in_flight", |calls| calls.in_flight = 0),
         ("remote.breaker_failures", |calls| calls.breaker_failures = 0),

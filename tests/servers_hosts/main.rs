@@ -1,6 +1,7 @@
 //! Many hosts as one cache: three worker processes over one PostgreSQL or Redis and one S3, which read what the others write,
 //! never hold one lease twice, and hear of every change in time.
 
+#![expect(clippy::disallowed_methods, reason = "servers have clocks of their own")]
 #![allow(clippy::print_stdout, reason = "processes of these tests talk to each other")]
 
 mod log;

@@ -105,7 +105,7 @@ impl Mix<'_> {
                 let options = PutOptions::new().inline(!value.0.is_multiple_of(4));
                 let begun = now();
                 let stored = self.cache.put_with(format!("k{key}"), &value, options).unwrap();
-                say(&format!("put {key} {} {begun} {} {}", value.0, now(), stored.version.0));
+                say(&format!("put {key} {} {begun} {} {}", value.0, now(), stored.version.unwrap().0));
             }
             6 => {
                 let values: Vec<(u64, Value)> = (0..3).map(|at| self.next_value(any + at)).collect();
@@ -118,7 +118,7 @@ impl Mix<'_> {
                     .unwrap();
                 let ended = now();
                 for ((key, value), stored) in values.iter().zip(stored) {
-                    say(&format!("put {key} {} {begun} {ended} {}", value.0, stored.version.0));
+                    say(&format!("put {key} {} {begun} {ended} {}", value.0, stored.version.unwrap().0));
                 }
             }
             7 => {
