@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cacheness::blocking::Cache;
 use cacheness::metadata::kv::{KvMetadata, KvStore, WriteBatch};
 use cacheness::{
-    CacheBuilder, Change, Condition, ConfigOptions, Encryption, EncryptionKey, ListOptions, Location,
+    CacheBuilder, Change, Condition, ConfigOptions, Encryption, EncryptionKey, Entry, ListOptions, Location,
     MetadataBackend, MetadataCapabilities, MetadataFactory, Namespace, OpenContext, OptionSpec, PutOptions,
     RebuildOptions, Registry, Result, Secret,
 };
@@ -152,35 +152,67 @@ fn encryption() -> Encryption {
 pub fn sealed(data: &[u8]) {
     let [a, b, rest @ ..] = data else { return };
     let (sealed, value) = rest.split_at(usize::from(u16::from_le_bytes([*a, *b])).min(rest.len()));
-    with_sealed(|entry| {
-        entry.sealed = Bytes::copy_from_slice(sealed);
-        entry.stored_size = value.len() as u64;
-        entry.location = Location::Inline(Bytes::copy_from_slice(value));
-    });
+    with_sealed(Some((sealed, value)));
 }
 
-fn with_sealed(change: impl FnOnce(&mut cacheness::Entry)) -> Vec<u8> {
+/// Puts a value, gives its entry another box and other stored bytes, and looks at what comes out. Returns what was there.
+fn with_sealed(other: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let store = Store::default();
     let cache = store.builder().encryption(encryption()).open_blocking().unwrap();
     cache.put("key", "value").unwrap();
     let metadata = store.opened.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut entry = runtime.block_on(metadata.get_entry(&Namespace::default(), "key")).unwrap().unwrap();
-    let Location::Inline(value) = &entry.location else { panic!("a small value is in its entry") };
-    let seed = [&(entry.sealed.len() as u16).to_le_bytes()[..], &entry.sealed, value].concat();
-    change(&mut entry);
+    let entry = runtime.block_on(metadata.get_entry(&Namespace::default(), "key")).unwrap().unwrap();
+    let Location::Inline(stored) = entry.location.clone() else { panic!("a small value is in its entry") };
+    let mut record = entry.to_trailer(cache.id());
+    let Some((sealed, value)) = other else {
+        let found = box_in(&record);
+        return [&(found.len() as u16).to_le_bytes()[..], found, &stored].concat();
+    };
+    // A box has no setter: of a field that a record has twice, the last one counts. A record of a trailer names a blob.
+    record.extend([0x82, 0x01, 16]);
+    record.extend([1; 16]);
+    record.extend([0xfa, 0x01]);
+    record.extend(varint(sealed.len()));
+    record.extend(sealed);
+    let (_, mut forged) = Entry::from_trailer(&record).unwrap();
+    forged.version = entry.version;
+    forged.stored_size = value.len() as u64;
+    forged.location = Location::Inline(Bytes::copy_from_slice(value));
     let now = entry.created_at;
-    let put = Change::Put { entry: Box::new(entry), condition: Condition::Always, now };
+    let put = Change::Put { entry: Box::new(forged), condition: Condition::Always, now };
     runtime.block_on(metadata.apply(vec![put])).unwrap();
     if let Ok(Some(got)) = cache.get::<String, _>("key") {
         assert_eq!(got, "value");
     }
-    seed
+    Vec::new()
+}
+
+fn varint(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// The box in a record, which is the last of its long fields.
+fn box_in(record: &[u8]) -> &[u8] {
+    let candidates = (0..record.len()).filter(|at| record[*at..].starts_with(&[0xfa, 0x01]));
+    let mut boxes = candidates.filter_map(|at| {
+        let len = (0..record.len() - at).find(|len| record[at + 2..].starts_with(&varint(*len)))?;
+        let from = at + 2 + varint(len).len();
+        let rest = record.get(from + len..)?;
+        (rest.is_empty() || rest.starts_with(&[0x88, 0x02])).then(|| &record[from..from + len])
+    });
+    boxes.next().expect("an encrypted entry has a box")
 }
 
 /// One that is whole.
 pub fn sealed_seeds() -> Vec<Vec<u8>> {
-    vec![with_sealed(|_| {})]
+    vec![with_sealed(None)]
 }
 
 /// Rebuilds an index of which these are the files, and uses what came of it.

@@ -1,6 +1,7 @@
 //! Everything that fuzzing has found or begun with, over again: `fuzz/corpus` holds a folder of inputs for each target.
 //!
 //! `BLESS=1 cargo test --all-features --test fuzz_corpus` writes the inputs to begin with anew.
+#![expect(clippy::print_stderr, reason = "who looks for findings is told where they are")]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;

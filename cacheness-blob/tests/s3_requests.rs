@@ -1,7 +1,7 @@
 //! What the backend `s3` asks of a server, seen by a server that takes everything down.
 #![cfg(feature = "s3")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};

@@ -225,7 +225,10 @@ impl Folder {
     /// Makes a folder for blobs, but never in place of a store that has gone away.
     fn create_shard(&self, shard: &Path) -> Result<()> {
         self.check_present()?;
-        self.permissions.create_folder(shard)
+        self.permissions.create_folder(shard).inspect_err(|_| {
+            // Without room for both folders, the one that was made would keep it from others. One that is in use stays.
+            let _ = shard.parent().map(fs::remove_dir);
+        })
     }
 
     fn temporary(&self, folder: &Path) -> Result<tempfile::NamedTempFile> {

@@ -148,8 +148,7 @@ mod tests {
 
     use super::*;
     use crate::entry::{Format, Location};
-    use crate::handler::TypeClass;
-    use crate::handler::{Access, FormatMeta};
+    use crate::handler::{Access, FormatMeta, TypeClass};
     use crate::key::Key;
     use crate::names::Namespace;
     use crate::validity::FileCheck;

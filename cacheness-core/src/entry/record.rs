@@ -542,15 +542,15 @@ mod tests {
 
     #[test]
     fn what_is_signed_does_not_depend_on_the_order_in_which_fields_are_kept() {
-        let object = |text: &str| serde_json::from_str::<serde_json::Map<String, Value>>(text).unwrap();
-        let fields =
-            object(r#"{"b": [{"z": 1, "a": -2}, []], "a": {"y": 0.5, "x": {}}, "c": "\"", "d": null}"#);
-        let canonical = r#"{"a":{"x":{},"y":0.5},"b":[{"a":-2,"z":1},[]],"c":"\"","d":null}"#;
         fn write<'a>(fields: &mut dyn Iterator<Item = (&'a String, &'a Value)>) -> String {
             let mut text = String::new();
             write_object(fields, &mut text);
             text
         }
+        let object = |text: &str| serde_json::from_str::<serde_json::Map<String, Value>>(text).unwrap();
+        let fields =
+            object(r#"{"b": [{"z": 1, "a": -2}, []], "a": {"y": 0.5, "x": {}}, "c": "\"", "d": null}"#);
+        let canonical = r#"{"a":{"x":{},"y":0.5},"b":[{"a":-2,"z":1},[]],"c":"\"","d":null}"#;
         assert_eq!(write(&mut fields.iter()), canonical);
         let mut turned: Vec<_> = fields.iter().collect();
         turned.reverse();

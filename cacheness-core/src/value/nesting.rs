@@ -1,5 +1,5 @@
 //! Counts the levels of a value while it is written, as [`Whole`](super::whole_tuples::Whole) counts them while it is
-//! read: lists, maps, structs, tuples, `Some`, newtypes and variants. So what is put is not too deep to be got.
+//! read: lists, maps, structs, tuples, `Some`, newtypes, and variants that hold something. So what is put is not too deep to be got.
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -29,12 +29,12 @@ impl<T> Nested<T> {
 
 impl<S: Serializer> Nested<S> {
     #[inline]
-    fn below(&self, levels: u32) -> Result<u32, S::Error> {
-        self.levels.checked_sub(levels).ok_or_else(|| S::Error::custom(TOO_DEEP))
+    fn below(&self) -> Result<u32, S::Error> {
+        self.levels.checked_sub(1).ok_or_else(|| S::Error::custom(TOO_DEEP))
     }
 }
 
-impl<T: Serialize + ?Sized> Serialize for Nested<&T> {
+impl<T: Serialize> Serialize for Nested<T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.inner.serialize(Nested::new(serializer, self.levels))
@@ -51,10 +51,10 @@ macro_rules! pass_on {
 }
 
 macro_rules! below {
-    ($($method:ident($($name:ident: $type:ty),*) -> $parts:ident, $levels:literal;)*) => {
+    ($($method:ident($($name:ident: $type:ty),*) -> $parts:ident;)*) => {
         $(#[inline]
         fn $method(self, $($name: $type),*) -> Result<Self::$parts, S::Error> {
-            let levels = self.below($levels)?;
+            let levels = self.below()?;
             Ok(Nested::new(self.inner.$method($($name),*)?, levels))
         })*
     };
@@ -91,32 +91,22 @@ impl<S: Serializer> Serializer for Nested<S> {
         serialize_none();
         serialize_unit();
         serialize_unit_struct(name: &'static str);
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
     }
 
     below! {
-        serialize_seq(len: Option<usize>) -> SerializeSeq, 1;
-        serialize_tuple(len: usize) -> SerializeTuple, 1;
-        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct, 1;
-        serialize_map(len: Option<usize>) -> SerializeMap, 1;
-        serialize_struct(name: &'static str, len: usize) -> SerializeStruct, 1;
-        // A variant is a level, and so is what it holds.
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeTupleVariant, 2;
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeStructVariant, 2;
-    }
-
-    fn serialize_unit_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-    ) -> Result<S::Ok, S::Error> {
-        self.below(1)?;
-        self.inner.serialize_unit_variant(name, index, variant)
+        serialize_seq(len: Option<usize>) -> SerializeSeq;
+        serialize_tuple(len: usize) -> SerializeTuple;
+        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct;
+        serialize_map(len: Option<usize>) -> SerializeMap;
+        serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeTupleVariant;
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeStructVariant;
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        let value = Nested::new(value, self.below(1)?);
+        let value = Nested::new(value, self.below()?);
         self.inner.serialize_some(&value)
     }
 
@@ -126,7 +116,7 @@ impl<S: Serializer> Serializer for Nested<S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let value = Nested::new(value, self.below(1)?);
+        let value = Nested::new(value, self.below()?);
         self.inner.serialize_newtype_struct(name, &value)
     }
 
@@ -137,13 +127,32 @@ impl<S: Serializer> Serializer for Nested<S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let value = Nested::new(value, self.below(1)?);
+        let value = Nested::new(value, self.below()?);
         self.inner.serialize_newtype_variant(name, index, variant, &value)
+    }
+
+    #[inline]
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<S::Ok, S::Error> {
+        let levels = self.below()?;
+        if is_number(std::any::type_name::<I::Item>()) {
+            return self.inner.collect_seq(elements);
+        }
+        self.inner.collect_seq(elements.into_iter().map(|element| Nested::new(element, levels)))
     }
 
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }
+}
+
+/// True for a reference to a number, which holds no other value: lists of them are long, and their encoding is a loop that
+/// must stay as short as it is. A name that is spelt otherwise one day costs that, and nothing else.
+#[inline]
+fn is_number(type_name: &str) -> bool {
+    matches!(
+        type_name,
+        "&f64" | "&f32" | "&u64" | "&i64" | "&u32" | "&i32" | "&u16" | "&i16" | "&u8" | "&i8" | "&bool"
+    )
 }
 
 macro_rules! parts {

@@ -179,7 +179,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Whole<V> {
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        let variant = self.below(variant)?;
+        let variant = self.here(variant);
         self.inner.visit_enum(variant)
     }
 }
@@ -260,7 +260,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Whole<A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        let seed = self.here(seed);
+        let seed = self.below(seed)?;
         self.inner.newtype_variant_seed(seed)
     }
 

@@ -31,19 +31,6 @@ async fn a_put_that_is_repeated_after_a_clear_keeps_its_blob() {
 }
 
 #[tokio::test]
-async fn an_entry_may_be_put_again_whose_blob_was_condemned_when_it_named_it_already() {
-    let subject = subject(&fresh());
-    let store = subject.open().await;
-    let entry = subject.entry("default", "k");
-    store.put(entry.clone()).await;
-    store.condemn(&[entry.blob_id().unwrap()], subject.now()).await.unwrap();
-    assert!(store.put(entry.clone()).await.applied, "the sweep looks again, and does not delete it");
-    store.put(subject.entry("default", "k")).await;
-    let refused = store.apply(vec![subject.putting(entry)]).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict, "once replaced it may be gone: {refused}");
-}
-
-#[tokio::test]
 async fn a_schema_that_was_made_anew_is_another_cache() {
     let options = fresh();
     let (before, subject) = (store(&options).await, subject(&options));

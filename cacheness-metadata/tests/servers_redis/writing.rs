@@ -109,19 +109,6 @@ async fn the_effort_of_a_batch_into_a_full_cache_does_not_grow_with_the_square_o
 }
 
 #[tokio::test]
-async fn an_entry_may_be_put_again_whose_blob_was_condemned_when_it_named_it_already() {
-    let subject = subject(fresh());
-    let store = subject.open().await;
-    let entry = subject.entry("default", "k");
-    store.put(entry.clone()).await;
-    store.condemn(&[entry.blob_id().unwrap()], subject.now()).await.unwrap();
-    assert!(store.put(entry.clone()).await.applied, "the sweep looks again, and does not delete it");
-    store.put(subject.entry("default", "k")).await;
-    let refused = store.apply(vec![subject.putting(entry)]).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict, "once replaced it may be gone: {refused}");
-}
-
-#[tokio::test]
 async fn limits_of_a_namespace_without_entries_rank_nothing_anew() {
     let own = OwnServer::start(&[]);
     let subject = subject(own.options());
