@@ -139,6 +139,8 @@ fn outages_that_come_and_go_while_two_processes_write_lose_no_confirmed_write() 
             assert_eq!(get(cache, &key).map(|found| found[0]), value, "{key}");
         }
     }
+    // A blob that was brought ahead of a row that went just as the store did is an orphan.
+    elsewhere.sweep(Duration::ZERO).unwrap();
     drop((caches, elsewhere));
     two.is_whole();
 }
