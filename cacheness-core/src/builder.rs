@@ -490,7 +490,7 @@ impl CacheBuilder {
             }
         };
         let keys = match missing {
-            Some(missing) => missing.make(signing, encryption, folder, &*metadata).await,
+            Some(_) => MissingKeys::make(signing, encryption, folder, &*metadata).await,
             None => Ok(keys),
         };
         let tier = self.open_local_tier(blobs.capabilities(), &blob_name);

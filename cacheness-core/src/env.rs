@@ -178,7 +178,9 @@ impl Env {
             Ok(place) => Box::pin(Either::Left(PLACE.scope(place, work))),
             Err(_) => Box::pin(Either::Right(work)),
         };
-        match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        // A task that has used up its turn would seem to wait.
+        let mut first = tokio::task::unconstrained(work.as_mut());
+        match poll_fn(|context| Poll::Ready(Pin::new(&mut first).poll(context))).await {
             Poll::Ready(result) => result,
             Poll::Pending => ended(self.own_handle()?.spawn(work.in_current_span()).await),
         }

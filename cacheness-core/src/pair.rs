@@ -74,7 +74,7 @@ pub(crate) fn outlives(entries: MetadataCapabilities) -> bool {
 }
 
 /// Sees to it that the store knows the cache. A new cache makes itself known before it has entries, so whoever sees entries
-/// and a store that does not know them is in the wrong place, however many processes open the cache at once.
+/// and a store that does not know them is in another place than who put them, however many processes open the cache at once.
 async fn meet(
     metadata: &dyn MetadataBackend,
     blobs: &dyn BlobBackend,

@@ -54,6 +54,16 @@ fn no_key_is_made_in_the_place_of_one_that_was_there() {
     }
     assert_eq!(open_signed().unwrap().get::<i32, _>("k").unwrap(), Some(1));
 
+    // Rebuilding makes none either, whatever is there to be rebuilt.
+    let nothing = tempfile::tempdir().unwrap();
+    let (lost, index) = (nothing.path().join("lost"), nothing.path().join("cache"));
+    let lost_key = Signing::new().key_file(&lost).create_key(true);
+    let builder = Cache::builder().folder(&index).signing(lost_key);
+    let error = builder.rebuild_blocking(RebuildOptions::new()).unwrap_err();
+    let message = error.to_string();
+    assert!(error.kind() == ErrorKind::ConfigInvalid && message.contains("put the file back"), "{message}");
+    assert!(!fs_err::exists(&lost).unwrap(), "no key was made");
+
     // A further key is made beside the one that the entries have; one that hashes keys is not made twice.
     let two = || Encryption::new("two", made("two")).also_read("one", made("one"));
     let hashing = || two().also_read("names", made("names")).hash_keys("names");

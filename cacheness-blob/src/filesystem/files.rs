@@ -88,7 +88,8 @@ impl Folder {
         written.map_err(|error| Error::io(error, "the marker of the blob store cannot be written"))?;
         let to = folder.join(MARKER);
         match marker.persist_noclobber(&to) {
-            Ok(_) => self.sync_folder(folder).map(|()| true),
+            // Whatever the durability: without it, a loss of power could leave a cache whose store does not know it.
+            Ok(_) => sync_folder(folder).map(|()| true),
             Err(failed) if failed.error.kind() == Io::AlreadyExists => Ok(false),
             Err(failed) => Err(at(failed.error, "the marker of the blob store cannot be written", &to)),
         }
@@ -147,7 +148,7 @@ impl Folder {
         self.check_way(&folder)?;
         self.create_shard(&folder)?;
         self.write_marker(&folder)?;
-        self.sync_folder(&self.root)
+        sync_folder(&self.root)
     }
 
     pub(super) fn path_of(&self, key: &BlobKey) -> PathBuf {
@@ -225,9 +226,11 @@ impl Folder {
     /// Makes a folder for blobs, but never in place of a store that has gone away.
     fn create_shard(&self, shard: &Path) -> Result<()> {
         self.check_present()?;
-        self.permissions.create_folder(shard).inspect_err(|_| {
+        self.permissions.create_folder(shard).inspect_err(|error| {
             // Without room for both folders, the one that was made would keep it from others. One that is in use stays.
-            let _ = shard.parent().map(fs::remove_dir);
+            if error.kind() == ErrorKind::StorageFull {
+                let _ = shard.parent().map(fs::remove_dir);
+            }
         })
     }
 
@@ -248,17 +251,7 @@ impl Folder {
             return Ok(());
         }
         let folders = blob.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
-        folders.into_iter().try_for_each(|folder| self.sync_folder(folder))
-    }
-
-    fn sync_folder(&self, folder: &Path) -> Result<()> {
-        // Only on Unix can a folder be opened and synced; elsewhere the file system sees to it by itself.
-        if cfg!(unix) && self.syncs {
-            return fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|error| Error::io(error, "a folder of the blobs cannot be synced"));
-        }
-        Ok(())
+        folders.into_iter().try_for_each(sync_folder)
     }
 
     fn remove_abandoned(&self, now: Timestamp) {
@@ -417,4 +410,14 @@ fn at(error: std::io::Error, message: &str, path: &Path) -> Error {
 fn not_a_blob(path: &Path) -> Error {
     let message = "in place of a blob there is a link, a folder or a device; it was not followed";
     Error::new(ErrorKind::Corrupted, message).with_context("path", path.to_string_lossy())
+}
+
+/// Only on Unix can a folder be opened and synced; elsewhere the file system sees to it by itself.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::io(error, "a folder of the blobs cannot be synced"))
 }

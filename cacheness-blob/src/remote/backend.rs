@@ -118,7 +118,8 @@ impl<O: Objects> Shared<O> {
         if self.within(1, self.objects.get(&marker, 0..1)).await?.is_some() {
             return Ok(());
         }
-        if self.settings.mode == OpenMode::Existing {
+        // What ends with the process begins with it.
+        if self.settings.mode == OpenMode::Existing && self.settings.persistent {
             let message = "there are no blobs of a cache here, and `open_existing` begins no store";
             return Err(Error::new(ErrorKind::NotFound, message).with_context("object", marker));
         }

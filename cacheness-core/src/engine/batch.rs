@@ -52,8 +52,15 @@ impl Engine {
             }
         };
         let found = keys.iter().zip(entries);
-        let served = found.map(|(key, entry)| self.serve(tenant, key, entry, target, options));
-        iter(served).buffered(self.blobs_at_once()).try_collect().await
+        let mut served = found.map(|(key, entry)| self.serve(tenant, key, entry, target, options));
+        if self.blobs_at_once() > 1 {
+            return iter(served).buffered(self.blobs_at_once()).try_collect().await;
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        for value in &mut served {
+            values.push(value.await?);
+        }
+        Ok(values)
     }
 
     fn stored_keys<'a>(&self, tenant: &Tenant, keys: &[&'a str]) -> Result<Vec<Cow<'a, str>>> {

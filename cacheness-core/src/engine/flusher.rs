@@ -109,7 +109,7 @@ fn round(engine: &Engine) -> Next {
     }
     // What fails is tried again; those who want to know are told when it is queued and when it is given up. Where there is
     // much to write, counters and garbage have their turn in between.
-    let written = engine.block_on(engine.write_queued(engine.env().now() + DELAY));
+    let written = engine.block_on(engine.write_small_queued_first(engine.env().now() + DELAY));
     let collected = engine.block_on(async {
         engine.collect_in_background().await;
         Ok(())

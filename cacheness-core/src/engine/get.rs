@@ -394,7 +394,9 @@ impl Engine {
             return Ok(());
         }
         let message = format!(
-            "the store of the blob backend `{}` has been replaced or emptied: it does not know this cache, so nothing that is              not found in it counts as lost; see whether it is the right one and is mounted. Where the blobs are lost for              good, open the cache once with `allow_new_blobs = true`",
+            "the store of the blob backend `{}` has been replaced or emptied: it does not know this cache, so nothing that is \
+             not found in it counts as lost; see whether it is the right one and is mounted. Where the blobs are lost for \
+             good, close the cache and open the cache once with `allow_new_blobs = true`",
             self.blob_name
         );
         Err(Error::new(ErrorKind::Unavailable, message).with_temporary(false))

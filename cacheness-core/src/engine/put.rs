@@ -161,6 +161,7 @@ impl Engine {
 
     /// Stores a value that has been encoded.
     pub(crate) async fn store(&self, tenant: &Tenant, prepared: Prepared) -> Result<Stored> {
+        self.check_open()?;
         let key = match &prepared.encoded {
             Ok(encoded) => encoded.entry.key.clone(),
             Err(dropped) => return Ok(dropped.clone()),
@@ -246,10 +247,15 @@ impl Engine {
         Ok(stored)
     }
 
-    /// Writes the blobs, then puts the entries. Returns what was made and what was evicted for it, and when.
-    pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<Committed> {
-        let mut blobs = Vec::new();
-        let mut entries = Vec::with_capacity(values.len());
+    /// Writes the blobs, of a remote store many at once. After a failure `entries` are those whose blobs were written.
+    #[expect(clippy::vec_box, reason = "changes take entries in boxes")]
+    async fn write_blobs(&self, values: Vec<Encoded>, entries: &mut Vec<Box<Entry>>) -> Result<()> {
+        if values.len() == 1 || self.blobs_at_once() == 1 {
+            for value in values {
+                entries.push(self.write_blob(value).await?);
+            }
+            return Ok(());
+        }
         let failed = AtomicBool::new(false);
         // After a failure nothing more is begun, and what is under way is waited for: it is to be taken back as well.
         let begun = iter(values).take_while(|_| ready(!failed.load(Ordering::Relaxed)));
@@ -257,18 +263,22 @@ impl Engine {
         let mut first = None;
         while let Some(written) = writing.next().await {
             match written {
-                Ok(entry) => {
-                    blobs.extend(entry.blob_id());
-                    entries.push(entry);
-                }
+                Ok(entry) => entries.push(entry),
                 Err(error) => {
                     failed.store(true, Ordering::Relaxed);
                     first.get_or_insert(error);
                 }
             }
         }
-        drop(writing);
-        if let Some(error) = first {
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Writes the blobs, then puts the entries. Returns what was made and what was evicted for it, and when.
+    pub(super) async fn commit(&self, values: Vec<Encoded>) -> Result<Committed> {
+        let mut entries = Vec::with_capacity(values.len());
+        let failed = self.write_blobs(values, &mut entries).await.err();
+        let blobs: Vec<BlobId> = entries.iter().filter_map(|entry| entry.blob_id()).collect();
+        if let Some(error) = failed {
             self.discard(&blobs).await;
             // Whatever became of the blobs, no entry names them.
             return Err(error.with_outcome_unknown(false).with_operation("put"));

@@ -117,6 +117,13 @@ impl Engine {
         self.write_queued_of(Which::All, until).await
     }
 
+    /// As [`write_queued`](Self::write_queued), the small ones first, which a store of blobs that hangs must not hold up.
+    pub(super) async fn write_small_queued_first(&self, until: Timestamp) -> Result<bool> {
+        // Those that fail are tried again with all, and told then.
+        let _ = self.write_queued_of(Which::WithoutBlobs, until).await;
+        self.write_queued(until).await
+    }
+
     async fn write_queued_of(&self, which: Which, until: Timestamp) -> Result<bool> {
         if self.queue.is_empty() {
             return Ok(true);

@@ -493,7 +493,8 @@ fn stream_error(error: std::io::Error) -> Error {
 /// Why a blob is gone that was there when the reading of it began.
 async fn went_away(engine: &Engine, entry: &Entry) -> Error {
     match engine.look_up(&entry.namespace, entry.key.as_str()).await {
-        Ok(Some(now)) if now.version == entry.version => match engine.check_missing().await {
+        // A touch gives the entry another version and leaves it its blob.
+        Ok(Some(now)) if now.blob_id() == entry.blob_id() => match engine.check_missing().await {
             Ok(()) => Error::new(ErrorKind::Corrupted, "the value's blob went away while it was read"),
             Err(error) => error,
         },

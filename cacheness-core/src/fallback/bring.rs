@@ -91,11 +91,14 @@ impl Shared {
         }
     }
 
-    /// Brings the blob of a row that nobody has claimed yet, so that no lock is held for as long as that takes.
-    pub(super) async fn bring_ahead(&self, first: &Pair, row: &Entry) -> Met<()> {
+    /// Brings the blob of a row that nobody has claimed yet, so that no lock is held for as long as that takes. True where it
+    /// was not there before.
+    pub(super) async fn bring_ahead(&self, first: &Pair, row: &Entry) -> Met<bool> {
         match row.blob_id() {
-            Some(blob) => self.bring_blob(first, blob, blob).await.map(drop),
-            None => Ok(()),
+            Some(blob) if !first.blobs.exists(&first.key(blob)).await.of_first()? => {
+                self.bring_blob(first, blob, blob).await
+            }
+            _ => Ok(false),
         }
     }
 

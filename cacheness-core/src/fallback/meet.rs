@@ -209,10 +209,12 @@ impl Shared {
 
     async fn bring_one(&self, first: &Pair, row: &Entry) -> Met<()> {
         // A blob may take long. Whoever writes a key that has a row does not wait for it.
-        self.bring_ahead(first, row).await?;
+        let brought = self.bring_ahead(first, row).await?;
         let _bringing = self.bringing.lock().await;
         let claimed = self.claim(row).await?;
-        self.take_back(first, row, claimed.as_ref().map(|(_, row)| row)).await?;
+        if brought {
+            self.take_back(first, row, claimed.as_ref().map(|(_, row)| row)).await?;
+        }
         match claimed {
             Some((_, row)) => self.bring(first, &row).await,
             None => Ok(()),

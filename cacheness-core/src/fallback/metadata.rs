@@ -356,9 +356,10 @@ impl Shared {
         cleared: &[Option<Timestamp>],
     ) -> Met<Vec<Outcome>> {
         // A blob may take long. Nobody waits for the lock meanwhile.
-        for (change, row) in changes.iter().zip(&rows) {
+        let mut brought = vec![false; rows.len()];
+        for ((change, row), brought) in changes.iter().zip(&rows).zip(&mut brought) {
             if let Some(row) = row.as_ref().filter(|_| !is_unconditional(change)) {
-                self.bring_ahead(first, row).await?;
+                *brought = self.bring_ahead(first, row).await?;
             }
         }
         let mut replaced = Vec::new();
@@ -368,7 +369,7 @@ impl Shared {
             let Some(seen) = seen else { continue };
             let unconditional = is_unconditional(&changes[at]);
             let claimed = self.claim(&seen).await?;
-            if !unconditional {
+            if brought.get(at).is_some_and(|&brought| brought) {
                 self.take_back(first, &seen, claimed.as_ref().map(|(_, row)| row)).await?;
             }
             let Some((before, row)) = claimed else { continue };

@@ -87,7 +87,8 @@ pub(crate) async fn open(
     if let Some(folder) = &spare.folder {
         spare.prepare_folder(folder)?;
     }
-    let (second, _) = pair(second, &spare, calls, new_blobs).await?;
+    // Nor is its store, so that one that was deleted is begun anew.
+    let (second, _) = pair(second, &spare, calls, NewBlobs::Allowed).await?;
     // A row that was evicted would bring an older value back to light, so limits that somebody has set are lifted.
     let unlimited = LimitsChange { max_entries: Some(None), max_bytes: Some(None), ..LimitsChange::new() };
     second.metadata.change_limits(None, &unlimited).await?;

@@ -52,22 +52,43 @@ impl MissingKeys {
     /// # Errors
     /// [`ErrorKind::ConfigInvalid`] where it has; those of the backend and of [`Keys::read`].
     pub(crate) async fn make(
-        self,
         signing: Option<&Signing>,
         encryption: Option<&Encryption>,
         folder: Option<&Path>,
         metadata: &dyn MetadataBackend,
     ) -> Result<Option<Keys>> {
         // One page tells a cache that is in use from one that is new.
-        for entry in metadata.list_entries(&ListQuery::new()).await?.entries {
-            if let Some(path) = self.signing.as_ref().filter(|_| !entry.signature.is_empty()) {
-                return Err(gone("signing", path, "signed"));
-            }
-            if let Some(missing) = self.encryption.as_ref().filter(|missing| missing.had_key(&entry)) {
-                return Err(gone(&missing.table, &missing.path, "encrypted"));
-            }
+        let entries = metadata.list_entries(&ListQuery::new()).await?.entries;
+        // Others may have made the keys since they were looked for, and have put entries by them.
+        if let Some(missing) = Self::find(signing, encryption, folder)? {
+            entries.iter().try_for_each(|entry| missing.check(entry))?;
         }
         Keys::read(signing, encryption, folder)
+    }
+
+    /// The error where a key is needed and none may be made.
+    pub(crate) fn needed(&self) -> Error {
+        let of_signing = self.signing.as_ref().map(|path| ("signing", path));
+        let of_encryption = self.encryption.as_ref().map(|missing| (&*missing.table, &missing.path));
+        let (table, path) = of_signing.or(of_encryption).unzip();
+        let message = format!(
+            "`{}.key_file` names {:?}, which is not there, and an index is rebuilt by the keys that its entries were made \
+             with; put the file back (is its file system mounted?)",
+            table.unwrap_or_default(),
+            path.map(PathBuf::as_path).unwrap_or(Path::new(""))
+        );
+        Error::new(ErrorKind::ConfigInvalid, message)
+    }
+
+    /// An error for an entry of a key that was there.
+    fn check(&self, entry: &Entry) -> Result<()> {
+        if let Some(path) = self.signing.as_ref().filter(|_| !entry.signature.is_empty()) {
+            return Err(gone("signing", path, "signed"));
+        }
+        match self.encryption.as_ref().filter(|missing| missing.had_key(entry)) {
+            Some(missing) => Err(gone(&missing.table, &missing.path, "encrypted")),
+            None => Ok(()),
+        }
     }
 }
 

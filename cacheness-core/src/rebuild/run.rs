@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{EvictionPolicies, LimitsChange};
 use crate::metadata::{AccessBatch, Change, Condition, MetadataBackend};
 use crate::names::{BlobId, BlobKey, CacheId, Namespace, Timestamp, Version};
-use crate::protection::{Keys, Protection};
+use crate::protection::{Keys, MissingKeys, Protection};
 use crate::registry::{OpenContext, OpenMode};
 use crate::resilience::open_blobs;
 
@@ -34,7 +34,11 @@ pub(super) async fn rebuild(builder: CacheBuilder, options: RebuildOptions) -> R
     if let Some(policy) = &given.0.policy {
         builder.registry.eviction_policy(policy)?;
     }
-    let keys = Keys::read(builder.signing.as_ref(), builder.encryption.as_ref(), builder.folder.as_deref())?;
+    let (signing, encryption) = (builder.signing.as_ref(), builder.encryption.as_ref());
+    if let Some(missing) = MissingKeys::find(signing, encryption, builder.folder.as_deref())? {
+        return Err(missing.needed());
+    }
+    let keys = Keys::read(signing, encryption, builder.folder.as_deref())?;
     let Some(index) = metadata.factory.salvage() else {
         let message = format!(
             "the metadata backend `{}` has no index that could be rebuilt from its files and its blobs",
@@ -172,7 +176,16 @@ impl Rebuild<'_> {
             for row in rows {
                 match row {
                     SalvagedRow::Entry(entry) => self.confirmed(entry).await?,
-                    SalvagedRow::Unconfirmed(entry) => unconfirmed.push(entry),
+                    SalvagedRow::Unconfirmed(mut entry) => {
+                        if !self.options.trust_blobs {
+                            if !self.is_trusted(&entry) || !self.is_there(&entry).await? {
+                                continue;
+                            }
+                            // With a damaged log these may be all entries. They are only counted, so their values are not kept.
+                            entry.location = Location::InlineOmitted;
+                        }
+                        unconfirmed.push(entry);
+                    }
                     SalvagedRow::Blob { namespace, key, version, blob } => {
                         let key = self.blob_row(namespace, key, version, blob).await?;
                         if let Some((namespace, key)) = key {
@@ -269,7 +282,10 @@ impl Rebuild<'_> {
     /// An entry that may have been removed or replaced since it was written.
     async fn unconfirmed(&mut self, entry: Box<Entry>) -> Result<()> {
         let hash = hash(&entry.namespace, entry.key.as_str());
-        if self.known.contains_key(&hash) || !self.is_trusted(&entry) || !self.is_there(&entry).await? {
+        if self.known.contains_key(&hash) {
+            return Ok(());
+        }
+        if self.options.trust_blobs && (!self.is_trusted(&entry) || !self.is_there(&entry).await?) {
             return Ok(());
         }
         self.count_unconfirmed(&entry);

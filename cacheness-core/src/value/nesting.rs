@@ -1,5 +1,6 @@
 //! Counts the levels of a value while it is written, as [`Whole`](super::whole_tuples::Whole) counts them while it is
-//! read: lists, maps, structs, tuples, `Some`, newtypes, and variants that hold something. So what is put is not too deep to be got.
+//! read: lists, maps, structs, tuples, `Some`, newtypes, and variants that hold something. So what is put is not too deep to be got,
+//! in `msgpack`; the other formats of ours have checks of their own.
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -31,6 +32,10 @@ impl<S: Serializer> Nested<S> {
     #[inline]
     fn below(&self) -> Result<u32, S::Error> {
         self.levels.checked_sub(1).ok_or_else(|| S::Error::custom(TOO_DEEP))
+    }
+
+    fn two_below(&self) -> Result<u32, S::Error> {
+        self.levels.checked_sub(2).ok_or_else(|| S::Error::custom(TOO_DEEP))
     }
 }
 
@@ -100,8 +105,30 @@ impl<S: Serializer> Serializer for Nested<S> {
         serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct;
         serialize_map(len: Option<usize>) -> SerializeMap;
         serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeTupleVariant;
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeStructVariant;
+    }
+
+    // These two are a map around a list or a map where serde reads them before it knows of which type they are, as in
+    // untagged enums.
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeTupleVariant, S::Error> {
+        let levels = self.two_below()?;
+        Ok(Nested::new(self.inner.serialize_tuple_variant(name, index, variant, len)?, levels))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStructVariant, S::Error> {
+        let levels = self.two_below()?;
+        Ok(Nested::new(self.inner.serialize_struct_variant(name, index, variant, len)?, levels))
     }
 
     #[inline]

@@ -88,6 +88,31 @@ fn variants_are_refused_where_they_would_not_come_back() {
     goes_as_deep_as_it_comes_back(trees);
 }
 
+/// Serde reads all of it before it knows of which variant it is.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(untagged)]
+enum Untagged {
+    Tree(Tree),
+}
+
+#[test]
+fn what_serde_reads_ahead_is_refused_where_it_would_not_come_back() {
+    let handler = MsgpackHandler::new();
+    let taken = (1..600).take_while(|&depth| match put(&handler, &Untagged::Tree(trees(depth))) {
+        Ok(stored) => {
+            let back: Untagged = get(&handler, &stored).unwrap();
+            assert!(back == Untagged::Tree(trees(depth)), "{depth}");
+            true
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("nested deeper"), "{error}");
+            false
+        }
+    });
+    let deepest = taken.count();
+    assert!((60..500).contains(&deepest), "{deepest}");
+}
+
 #[test]
 fn bytes_that_nest_deeper_are_a_decode_error_and_take_no_more_stack() {
     let deep = 1_000_000;

@@ -2,7 +2,6 @@
 -- and until when.
 -- The lease's key ends by itself, by the server's clock.
 if not load_head(ARGV[1]) then return { 'GONE' } end
-begin_writing()
 local name, holder, ttl = P .. 'l:' .. ARGV[3], ARGV[4], ARGV[5]
 local held = call('HMGET', name, 'holder', 'token')
 local is_mine = held[1] == holder
@@ -11,6 +10,7 @@ if ARGV[2] == 'release' then
   return { 'OK', is_mine and '1' or '0' }
 end
 if ARGV[2] == 'acquire' and not held[1] then
+  begin_writing()
   held[2] = next_version()
   call('HSET', name, 'holder', holder, 'token', held[2])
   save_head()

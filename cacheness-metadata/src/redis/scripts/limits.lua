@@ -5,7 +5,6 @@
 if not load_head(ARGV[1]) then return { 'GONE' } end
 if (stored.rules or '0') ~= ARGV[2] then return { 'STALE', rules() } end
 local name, now = ARGV[3], { ARGV[4], ARGV[5] }
-begin_writing()
 
 local function store(where, field, value)
   if value == '' then call('HDEL', where, field) else call('HSET', where, field, value) end
@@ -16,7 +15,9 @@ if name == '' then
   local same = policy == (head.policy == '' and 'lru' or head.policy)
   local is_ready = ranked and same and head.ranked == 1 or not ranked and head.ranked == 0
   local unchanged = (stored.max_entries or '') == entries and (stored.max_bytes or '') == bytes and head.policy == policy
+  -- A server that takes no writes at all is good enough for reading.
   if unchanged and is_ready then return { 'OK', rules(), now[1], now[2] } end
+  begin_writing()
   if not ranked and head.ranked == 1 then stop_ranking() end
   if ranked and not is_ready then begin_ranking() end
   store(P .. 'h', 'max_entries', entries)
@@ -24,6 +25,7 @@ if name == '' then
   store(P .. 'h', 'policy', policy)
   stored.max_entries, stored.max_bytes, head.policy = entries, bytes, policy
 else
+  begin_writing()
   local row = tenant_or_new(name)
   local was = row.max_entries or row.max_bytes
   for i, field in ipairs({ 'max_entries', 'max_bytes' }) do
