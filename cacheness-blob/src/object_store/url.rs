@@ -15,7 +15,9 @@ pub(super) fn store(url: &str, options: &[(String, String)]) -> Result<(Requests
         let message = "`url` is no url; write for example \"s3://bucket/prefix\" or \"file:///var/cache\"";
         Error::new(ErrorKind::ConfigInvalid, message).with_source(error)
     })?;
-    if !parsed.username().is_empty() || parsed.password().is_some() {
+    // Before the `@` of Azure's own urls stands the container.
+    let may_name = matches!(parsed.scheme(), "abfs" | "abfss");
+    if !parsed.username().is_empty() && !may_name || parsed.password().is_some() {
         let message =
             "`url` holds a name or a password; give credentials in `options`, where they are not shown";
         return Err(Error::new(ErrorKind::ConfigInvalid, message));
