@@ -15,6 +15,8 @@ use cacheness::{
     RebuildOptions, Registry, Result, Secret,
 };
 
+use super::{base, reached};
+
 type Rows = BTreeMap<Bytes, Bytes>;
 
 /// Rows in memory, which are changed past the cache.
@@ -37,6 +39,7 @@ impl Store {
         CacheBuilder::new(Registry::builtin().with_metadata_backend(self.clone()).unwrap())
             .metadata("rows")
             .blobs("memory")
+            .allow_new_blobs(true)
     }
 }
 
@@ -98,8 +101,19 @@ impl KvStore for Store {
     }
 }
 
+static ROWS: LazyLock<Rows> = LazyLock::new(|| rows_from(&base("rows.json")));
+
+fn rows_from(bytes: &[u8]) -> Rows {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = serde_json::from_slice(bytes).unwrap();
+    rows.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn rows_to(rows: &Rows) -> Vec<u8> {
+    serde_json::to_vec(&rows.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>()).unwrap()
+}
+
 /// The rows of a small cache.
-static ROWS: LazyLock<Rows> = LazyLock::new(|| {
+pub fn rows_base() -> Vec<u8> {
     let store = Store::default();
     let cache = store.builder().open_blocking().unwrap();
     cache.put_with("key", "value", PutOptions::new().tag("tag").custom("field", 1)).unwrap();
@@ -109,8 +123,8 @@ static ROWS: LazyLock<Rows> = LazyLock::new(|| {
     cache.put("blob", "another").unwrap();
     cache.namespace("team").unwrap().put("key", "value").unwrap();
     cache.close().unwrap();
-    store.rows().clone()
-});
+    rows_to(&store.rows())
+}
 
 /// Uses what it can of a cache.
 fn use_all(cache: &Cache) {
@@ -134,6 +148,7 @@ pub fn kv_rows(data: &[u8]) {
         *row = Bytes::copy_from_slice(value);
     }
     if let Ok(cache) = Store::over(rows).builder().open_blocking() {
+        reached("kv_rows");
         use_all(&cache);
     }
 }
@@ -155,11 +170,21 @@ pub fn sealed(data: &[u8]) {
     with_sealed(Some((sealed, value)));
 }
 
-/// Puts a value, gives its entry another box and other stored bytes, and looks at what comes out. Returns what was there.
-fn with_sealed(other: Option<(&[u8], &[u8])>) -> Vec<u8> {
+static SEALED: LazyLock<Rows> = LazyLock::new(|| rows_from(&base("sealed.json")));
+
+/// The rows of a cache with one entry, encrypted.
+pub fn sealed_base() -> Vec<u8> {
     let store = Store::default();
     let cache = store.builder().encryption(encryption()).open_blocking().unwrap();
     cache.put("key", "value").unwrap();
+    cache.close().unwrap();
+    rows_to(&store.rows())
+}
+
+/// Gives the entry another box and other stored bytes, and looks at what comes out. Returns what was there.
+fn with_sealed(other: Option<(&[u8], &[u8])>) -> Vec<u8> {
+    let store = Store::over(SEALED.clone());
+    let cache = store.builder().encryption(encryption()).open_blocking().unwrap();
     let metadata = store.opened.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let entry = runtime.block_on(metadata.get_entry(&Namespace::default(), "key")).unwrap().unwrap();
@@ -183,6 +208,7 @@ fn with_sealed(other: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let put = Change::Put { entry: Box::new(forged), condition: Condition::Always, now };
     runtime.block_on(metadata.apply(vec![put])).unwrap();
     if let Ok(Some(got)) = cache.get::<String, _>("key") {
+        reached("sealed");
         assert_eq!(got, "value");
     }
     Vec::new()
@@ -221,8 +247,14 @@ fn rebuild(metadata: &str, files: &[(&str, &[u8])]) {
     for (name, bytes) in files {
         fs_err::write(folder.path().join(name), bytes).unwrap();
     }
-    let builder = || Cache::builder().folder(folder.path()).metadata(metadata).blobs("filesystem");
+    // The store of blobs must be there.
+    Cache::builder().folder(folder.path()).metadata("memory").blobs("filesystem").open_blocking().unwrap();
+    let builder = || {
+        let builder = Cache::builder().folder(folder.path()).metadata(metadata).blobs("filesystem");
+        builder.allow_new_blobs(true)
+    };
     if builder().rebuild_blocking(RebuildOptions::new()).is_ok() {
+        reached(if metadata == "json" { "json_salvage" } else { "sqlite_salvage" });
         use_all(&builder().open_blocking().unwrap());
     }
 }
@@ -238,6 +270,11 @@ fn files_of(metadata: &str, names: &[&str]) -> Vec<Vec<u8>> {
     cache.close().unwrap();
     let read = |name: &&str| read_or_nothing(&folder.path().join(name));
     names.iter().map(read).collect()
+}
+
+/// The database of a small cache.
+pub fn database_base() -> Vec<u8> {
+    files_of("sqlite", &["index.sqlite"]).remove(0)
 }
 
 fn read_or_nothing(path: &Path) -> Vec<u8> {
@@ -259,7 +296,7 @@ pub fn json_salvage_seeds() -> Vec<Vec<u8>> {
     vec![[&(files[0].len() as u16).to_le_bytes()[..], &files[0], &files[1]].concat()]
 }
 
-static DATABASE: LazyLock<Vec<u8>> = LazyLock::new(|| files_of("sqlite", &["index.sqlite"]).remove(0));
+static DATABASE: LazyLock<Vec<u8>> = LazyLock::new(|| base("index.sqlite"));
 
 /// Changes to the pages of a database that is to be rebuilt: three bytes say where each goes, one how long it is.
 pub fn sqlite_salvage(data: &[u8]) {

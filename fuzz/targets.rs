@@ -54,6 +54,31 @@ pub fn by_name(name: &str) -> Target {
     found.unwrap_or_else(|| panic!("FUZZ_TARGET is `{name}`; there are {known:?}")).1
 }
 
+/// How often each target came to what it is about: an input that is turned away before shows nothing of it.
+pub static REACHED: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
+
+fn reached(target: &'static str) {
+    *REACHED.lock().unwrap_or_else(PoisonError::into_inner).entry(target).or_default() += 1;
+}
+
+/// What a target changes pieces of. It is kept in a file, because of one that is made anew, with other ids and times, the same pieces
+/// are something else.
+fn base(name: &str) -> Vec<u8> {
+    fs_err::read(std::path::Path::new(super::BASES).join(name)).unwrap()
+}
+
+/// The files of bases, made anew.
+pub fn bases() -> Vec<(&'static str, Vec<u8>)> {
+    let Template { snapshot, journal } = small_json_index();
+    vec![
+        ("index.json", snapshot),
+        ("index.json.journal", journal),
+        ("index.sqlite", stores::database_base()),
+        ("rows.json", stores::rows_base()),
+        ("sealed.json", stores::sealed_base()),
+    ]
+}
+
 /// A type with everything that has a length, and itself.
 type Nested = Vec<(String, Option<Vec<u8>>, BTreeMap<u32, Vec<String>>)>;
 
@@ -72,7 +97,7 @@ enum Recursive {
 struct Wrapped(Option<Box<Wrapped>>);
 
 /// A value of each kind of type.
-fn serde(name: &str, data: &[u8]) {
+fn serde(name: &'static str, data: &[u8]) {
     handler::<Value, _>(name, data);
     handler::<Nested, _>(name, data);
     handler::<Recursive, _>(name, data);
@@ -82,6 +107,7 @@ fn serde(name: &str, data: &[u8]) {
 /// The trailer of a blob, and the whole blob in which it stands.
 fn read_trailer(data: &[u8]) {
     if let Ok((_, entry)) = trailer::read_trailer(data) {
+        reached("trailer");
         assert!(!entry.key.as_str().is_empty());
     }
     if data.len() >= trailer::TAIL_LEN {
@@ -100,38 +126,43 @@ fn key_encoding(data: &[u8]) {
     let (Some(Ok(one)), Some(Ok(other))) = (values.next(), values.next()) else { return };
     let key = |value: &Value| KeyBuilder::new().param("value", value).map(|builder| builder.build());
     let (Ok(first), Ok(second)) = (key(&one), key(&other)) else { return };
+    reached("key_encoding");
     assert_eq!(key(&one).unwrap(), first);
     if one != other {
         assert_ne!(first, second, "{one} and {other} have one key");
     }
 }
 
-/// The files of a small cache with the index `json`, as they lie after a close.
+/// The files of a small cache with the index `json`.
 struct Template {
     snapshot: Vec<u8>,
     journal: Vec<u8>,
 }
 
-static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+static TEMPLATE: LazyLock<Template> =
+    LazyLock::new(|| Template { snapshot: base("index.json"), journal: base("index.json.journal") });
+
+/// As they lie after a close.
+fn small_json_index() -> Template {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::builder().folder(folder.path()).metadata("json").open_blocking().unwrap();
     cache.put_with("key", "value", PutOptions::new().tag("tag")).unwrap();
     cache.close().unwrap();
     let read = |name: &str| fs_err::read(folder.path().join(name)).unwrap();
     Template { snapshot: read("index.json"), journal: read("index.json.journal") }
-});
+}
 
 /// Opens a cache over such an index, and uses what it can of it.
-fn index(snapshot: &[u8], journal: &[u8]) {
+fn index(target: &'static str, snapshot: &[u8], journal: &[u8]) {
     static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = FOLDER.path();
     fs_err::write(folder.join("index.json"), snapshot).unwrap();
     fs_err::write(folder.join("index.json.journal"), journal).unwrap();
-    let Ok(cache) = Cache::builder().folder(folder).metadata("json").blobs("memory").open_blocking() else {
-        return;
-    };
+    let builder = Cache::builder().folder(folder).metadata("json").blobs("memory").allow_new_blobs(true);
+    let Ok(cache) = builder.open_blocking() else { return };
+    reached(target);
     let _ = cache.get::<String, _>("key");
     let _ = cache.list(ListOptions::new());
     let _ = cache.put("another", "value");
@@ -142,22 +173,23 @@ fn index(snapshot: &[u8], journal: &[u8]) {
 fn journal(data: &[u8]) {
     let Template { snapshot, journal } = &*TEMPLATE;
     let end = journal.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    index(snapshot, &[&journal[..end], data].concat());
+    index("journal", snapshot, &[&journal[..end], data].concat());
 }
 
 /// A snapshot, beside a journal that fits the one that is whole.
 fn snapshot(data: &[u8]) {
-    index(data, &TEMPLATE.journal);
+    index("snapshot", data, &TEMPLATE.journal);
 }
 
 /// A configuration, and the same printed and read again.
-fn config(read: impl Fn(&str) -> cacheness::Result<Config>, data: &[u8]) {
+fn config(target: &'static str, read: impl Fn(&str) -> cacheness::Result<Config>, data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(builder) = read(text).and_then(|config| CacheBuilder::new(Registry::builtin()).config(config))
     else {
         return;
     };
     let Ok(printed) = builder.to_toml() else { return };
+    reached(target);
     let again = Config::from_toml(&printed, &Variables::none())
         .and_then(|config| CacheBuilder::new(Registry::builtin()).config(config))
         .and_then(|builder| builder.to_toml());
@@ -168,11 +200,11 @@ fn config(read: impl Fn(&str) -> cacheness::Result<Config>, data: &[u8]) {
 }
 
 fn config_toml(data: &[u8]) {
-    config(|text| Config::from_toml(text, &Variables::none()), data);
+    config("config_toml", |text| Config::from_toml(text, &Variables::none()), data);
 }
 
 fn config_json(data: &[u8]) {
-    config(|text| Config::from_json(text, &Variables::none()), data);
+    config("config_json", |text| Config::from_json(text, &Variables::none()), data);
 }
 
 /// A whole entry of each handler, to be given other bytes.
@@ -197,7 +229,7 @@ fn raw(handler: &str) -> RawEntry {
 }
 
 /// The stored bytes of a value. The first two bytes say how many of the rest are what the handler kept with the entry.
-fn handler<T: CacheValue<Via>, Via>(name: &str, data: &[u8]) {
+fn handler<T: CacheValue<Via>, Via>(name: &'static str, data: &[u8]) {
     static KNOWN: Mutex<Vec<(String, RawEntry)>> = Mutex::new(Vec::new());
     let [a, b, rest @ ..] = data else { return };
     let mut raw = {
@@ -213,7 +245,7 @@ fn handler<T: CacheValue<Via>, Via>(name: &str, data: &[u8]) {
     let (meta, bytes) = rest.split_at(usize::from(u16::from_le_bytes([*a, *b])).min(rest.len()));
     raw.entry.format.meta = FormatMeta::new(meta.to_vec());
     give(&mut raw, bytes, bytes.len() as u64);
-    read::<T, Via>(raw);
+    read::<T, Via>(name, raw);
 }
 
 fn give(raw: &mut RawEntry, bytes: &[u8], size: u64) {
@@ -223,10 +255,10 @@ fn give(raw: &mut RawEntry, bytes: &[u8], size: u64) {
     raw.entry.stored_size = bytes.len() as u64;
 }
 
-fn read<T: CacheValue<Via>, Via>(raw: RawEntry) {
+fn read<T: CacheValue<Via>, Via>(target: &'static str, raw: RawEntry) {
     static CACHE: LazyLock<Cache> =
         LazyLock::new(|| Cache::builder().on_decode_error(OnReadError::Error).open_blocking().unwrap());
-    let (key, handler) = (raw.entry.key.as_str().to_owned(), raw.entry.format.handler.clone());
+    let key = raw.entry.key.as_str().to_owned();
     if CACHE.put_raw(raw).is_err() {
         return;
     }
@@ -235,22 +267,20 @@ fn read<T: CacheValue<Via>, Via>(raw: RawEntry) {
         Err(error) => error.kind() == ErrorKind::Decode,
     };
     if decoded {
-        *DECODED.lock().unwrap_or_else(PoisonError::into_inner).entry(handler).or_default() += 1;
+        reached(target);
     }
 }
-
-/// How often the decoder of each handler was given something: an input that is turned away before shows nothing of it.
-pub static DECODED: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
 /// A compressed value. The first four bytes say how long it claims to be.
 fn compressed(compression: Compression, data: &[u8]) {
     let [a, b, c, d, bytes @ ..] = data else { return };
+    let target = if matches!(compression, Compression::Lz4) { "lz4" } else { "zstd" };
     let cache = Cache::memory().unwrap();
     let text = "value ".repeat(100);
     cache.put_with("key", text.as_str(), PutOptions::new().compression(compression)).unwrap();
     let mut raw = cache.get_raw("key").unwrap().unwrap();
     give(&mut raw, bytes, u64::from(u32::from_le_bytes([*a, *b, *c, *d])));
-    read::<String, _>(raw);
+    read::<String, _>(target, raw);
 }
 
 /// What fuzzing begins with: what this version writes itself.
@@ -291,7 +321,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("config_toml", vec![printed.into_bytes()]),
         (
             "config_json",
-            vec![br#"{"limits": {"max_entries": 5}, "metadata": {"backend": "sqlite"}}"#.to_vec()],
+            vec![br#"{"folder": "/tmp/cache", "limits": {"max_entries": 5}, "metadata": {"backend": "sqlite"}}"#.to_vec()],
         ),
         compressed("lz4", Compression::Lz4),
         compressed("zstd", Compression::Zstd(3)),

@@ -190,7 +190,7 @@ fn damage_is_survived(metadata: &str, rounds: usize, changes: usize) {
     assert!(of_blob.len() > 50 && of_blob.len() < HANDLERS.len() * EACH - 50, "{} blobs", of_blob.len());
 
     let mut random = Random(0x2545_F491_4F6C_DD1D);
-    let (mut missed, mut refused) = (0, 0);
+    let (mut missed, mut refused, mut read) = (0, 0, 0);
     for round in 0..rounds {
         let _ = fs::remove_dir_all(&worked);
         copy(&whole, &worked);
@@ -213,19 +213,20 @@ fn damage_is_survived(metadata: &str, rounds: usize, changes: usize) {
                 Ok(cache) => cache,
                 Err(error) => {
                     assert!(index_is_hit, "{error}");
-                    let kind = error.kind();
-                    // Without its markers, the store of blobs is not taken for the cache's own.
-                    let without_marker =
-                        kind == ErrorKind::NotFound && error.to_string().contains("allow_new_blobs");
-                    assert!(
-                        without_marker
-                            || matches!(kind, ErrorKind::Corrupted | ErrorKind::Unsupported | ErrorKind::Io),
-                        "{kind}: {error}"
-                    );
+                    let says_so = match error.kind() {
+                        // Without its markers, the store of blobs is not taken for the cache's own.
+                        ErrorKind::NotFound => error.to_string().contains("allow_new_blobs"),
+                        ErrorKind::Corrupted => {
+                            ["rebuild", "marker"].iter().any(|what| error.to_string().contains(what))
+                        }
+                        // A number by which a file is known can be damaged, too.
+                        kind => kind == ErrorKind::Unsupported,
+                    };
+                    assert!(says_so, "{}: {error}", error.kind());
                     return None;
                 }
             };
-            let mut misses = 0;
+            let (mut misses, mut found_here) = (0, 0);
             for handler in HANDLERS {
                 for at in 0..EACH {
                     let found =
@@ -233,6 +234,7 @@ fn damage_is_survived(metadata: &str, rounds: usize, changes: usize) {
                     let may_miss = index_is_hit || hit.contains(&&(handler, at));
                     assert!(found || may_miss, "{handler} {at} was not hit, and is a miss");
                     misses += u64::from(!found);
+                    found_here += u64::from(found);
                 }
             }
             if !index_is_hit {
@@ -246,15 +248,19 @@ fn damage_is_survived(metadata: &str, rounds: usize, changes: usize) {
                 }
             }
             cache.close().unwrap();
-            Some(misses)
+            Some((misses, if index_is_hit { found_here } else { 0 }))
         }));
         match done {
-            Ok(Some(misses)) => missed += misses,
+            Ok(Some((misses, found))) => (missed, read) = (missed + misses, read + found),
             Ok(None) => refused += 1,
             Err(_) => panic!("round {round}: {told:#?}"),
         }
     }
-    assert!(missed > 0 && refused < rounds / 2, "{missed} misses, {refused} caches that did not open");
+    // A cache whose index was hit opens as well, and serves what it can.
+    let told =
+        format!("{missed} misses, {refused} caches that did not open, {read} values over a damaged index");
+    eprintln!("{metadata}: {told}");
+    assert!(missed > 0 && refused < rounds / 3 && read > 0, "{told}");
 }
 
 // shows: row 63

@@ -1,6 +1,7 @@
 //! Calls that are given up half-way: each of the async face, polled once, twice and so on before it is dropped, leaves a cache
 //! in which each value is whole, the counts fit, and nothing is left behind for good. And a runtime that ends in the middle of
-//! writes. Leases and feeds need a server, and are in `servers_dropped.rs`.
+//! writes. Leases and feeds need a server, and are in `servers_dropped.rs`; the rotation of keys needs two, and is in
+//! `protection`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -59,7 +60,7 @@ async fn prepare(cache: &Cache, serial: u64) {
 }
 
 /// How many calls [`call`] knows.
-const CALLS: usize = 43;
+const CALLS: usize = 46;
 
 /// Begins one of the calls, and drops it after so many polls. True where it ended before.
 async fn call(cache: &Cache, which: usize, serial: u64, polls: usize) -> bool {
@@ -139,6 +140,15 @@ async fn call(cache: &Cache, which: usize, serial: u64, polls: usize) -> bool {
             report.is_some()
         }
         41 => polled(polls, cache.repair(VerifyOptions::new())).await.is_some(),
+        42 => polled(polls, cache.remove_matching_everywhere(all.tag("tagged"))).await.is_some(),
+        43 => {
+            let each = [("blob", &long, as_blob()), ("more", &short, PutOptions::new())];
+            polled(polls, cache.put_many_with(each)).await.is_some()
+        }
+        44 => {
+            let options = ReadOptions::new();
+            polled(polls, cache.get_many_with::<Vec<u8>, _>(&["inline", "blob"], &options)).await.is_some()
+        }
         _ => polled(polls, cache.sweep_dry_run(day)).await.is_some(),
     }
 }

@@ -157,7 +157,7 @@ fn write_the_fixture_of_this_format() {
 }
 
 // Format 1 is the first, so what is shown is that caches which an earlier state of the code wrote are read and written. That a
-// newer format is refused is shown below for blobs, and beside each index for its own format number.
+// newer format is refused is shown below for folders of blobs, beside the trailer for blobs, and beside each index for its own number.
 // shows: row 102
 #[test]
 fn caches_of_every_format_are_read_and_written() {
@@ -184,7 +184,7 @@ fn caches_of_every_format_are_read_and_written() {
 }
 
 #[test]
-fn a_blob_of_a_newer_format_is_refused_and_stays() {
+fn a_folder_of_blobs_of_a_newer_layout_is_refused_and_stays() {
     let folder = TempDir::new().unwrap();
     let marker = folder.path().join("blobs/cacheness-blobs");
     let cache = Cache::open(folder.path()).unwrap();

@@ -13,23 +13,42 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cacheness::blocking::Cache;
-use cacheness::{CacheBuilder, Env, ListOptions, PutOptions, Registry, VerifyOptions};
+use cacheness::{CacheBuilder, Env, Limits, ListOptions, PutOptions, Registry, VerifyOptions};
 use cacheness_testkit::TestClock;
 use tempfile::TempDir;
 
 const KEYS: u64 = 24;
 
+/// The namespace whose puts evict one another.
+const BOUNDED: &str = "bounded";
+
 fn open(metadata: &str, folder: &Path) -> Cache {
     Cache::builder().folder(folder).metadata(metadata).open_blocking().unwrap()
+}
+
+/// Opens the cache as if it were so much later.
+fn open_later(metadata: &str, folder: &Path, later: Duration) -> (Cache, Arc<TestClock>) {
+    let clock = TestClock::new();
+    clock.set(Env::new().now() + later);
+    let builder = CacheBuilder::new(Registry::builtin()).folder(folder).metadata(metadata).env(clock.env());
+    (builder.open_blocking().unwrap(), clock)
 }
 
 /// What the writing process does, until it is killed. Each put and each removal is told once it has returned.
 fn write(given: &str) {
     let (metadata, first) = given.split_once(' ').unwrap();
-    let cache = open(metadata, Path::new(&std::env::var_os("TEST_FOLDER").unwrap()));
+    let folder = std::env::var_os("TEST_FOLDER").unwrap();
+    let (cache, clock) = open_later(metadata, Path::new(&folder), Duration::ZERO);
+    let bounded = cache.namespace(BOUNDED).unwrap();
     let mut out = std::io::stdout();
     writeln!(out, "@ready").unwrap();
     for serial in first.parse::<u64>().unwrap().. {
+        // Time passes quickly, so that superseded blobs become due and are deleted in between.
+        clock.advance(Duration::from_secs(5));
+        if serial % 5 == 4 {
+            let options = PutOptions::new().inline(false);
+            bounded.put_with(format!("b{serial}"), &marked::value(1, serial, 3_000), options).unwrap();
+        }
         let key = serial % KEYS;
         if serial % 31 == 30 {
             writeln!(out, "@removing {key} {serial}").unwrap();
@@ -86,6 +105,8 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("cache");
     let cache = open(metadata, &path);
+    let limits = Limits::unbounded().max_entries(4);
+    cache.namespace(BOUNDED).unwrap().set_namespace_limits(limits).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let read = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = (0..2)
@@ -106,12 +127,16 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
         .collect();
 
     let mut known: HashMap<u64, Known> = HashMap::new();
-    let (mut serial, mut changes) = (0, 0);
+    let (mut serial, mut changes, mut orphans) = (0, 0, 0);
     for round in 0..rounds {
         let mut writer = spawn(metadata, &path, serial);
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("@ready")), "the writer did not come up");
-        // At another moment each time, within the first 40 ms of its work.
+        // At another moment each time, within the first 40 ms of its work; every fourth one while it opens the cache.
+        let while_it_opens = round % 4 == 3;
+        assert!(
+            while_it_opens || lines.any(|line| line.unwrap().contains("@ready")),
+            "the writer did not come up"
+        );
         std::thread::sleep(Duration::from_micros(round * 7_919 % 40_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
@@ -134,7 +159,8 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
         // A serial that was cut off was not used for another value.
         serial += 1_000 * KEYS;
 
-        let opened = open(metadata, &path);
+        // Later than all that the writer took for its present.
+        let (opened, _) = open_later(metadata, &path, Duration::from_secs(12 * 60 * 60));
         for (key, known) in &mut known {
             let found =
                 opened.get::<Vec<u8>, _>(format!("k{key}")).unwrap().map(|value| marked::marks(&value).1);
@@ -151,23 +177,28 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
             // What was begun is there now, or never will be.
             *known = Known { confirmed: found.map(|at| (at, true)), begun: None };
         }
-        let page = opened.list(ListOptions::new()).unwrap();
-        let values = page.entries.iter().filter(|entry| {
-            opened.get::<Vec<u8>, _>(&entry.key).unwrap().is_some_and(|value| marked::marks(&value).0 == 1)
-        });
-        assert_eq!(
-            values.count(),
-            page.entries.len(),
-            "{metadata}, round {round}: an entry without its value"
-        );
-        assert_eq!(opened.stats().unwrap().counters.errors, 0, "{metadata}, round {round}");
+        for namespace in opened.namespaces().unwrap() {
+            let opened = opened.namespace(&namespace).unwrap();
+            let page = opened.list(ListOptions::new()).unwrap();
+            let values = page.entries.iter().filter(|entry| {
+                let value = opened.get::<Vec<u8>, _>(&entry.key).unwrap();
+                value.is_some_and(|value| marked::marks(&value).0 == 1)
+            });
+            let (values, entries) = (values.count(), page.entries.len());
+            assert_eq!(values, entries, "{metadata}, round {round}: an entry without its value");
+            assert!(namespace.as_str() != BOUNDED || entries <= 4, "{metadata}, round {round}: {entries}");
+        }
+        assert_eq!(opened.total_stats().unwrap().counters.errors, 0, "{metadata}, round {round}");
         let verified = opened.verify(VerifyOptions::new()).unwrap();
         assert!(verified.is_clean(), "{metadata}, round {round}: {:?}", verified.findings);
-        let swept = opened.sweep_dry_run(Duration::ZERO).unwrap();
-        let named = page.entries.iter().filter(|entry| entry.blob_id().is_some()).count() as u64;
-        assert!(swept.blobs - swept.orphans >= named, "{metadata}, round {round}: {swept:?}, {named} named");
-        // A writer that dies leaves one blob at the most.
-        assert!(swept.orphans <= round + 1, "{metadata}, round {round}: {swept:?}");
+        // Nobody else writes now, so nothing is spared for being new. A writer that dies leaves one blob at the most.
+        let swept = opened.sweep(Duration::ZERO).unwrap();
+        assert!(swept.orphans <= 1 && swept.deleted == swept.orphans, "{metadata}, round {round}: {swept:?}");
+        orphans += swept.orphans;
+        opened.purge().unwrap();
+        let named = named_blobs(&opened);
+        let left = opened.sweep_dry_run(Duration::ZERO).unwrap();
+        assert_eq!((left.blobs, left.orphans), (named, 0), "{metadata}, round {round}: {named} are named");
         opened.close().unwrap();
     }
     stop.store(true, Ordering::Relaxed);
@@ -178,21 +209,19 @@ fn a_killed_writer_loses_nothing_that_it_confirmed(metadata: &str, rounds: u64) 
     cache.close().unwrap();
 
     // Two days later nothing is left but what entries name.
-    let clock = TestClock::new();
-    clock.set(Env::new().now() + Duration::from_secs(2 * 24 * 60 * 60));
-    let cache = CacheBuilder::new(Registry::builtin())
-        .folder(&path)
-        .metadata(metadata)
-        .env(clock.env())
-        .open_blocking();
-    let cache = cache.unwrap();
-    cache.purge().unwrap();
-    cache.sweep(Duration::from_secs(24 * 60 * 60)).unwrap();
-    let page = cache.list(ListOptions::new()).unwrap();
-    let named = page.entries.iter().filter(|entry| entry.blob_id().is_some()).count();
-    assert_eq!(blobs(&path.join("blobs")).len(), named, "{metadata}: orphans");
-    let staged = fs_err::read_dir(path.join("blobs/staging")).unwrap().count();
-    assert_eq!(staged, 0, "{metadata}: staged files");
+    let staged = || fs_err::read_dir(path.join("blobs/staging")).unwrap().count();
+    let half_written = staged();
+    let (cache, _) = open_later(metadata, &path, Duration::from_secs(2 * 24 * 60 * 60));
+    let named = named_blobs(&cache);
+    assert_eq!(blobs(&path.join("blobs")).len() as u64, named, "{metadata}: orphans");
+    assert_eq!(staged(), 0, "{metadata}: staged files");
+    assert!(orphans + half_written as u64 > 0, "{metadata}: no writer was hit while it wrote a blob");
+}
+
+/// How many blobs entries name, over all namespaces.
+fn named_blobs(cache: &Cache) -> u64 {
+    let page = cache.list(ListOptions::new().all_namespaces()).unwrap();
+    page.entries.iter().filter(|entry| entry.blob_id().is_some()).count() as u64
 }
 
 /// What a process does that puts batches of ten until it is killed.

@@ -311,3 +311,25 @@ fn what_a_policy_that_refuses_left_over_the_limits_of_a_namespace_goes_with_it()
         assert_eq!(own.stats().unwrap().entries, 2, "{metadata}");
     }
 }
+
+#[test]
+fn uses_count_also_after_a_call_that_failed_had_them_written_down() {
+    for metadata in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits::unbounded().max_entries(2).max_bytes(100_000);
+        let cache = builder(metadata, folder.path()).limits(limits).open_blocking().unwrap();
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(2));
+        for key in ["used", "unused"] {
+            cache.put(key, "value").unwrap();
+            pause();
+        }
+        assert!(cache.get::<String, _>("used").unwrap().is_some());
+        pause();
+        let values = [("small", vec![1_u8; 10]), ("too large", vec![2; 100_001])];
+        let error =
+            cache.put_many(values.iter().map(|(key, value)| (key, value)), PutOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{metadata}: {error}");
+        cache.put("another", "value").unwrap();
+        assert!(cache.contains("used").unwrap() && !cache.contains("unused").unwrap(), "{metadata}");
+    }
+}

@@ -126,31 +126,45 @@ fn no_link_leads_out_of_the_folder_of_blobs() {
 }
 
 #[test]
-fn a_put_writes_nothing_and_a_sweep_deletes_nothing_behind_a_link() {
-    for step in 0..4 {
+fn what_is_due_is_not_deleted_behind_a_link() {
+    // The step after the last one moves nothing: there, what is due is deleted.
+    for (step, swept) in (0..5).flat_map(|step| [(step, true), (step, false)]) {
         let folder = TempDir::new().unwrap();
         let (path, clock) = (folder.path().join("cache"), TestClock::new());
         let cache = Cache::builder().folder(&path).env(clock.env()).open_blocking().unwrap();
-        let as_blob = || PutOptions::new().inline(false);
-        cache.put_with("key", "value", as_blob()).unwrap();
-        // The blob is an orphan that is due, and lies where a link leads.
-        let moved = &way(&path)[step];
+        cache.put_with("key", "value", PutOptions::new().inline(false)).unwrap();
+        let way = way(&path);
+        let blob = way[3].file_name().unwrap().to_owned();
+        // What no entry names is due for a sweep, and what is superseded for a purge.
+        cache.remove("key").unwrap();
+        if swept {
+            clock.advance(Duration::from_secs(61));
+            assert_eq!(cache.purge().unwrap().expired, 0);
+            assert!(!way[3].exists(), "it was due");
+            fs::create_dir_all(&way[2]).unwrap();
+            fs::write(&way[3], "an orphan").unwrap();
+        }
         let outside = folder.path().join("outside");
-        fs::rename(moved, &outside).unwrap();
+        if let Some(moved) = way.get(step) {
+            fs::rename(moved, &outside).unwrap();
+            symlink(&outside, moved).unwrap();
+        } else {
+            fs::hard_link(&way[3], &outside).unwrap();
+        }
         let before = modes(&outside);
-        fs::remove_dir_all(path.join("blobs")).unwrap();
-        fs::create_dir_all(moved.parent().unwrap()).unwrap();
-        symlink(&outside, moved).unwrap();
-
-        // Blobs go by their random ids into folders of their own, all of them below the cache's.
-        let put = cache.put_with("other", "value", as_blob());
-        assert!(put.is_err() || step > 0, "step 0: {put:?}");
         clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
-        // Where it cannot list, it says so.
-        let _ = cache.sweep(Duration::ZERO);
-        let _ = cache.remove("key");
-        let _ = cache.purge();
-        assert_eq!(modes(&outside), before, "step {step}");
+        // Where the first folder is a link, neither can go on.
+        let gone = if swept {
+            cache.sweep(Duration::ZERO).map_or(0, |report| report.deleted)
+        } else {
+            let purged = cache.purge();
+            assert!(purged.is_ok() || step < 3, "step {step}: {purged:?}");
+            u64::from(fs::symlink_metadata(&way[3]).is_err())
+        };
+        assert_eq!(modes(&outside), before, "step {step}, swept: {swept}");
+        // A link in place of the blob itself is no blob to a sweep, and goes by a purge.
+        let goes = step == 4 || (step == 3 && !swept);
+        assert_eq!(gone, u64::from(goes), "step {step}, swept: {swept}, {blob:?}");
     }
 }
 

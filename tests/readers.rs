@@ -34,15 +34,9 @@ fn a_blob_that_is_cut_under_a_reader_without_maps_is_an_error_and_then_a_counted
     cache.put("k", &vec![7_u8; 3 << 20]).unwrap();
     let mut reader = cache.reader("k").unwrap().unwrap();
     reader.read_exact(&mut [0; 100]).unwrap();
-    let mut folders = vec![folder.path().join("blobs")];
-    while let Some(inside) = folders.pop() {
-        for item in fs_err::read_dir(inside).unwrap() {
-            let path = item.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.metadata().unwrap().len() > 1 << 20 {
-                fs_err::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
-            }
+    for path in files(&folder.path().join("blobs")) {
+        if path.metadata().unwrap().len() > 1 << 20 {
+            fs_err::OpenOptions::new().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
         }
     }
     // Not a byte that is not there, and no signal that ends the process.
@@ -54,6 +48,39 @@ fn a_blob_that_is_cut_under_a_reader_without_maps_is_an_error_and_then_a_counted
     let counters = cache.stats().unwrap().counters;
     assert!(counters.errors >= 1 && counters.misses >= 1, "{counters:?}");
     assert!(!cache.contains("k").unwrap(), "it was taken out");
+}
+
+/// A program that maps the blob is ended by a signal here.
+#[cfg(all(feature = "sqlite", feature = "arrow"))]
+#[test]
+fn without_maps_a_table_is_whole_when_its_file_is_cut_after_it_was_read() {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+
+    let folder = tempfile::tempdir().unwrap();
+    let cache = blocking::Cache::builder().folder(folder.path()).mmap(false).open_blocking().unwrap();
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..500_000));
+    let table = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    cache.put_with("k", &table, PutOptions::new().handler("arrow_ipc")).unwrap();
+    let got: RecordBatch = cache.get("k").unwrap().unwrap();
+    let mut cut = 0;
+    for path in files(&folder.path().join("blobs")) {
+        if path.metadata().unwrap().len() > 1 << 20 {
+            fs_err::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+            cut += 1;
+        }
+    }
+    assert_eq!(cut, 1);
+    assert_eq!(got, table);
+}
+
+#[cfg(feature = "sqlite")]
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for item in fs_err::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
 }
 
 /// Text that shrinks to about half, and no more.
@@ -415,4 +442,23 @@ async fn a_value_is_read_as_any_other_source_of_tokio() {
         // At the end it stays there.
         assert_eq!(tokio::io::AsyncReadExt::read(&mut rest, &mut [0; 8]).await.unwrap(), 0);
     }
+}
+
+/// All the source is there at once, so nothing but the writing can give others their turn.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_value_that_is_taken_from_a_reader_is_compressed_and_written_away_from_the_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).await.unwrap();
+    let text = digits(4_000_000);
+    let options = PutOptions::new().compression(Compression::Zstd(12));
+    let (mut turns, mut putting) = (0, std::pin::pin!(cache.put_reader("k", &text[..], options)));
+    let stored = std::future::poll_fn(|context| {
+        turns += 1;
+        putting.as_mut().poll(context)
+    });
+    assert!(stored.await.unwrap().stored_size < 3_000_000);
+    // One for each 256 KiB, and the end.
+    assert!(turns > 12, "{turns} turns");
+    assert!(cache.get::<Vec<u8>, _>("k").await.unwrap() == Some(text.clone()));
 }

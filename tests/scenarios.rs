@@ -47,13 +47,6 @@ fn work(task: &str) {
                 assert_eq!(cache.get::<usize, _>(format!("k{i}")).unwrap(), Some(number));
             }
         }
-        "killed" => {
-            let mut i = 0_u64;
-            loop {
-                cache.put(format!("k{}", i % 20), &vec![(i % 251) as u8; 40_000]).unwrap();
-                i += 1;
-            }
-        }
         other => panic!("no task {other}"),
     }
 }
@@ -90,33 +83,6 @@ fn processes_on_namespaces_of_their_own_do_not_disturb_each_other() {
         let stats = cache.namespace(format!("plugin-{number}")).unwrap().stats().unwrap();
         assert_eq!((stats.entries, stats.counters.hits, stats.counters.puts), (50, 50, 50));
     }
-}
-
-#[test]
-fn a_killed_writer_leaves_whole_values() {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::open(folder.path()).unwrap();
-    for round in 0..5_u32 {
-        let mut writer = spawn("killed", folder.path(), 0);
-        let before = cache.total_stats().unwrap().stored_bytes;
-        // Kill it in the midst of its work, wherever that is.
-        let mut looks = 0;
-        while cache.total_stats().unwrap().stored_bytes == before && looks < 2_000 && before == 0 {
-            looks += 1;
-        }
-        for _ in 0..50 * (round + 1) {
-            let _ = cache.get::<Vec<u8>, _>("k7").unwrap();
-        }
-        writer.kill().unwrap();
-        writer.wait().unwrap();
-        let page = cache.list(ListOptions::new()).unwrap();
-        for entry in &page.entries {
-            let value: Option<Vec<u8>> = cache.get(&entry.key).unwrap();
-            let value = value.expect("an entry has its value");
-            assert!(value.len() == 40_000 && value.iter().all(|&byte| byte == value[0]));
-        }
-    }
-    assert_eq!(cache.stats().unwrap().counters.errors, 0);
 }
 
 /// U16, file-schema-cache: 1 hit, 2 misses, 1 entry, 33.3%.

@@ -133,3 +133,59 @@ fn a_sweep_of_many_blobs_reads_the_entries_once() {
         assert_eq!(cache.get::<String, _>(&key).unwrap(), Some(key));
     }
 }
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_superseded_blobs() {
+    let (folder, clock, chaos) = (tempfile::tempdir().unwrap(), TestClock::new(), Chaos::new());
+    let right = clock.env().now();
+    clock.advance(30 * DAY);
+    let cache = open("sqlite", folder.path(), &clock, &chaos);
+    put(&cache, "early").unwrap();
+    clock.set(right);
+    put(&cache, "key").unwrap();
+    put(&cache, "key").unwrap();
+    assert_eq!(cache.sweep_dry_run(DAY).unwrap().blobs, 3);
+    for later in ["one", "two"] {
+        clock.advance(Duration::from_secs(61));
+        put(&cache, later).unwrap();
+    }
+    assert_eq!(cache.sweep_dry_run(DAY).unwrap().blobs, 4, "the superseded one is gone");
+}
+
+#[test]
+fn a_put_that_never_got_the_lock_is_known_to_have_changed_nothing_and_leaves_no_blob() {
+    for name in ["sqlite", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let brief = ConfigOptions::new().with("busy_timeout", "20ms");
+        let builder = Cache::builder().folder(folder.path()).metadata_with(name, brief);
+        let cache = builder.open_blocking().unwrap();
+        put(&cache, "key").unwrap();
+        let database = rusqlite::Connection::open(folder.path().join("index.sqlite")).unwrap();
+        let lock = fs_err::File::options().write(true).open(folder.path().join("index.json.lock"));
+        match &lock {
+            Ok(lock) => lock.file().lock().unwrap(),
+            Err(_) => database.execute_batch("BEGIN IMMEDIATE").unwrap(),
+        }
+        let error = put(&cache, "key").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_outcome_unknown()),
+            (ErrorKind::Timeout, false),
+            "{name}: {error}"
+        );
+        drop((database, lock));
+        assert_eq!(cache.sweep_dry_run(Duration::ZERO).unwrap().blobs, 1, "{name}");
+        put(&cache, "key").unwrap();
+    }
+}
+
+#[test]
+fn an_empty_folder_for_staged_files_that_was_deleted_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let staging = folder.path().join("blobs/staging");
+    fs_err::remove_dir(&staging).unwrap();
+    let large = vec![7_u8; 3 << 20];
+    cache.put("large", &large).unwrap();
+    assert!(staging.is_dir());
+    assert!(cache.get::<Vec<u8>, _>("large").unwrap() == Some(large));
+}

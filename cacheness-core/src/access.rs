@@ -73,6 +73,18 @@ impl Use {
     fn pending(&self) -> PendingAccess {
         PendingAccess { accessed_at: self.accessed_at, hits: self.hits - self.in_flight }
     }
+
+    /// Takes note that it is being written down, and says what.
+    fn to_write(&mut self) -> EntryAccess {
+        self.in_flight = self.hits;
+        EntryAccess {
+            namespace: self.namespace.clone(),
+            key: self.key.as_ref().to_owned(),
+            version: self.version,
+            accessed_at: self.accessed_at,
+            hits: self.hits,
+        }
+    }
 }
 
 /// Which uses are to be written down.
@@ -82,8 +94,6 @@ pub(crate) enum Due {
     Old,
     /// Those, and all of a shard that has no room left.
     OldOrFull,
-    /// All.
-    Everything,
 }
 
 /// The uses of one entry that are not recorded yet.
@@ -183,6 +193,17 @@ impl AccessLog {
         }
     }
 
+    /// What is in the log now, for [`these`](Self::these).
+    pub(crate) fn hashes(&self) -> Vec<u128> {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.flat_map(|shard| shard.uses.keys().copied().collect::<Vec<_>>()).collect()
+    }
+
+    /// Copies those of these uses that are still in the log, as [`due`](Self::due) does.
+    pub(crate) fn these(&self, hashes: &[u128]) -> Vec<EntryAccess> {
+        hashes.iter().filter_map(|&hash| Some(self.shard(hash).uses.get_mut(&hash)?.to_write())).collect()
+    }
+
     /// Copies the uses that are to be written down at `now`, `most` at the most. They stay in the log, so that eviction goes on seeing
     /// them, until [`recorded`](Self::recorded) or [`not_recorded`](Self::not_recorded) is called.
     pub(crate) fn due(&self, which: Due, now: Timestamp, most: usize) -> Vec<EntryAccess> {
@@ -190,20 +211,12 @@ impl AccessLog {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let full = which == Due::OldOrFull && shard.is_full();
-            let all = full || which == Due::Everything;
             let old = |pending: &Use| now.since(pending.stored_at) >= self.interval;
-            for pending in shard.uses.values_mut().filter(|pending| all || old(pending)) {
+            for pending in shard.uses.values_mut().filter(|pending| full || old(pending)) {
                 if due.len() == most {
                     return due;
                 }
-                pending.in_flight = pending.hits;
-                due.push(EntryAccess {
-                    namespace: pending.namespace.clone(),
-                    key: pending.key.as_ref().to_owned(),
-                    version: pending.version,
-                    accessed_at: pending.accessed_at,
-                    hits: pending.hits,
-                });
+                due.push(pending.to_write());
             }
         }
         due
@@ -304,16 +317,16 @@ mod tests {
     fn what_is_being_written_down_stays_visible_and_is_not_counted_twice() {
         let (log, namespace) = log();
         log.record(&namespace, KEY, Version(1), at(0), at(10));
-        let due = log.due(Due::Everything, at(11), 10);
+        let due = log.these(&log.hashes());
         let meanwhile = log.pending(&namespace, KEY, Version(1)).unwrap();
         assert_eq!(meanwhile, PendingAccess { accessed_at: at(10), hits: 0 });
         log.record(&namespace, KEY, Version(1), at(0), at(12));
         log.recorded(&due);
         let left = log.pending(&namespace, KEY, Version(1)).unwrap();
         assert_eq!(left, PendingAccess { accessed_at: at(12), hits: 1 });
-        log.due(Due::Everything, at(13), 10);
+        log.these(&log.hashes());
         log.not_recorded();
-        assert_eq!(log.due(Due::Everything, at(13), 10)[0].hits, 1);
+        assert_eq!(log.these(&log.hashes())[0].hits, 1);
     }
 
     #[test]
@@ -345,7 +358,7 @@ mod tests {
         assert!(noted <= SHARDS * SHARD_CAPACITY);
         assert!(log.due(Due::Old, at(1), usize::MAX).is_empty());
         assert_eq!(log.due(Due::OldOrFull, at(1), 500).len(), 500);
-        assert_eq!(log.due(Due::Everything, at(1), usize::MAX).len(), noted);
+        assert_eq!(log.these(&log.hashes()).len(), noted);
     }
 
     #[test]
@@ -355,7 +368,7 @@ mod tests {
         let noted = (0..1_000).filter(|&i| log.record(&namespace, &key(i), Version(1), at(0), at(1))).count();
         assert!((100..=SHARDS * (SHARD_BYTES / 65_000 + 1)).contains(&noted), "{noted}");
         // What is in the log goes on to be noted, and what was written down makes room.
-        let written = log.due(Due::Everything, at(1), usize::MAX);
+        let written = log.these(&log.hashes());
         assert_eq!(written.len(), noted);
         assert!(log.record(&namespace, &written[0].key, Version(2), at(0), at(2)));
         log.recorded(&written[1..]);

@@ -100,3 +100,34 @@ pub fn read_trailer(blob: &[u8]) -> Result<(CacheId, Entry)> {
     let record = usize::try_from(tail.payload_len).ok().and_then(|at| before.get(at..));
     tail.record(record.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Format, Location};
+    use crate::names::{BlobId, Namespace, Timestamp};
+
+    #[test]
+    fn a_blob_of_a_newer_format_is_unsupported_and_not_damaged() {
+        let (now, key) = (Timestamp::from_nanos(1), crate::key::Key::new("key").unwrap());
+        let location = Location::Blob(BlobId::new(now));
+        let entry = Entry::new(Namespace::default(), key, Format::default(), location, now);
+        let mut blob = encode(&entry, CacheId::random());
+        assert_eq!(read_trailer(&blob).unwrap().1.key, entry.key);
+        let tail = blob.len() - TAIL_LEN;
+        let with_format = |blob: &mut Vec<u8>, format: u32| {
+            blob[tail + 8..tail + 12].copy_from_slice(&format.to_le_bytes());
+            let sum = XxHash3_64::oneshot(&blob[tail..tail + TAIL_LEN - 8]);
+            blob[tail + TAIL_LEN - 8..].copy_from_slice(&sum.to_le_bytes());
+        };
+        for newer in [FORMAT + 1, u32::MAX] {
+            with_format(&mut blob, newer);
+            let error = read_trailer(&blob).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let (newer, known) = (format!("format {newer}"), format!("up to {FORMAT}"));
+            assert!(error.to_string().contains(&newer) && error.to_string().contains(&known), "{error}");
+        }
+        with_format(&mut blob, FORMAT);
+        assert!(read_trailer(&blob).is_ok());
+    }
+}

@@ -13,11 +13,12 @@ use crate::names::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum FileCheck {
     /// By its modification time, to the nanosecond, and its size. A rewrite of the same size with the old time put
-    /// back is not noticed; a mere `touch` is.
+    /// back is not noticed; a mere `touch` is. Nor is a rewrite of the same size within the same tick of the file system's
+    /// clock as the one before, which many file systems let go on for some milliseconds and FAT for two seconds.
     #[default]
     Stat,
     /// By a BLAKE3 hash of its content, computed again only when time or size have changed. A `touch` is not a
-    /// change.
+    /// change. What [`Stat`](Self::Stat) does not notice is not noticed either.
     Content,
 }
 
@@ -143,10 +144,12 @@ impl Validity {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// Sets the TTL and counts it from `now`. A TTL of zero has run out also by a clock that steps back.
+    /// Sets the TTL and counts it from `now`. A TTL of zero has run out by any clock, also by one that steps back.
     pub fn start_ttl(&mut self, ttl: Option<Duration>, now: Timestamp) {
         self.ttl = ttl;
-        self.expires_at = ttl.map(|ttl| if ttl.is_zero() { Timestamp::MIN } else { now + ttl });
+        // Not the very first moment: what purges as of that one removes nothing that has expired.
+        let long_ago = Timestamp::MIN + Duration::from_nanos(1);
+        self.expires_at = ttl.map(|ttl| if ttl.is_zero() { long_ago } else { now + ttl });
     }
 
     /// Which of the three modes this is, for reports: the TTL or the files where there are any, else manual.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cacheness::blocking::Cache;
-use cacheness::{Env, Error, ErrorKind, Event, HealthState, RemoteCalls};
+use cacheness::{Env, Error, ErrorKind, Event, HealthState, PutOptions, RemoteCalls};
 
 use super::{FILES, MEMORY, Two, get, large, until};
 
@@ -130,4 +130,43 @@ fn counts_that_are_brought_and_whose_answer_is_lost_are_not_brought_twice() {
     two.meet();
     until(|| hits_of_second(&two) == 0);
     assert_eq!(two.elsewhere().stats().unwrap().counters.hits, 5);
+}
+
+#[test]
+fn a_value_that_was_never_valid_replaces_an_older_one_also_while_the_store_is_down() {
+    let two = Two::new();
+    let cache = two.open();
+    cache.put("key", &1).unwrap();
+    two.down();
+    cache.put_with("key", &2, PutOptions::ttl(Duration::ZERO)).unwrap();
+    assert_eq!(cache.get::<i32, _>("key").unwrap(), None);
+    two.up();
+    two.meet();
+    assert_eq!(cache.get::<i32, _>("key").unwrap(), None, "not the older one");
+}
+
+#[test]
+fn a_value_that_can_never_be_brought_in_time_holds_up_no_other() {
+    let two = Two::new();
+    let cache = two.open();
+    two.down();
+    for (key, what) in [("a", 1), ("b", 2), ("c", 3)] {
+        cache.put(key, &large(what)).unwrap();
+    }
+    // The blob of `a` never is: the store takes those of the others after the first attempt.
+    for attempt in (1..2).chain(4..500) {
+        let too_slow = Error::new(ErrorKind::Timeout, "not within the time of a call");
+        two.blobs.fail_call_of("put", attempt, too_slow);
+    }
+    two.up();
+    until(|| {
+        two.later();
+        two.held().0 == ["default/a"]
+    });
+    for (key, what) in [("a", 1), ("b", 2), ("c", 3)] {
+        assert_eq!(get(&cache, key).map(|value| value[0]), Some(what), "{key}");
+    }
+    two.blobs.calm(true);
+    two.meet();
+    assert_eq!(get(&cache, "a").map(|value| value[0]), Some(1));
 }

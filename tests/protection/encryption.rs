@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cacheness::blocking::Cache;
 use cacheness::*;
+use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 
 use super::signing::key as signing_key;
 use super::store::{Store, shows};
@@ -83,7 +84,7 @@ fn plain_values_are_not_written_to_staged_files() {
 #[test]
 fn an_entry_that_says_anything_else_than_was_encrypted_is_refused_and_taken_out() {
     type Change = fn(&mut Entry);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 12] = [
         ("value", |entry| {
             entry.location = Location::Inline(Bytes::from_static(b"other"));
             entry.checksums = Checksums::of(b"other");
@@ -96,6 +97,9 @@ fn an_entry_that_says_anything_else_than_was_encrypted_is_refused_and_taken_out(
         ("tags", |entry| entry.tags = vec!["admin".into()]),
         ("size", |entry| entry.size = 4),
         ("type version", |entry| entry.format.type_version = Some(9)),
+        ("stored size", |entry| entry.stored_size = 4),
+        ("priority", |entry| entry.priority = 1.0),
+        ("created", |entry| entry.created_at = entry.created_at + Duration::from_secs(1)),
     ];
     for (what, change) in changes {
         let store = Store::new();
@@ -110,6 +114,31 @@ fn an_entry_that_says_anything_else_than_was_encrypted_is_refused_and_taken_out(
         // Parts that stand outside of the box as well are put back from it.
         assert!(got.is_none() || what == "private parts", "{what}");
         assert_eq!(store.entry(namespace.as_str(), &key).is_none(), got.is_none(), "{what}: it is taken out");
+    }
+}
+
+#[test]
+fn a_blob_that_was_exchanged_with_its_checksums_and_one_in_another_place_are_refused() {
+    for what in ["bytes", "blob id"] {
+        let store = Store::new();
+        let cache = open(&store);
+        cache.put_with("k", "value", PutOptions::new().inline(false)).unwrap();
+        let mut forged = store.entry("default", "k").unwrap();
+        if what == "blob id" {
+            forged.location = Location::Blob(store.copy_blob(forged.blob_id().unwrap()));
+        } else {
+            let path = store.blobs().remove(0);
+            let mut bytes = fs_err::read(&path).unwrap();
+            bytes[3] ^= 1;
+            forged.checksums = Checksums::of(&bytes[..forged.stored_size as usize]);
+            fs_err::write(&path, bytes).unwrap();
+        }
+        store.forge(forged);
+        assert_eq!(cache.get::<String, _>("k").unwrap(), None, "{what}");
+        assert!(store.entry("default", "k").is_none(), "{what}: it is taken out");
+        cache.close().unwrap();
+        let untrusted = |event: &Event| matches!(event, Event::Miss { reason: MissReason::Untrusted, .. });
+        assert!(store.heard.lock().unwrap().iter().any(untrusted), "{what}");
     }
 }
 
@@ -326,25 +355,34 @@ fn a_rotation_goes_on_where_one_was_cut_off_and_takes_what_it_cannot_read_for_th
     let foreign = store.builder().encryption(Encryption::new("x", secret("x"))).open_blocking().unwrap();
     foreign.put("29", &29).unwrap();
     foreign.close().unwrap();
-    // The process that rotates is killed: its future is dropped after so many steps.
+    // What rotates is given up: its future is dropped after so many steps.
+    let mut given_up = 0;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for steps in 1..8 {
+    for steps in 1.. {
         let cache = runtime.block_on(store.builder().encryption(both()).open()).unwrap();
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             let mut rotating = Box::pin(cache.rotate_keys());
             let mut left = steps;
             std::future::poll_fn(|context| {
                 left -= 1;
-                let polled = rotating.as_mut().poll(context).is_ready();
-                if polled || left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                match rotating.as_mut().poll(context) {
+                    std::task::Poll::Ready(report) => std::task::Poll::Ready(report.map(|_| true)),
+                    std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(Ok(false)),
+                    std::task::Poll::Pending => std::task::Poll::Pending,
+                }
             })
-            .await;
+            .await
         });
         for n in 0..29 {
             let got = runtime.block_on(cache.get::<i32, _>(format!("{n:02}"))).unwrap();
             assert_eq!(got, Some(n), "after {steps} steps");
         }
+        if done.unwrap() {
+            break;
+        }
+        given_up += 1;
     }
+    assert!(given_up > 0, "it is given up before it is done");
     let cache = store.builder().encryption(both()).open_blocking().unwrap();
     let report = cache.rotate_keys().unwrap();
     assert_eq!((report.entries, report.unreadable), (30, 1));
@@ -517,4 +555,59 @@ fn without_the_key_of_an_entry_verifying_goes_on_and_repairing_leaves_it() {
     let cache = open(&store);
     let found = (0..6).filter(|i| cache.get::<String, _>(format!("k{i}")).unwrap().is_some()).count();
     assert_eq!(found, 5);
+}
+
+#[test]
+fn an_entry_that_cannot_be_rotated_keeps_no_other_from_its_new_key() {
+    let (store, chaos) = (Store::new(), Chaos::new());
+    let mut registry = Registry::builtin();
+    let files = registry.blob_backend("filesystem").unwrap().clone();
+    let files = ChaosBlobFactory::wrap_shared(files, chaos.clone());
+    registry.register_blob_backend(files, Register::new().named("filesystem").replace()).unwrap();
+    let limits = |entries| Limits::unbounded().max_entries(entries).policy("none");
+    let open = |encryption, entries| {
+        let builder = store.builder_with(registry.clone()).encryption(encryption).limits(limits(entries));
+        builder.open_blocking().unwrap()
+    };
+    let cache = open(old(), 10);
+    for n in 0..4 {
+        cache.put_with(format!("{n}"), &n, PutOptions::new().inline(false)).unwrap();
+    }
+    cache.close().unwrap();
+
+    let cache = open(both(), 10);
+    chaos.fail_next("get", Error::new(ErrorKind::PermissionDenied, "a bad sector"));
+    let report = cache.rotate_keys().unwrap();
+    assert_eq!((report.entries, report.rotated, report.unreadable), (4, 3, 1));
+    assert_eq!(cache.rotate_keys().unwrap().rotated, 1, "nothing was removed");
+    cache.close().unwrap();
+
+    // By the policy `none` nothing makes room where a limit was lowered.
+    let cache = open(Encryption::new("third", secret("t")).also_read("new", secret("n")), 2);
+    let report = cache.rotate_keys().unwrap();
+    assert_eq!((report.rotated, report.unfinished), (0, 4));
+    cache.set_limits(limits(10)).unwrap();
+    assert_eq!(cache.rotate_keys().unwrap().rotated, 4);
+    store.clock.advance(GARBAGE_DELAY * 2);
+    cache.purge().unwrap();
+    assert_eq!(store.blobs().len(), 4, "what was refused leaves no blob");
+}
+
+#[test]
+fn a_value_that_cannot_be_encoded_does_not_show_a_hashed_key() {
+    struct Fails;
+    impl serde::Serialize for Fails {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("it cannot be written"))
+        }
+    }
+    let store = Store::new();
+    let builder = store.builder().encryption(encryption().hash_keys("new"));
+    let cache = builder.on_encode_error(OnEncodeError::Drop).open_blocking().unwrap();
+    let stored = cache.put_serialize("patient:4711", &Fails, PutOptions::new()).unwrap();
+    assert_eq!(stored.state, StoredState::Dropped);
+    cache.close().unwrap();
+    let heard = store.heard.lock().unwrap();
+    assert!(heard.iter().any(|event| matches!(event, Event::WriteDropped { .. })), "{heard:?}");
+    assert!(heard.iter().all(|event| !format!("{event:?}").contains("patient")), "{heard:?}");
 }

@@ -54,6 +54,19 @@ fn no_key_is_made_in_the_place_of_one_that_was_there() {
     }
     assert_eq!(open_signed().unwrap().get::<i32, _>("k").unwrap(), Some(1));
 
+    // However many were put before there were keys.
+    let mixed = Store::new();
+    let plain = mixed.builder().open_blocking().unwrap();
+    plain.put_many((0..1_500).map(|n| (format!("a{n:04}"), "value")), PutOptions::new()).unwrap();
+    plain.close().unwrap();
+    let open_mixed = || mixed.builder().signing(signing()).open_blocking();
+    open_mixed().unwrap().put("z", &1).unwrap();
+    fs_err::rename(file("signing"), file("elsewhere")).unwrap();
+    let message = open_mixed().unwrap_err().to_string();
+    assert!(message.contains("put the file back"), "{message}");
+    fs_err::rename(file("elsewhere"), file("signing")).unwrap();
+    assert_eq!(open_mixed().unwrap().get::<i32, _>("z").unwrap(), Some(1));
+
     // Rebuilding makes none either, whatever is there to be rebuilt.
     let nothing = tempfile::tempdir().unwrap();
     let (lost, index) = (nothing.path().join("lost"), nothing.path().join("cache"));

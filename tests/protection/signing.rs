@@ -66,7 +66,7 @@ fn an_entry_that_says_anything_else_than_was_signed_is_refused_and_taken_out() {
         entry.location = Location::Inline(Bytes::from_static(b"other"));
         entry.checksums = Checksums::of_kind(ChecksumKind::Blake3, b"other");
     };
-    let changes: [(&str, Change); 17] = [
+    let changes: [(&str, Change); 21] = [
         ("value", other_value),
         ("value with checksums that anybody can match", |entry| {
             entry.location = Location::Inline(Bytes::from_static(b"other"));
@@ -89,6 +89,12 @@ fn an_entry_that_says_anything_else_than_was_signed_is_refused_and_taken_out() {
         ("custom fields", |entry| drop(entry.custom.insert("city".into(), "Rome".into()))),
         ("description", |entry| entry.description = None),
         ("created", |entry| entry.created_at = entry.created_at + Duration::from_secs(1)),
+        ("size", |entry| entry.size = 4),
+        ("stored size", |entry| entry.stored_size = 4),
+        ("priority", |entry| entry.priority = 1.0),
+        ("source files", |entry| {
+            entry.validity.sources.push(FileSource::capture(std::env::current_exe().unwrap()).unwrap());
+        }),
     ];
     for algorithm in ALGORITHMS {
         for (what, change) in changes {
@@ -107,6 +113,34 @@ fn an_entry_that_says_anything_else_than_was_signed_is_refused_and_taken_out() {
             assert_eq!(there.stats().unwrap().counters.errors, 1, "{what}");
             assert_eq!(told(&store, cache), (vec![MissReason::Untrusted], 1), "{what}");
         }
+    }
+}
+
+#[test]
+fn a_blob_that_was_exchanged_with_its_checksums_and_one_in_another_place_are_refused() {
+    for (algorithm, what) in ALGORITHMS.into_iter().flat_map(|algorithm| {
+        ["bytes", "bytes with checksums that anybody can match", "blob id"].map(|what| (algorithm, what))
+    }) {
+        let store = Store::new();
+        let signing = key("k").algorithm(algorithm);
+        let cache = store.builder().signing(signing).open_blocking().unwrap();
+        cache.put_with("k", "value", PutOptions::new().inline(false)).unwrap();
+        let mut forged = store.entry("default", "k").unwrap();
+        if what == "blob id" {
+            forged.location = Location::Blob(store.copy_blob(forged.blob_id().unwrap()));
+        } else {
+            let path = store.blobs().remove(0);
+            let mut bytes = fs_err::read(&path).unwrap();
+            assert_eq!(&bytes[..5], b"value");
+            bytes[..5].copy_from_slice(b"other");
+            fs_err::write(&path, bytes).unwrap();
+            let kind = if what == "bytes" { ChecksumKind::Blake3 } else { ChecksumKind::Xxh3 };
+            forged.checksums = Checksums::of_kind(kind, b"other");
+        }
+        store.forge(forged);
+        assert_eq!(cache.get::<String, _>("k").unwrap(), None, "{what}");
+        assert!(store.entry("default", "k").is_none(), "{what}: it is taken out");
+        assert_eq!(told(&store, cache), (vec![MissReason::Untrusted], 1), "{what}");
     }
 }
 
@@ -321,18 +355,20 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
     let rows = store.rows.lock().unwrap().clone();
     let blobs: Vec<_> = store.blobs().into_iter().map(|path| (fs_err::read(&path).unwrap(), path)).collect();
     assert!(blobs.len() > 8);
+    // An index that does not open shows nothing that is wrong, and a value that is an error neither.
     let read_all = |what: &str| {
-        let Ok(cache) = open() else { return 0 };
+        let cache = open()?;
         let mut missed = 0;
         for value in VALUES {
             match (value.read)(&cache, value.key) {
                 Ok(Some(right)) => assert!(right, "{} came out wrong: {what}", value.key),
                 Ok(None) => missed += 1,
-                Err(_) => {}
+                Err(error) => assert_ne!(what, "nothing", "{}: {error}", value.key),
             }
         }
-        missed
+        Ok::<_, Error>(missed)
     };
+    let (mut opened, mut missed) = (0, 0);
     let mut state = 7_u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -344,7 +380,7 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << random(8);
             fs_err::write(path, &damaged).unwrap();
-            read_all(&format!("byte {at} of {} of a blob", bytes.len()));
+            read_all(&format!("byte {at} of {} of a blob", bytes.len())).unwrap();
             *store.rows.lock().unwrap() = rows.clone();
             for (bytes, path) in &blobs {
                 fs_err::write(path, bytes).unwrap();
@@ -360,11 +396,14 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
             let mut damaged = row.to_vec();
             damaged[at] ^= 1 << random(8);
             store.rows.lock().unwrap().insert(key.clone(), damaged.into());
-            read_all(&format!("byte {at} of {} of the row {key:?}", row.len()));
+            if let Ok(misses) = read_all(&format!("byte {at} of {} of the row {key:?}", row.len())) {
+                (opened, missed) = (opened + 1, missed + misses);
+            }
             *store.rows.lock().unwrap() = rows.clone();
         }
     }
-    assert_eq!(read_all("nothing"), 0);
+    assert!(opened > 2 * rows.len() && missed > 0, "{opened} opened of {} rows, {missed} missed", rows.len());
+    assert_eq!(read_all("nothing").unwrap(), 0);
     // Two blobs change places.
     for pair in blobs.windows(2) {
         // Some values have the same bytes, which are right in each other's places.
@@ -374,7 +413,7 @@ pub(crate) fn damage_everything(store: &Store, open: impl Fn() -> Result<Cache>)
         }
         fs_err::write(&pair[0].1, &pair[1].0).unwrap();
         fs_err::write(&pair[1].1, &pair[0].0).unwrap();
-        assert!(read_all("two blobs in each other's places") >= 1);
+        assert!(read_all("two blobs in each other's places").unwrap() >= 1);
         *store.rows.lock().unwrap() = rows.clone();
         fs_err::write(&pair[0].1, &pair[0].0).unwrap();
         fs_err::write(&pair[1].1, &pair[1].0).unwrap();

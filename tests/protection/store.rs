@@ -37,8 +37,13 @@ impl Store {
 
     /// A cache over the store, with blobs in files.
     pub(crate) fn builder(&self) -> CacheBuilder {
+        self.builder_with(Registry::builtin())
+    }
+
+    /// The same with another registry.
+    pub(crate) fn builder_with(&self, registry: Registry) -> CacheBuilder {
         let heard = self.heard.clone();
-        CacheBuilder::new(Registry::builtin().with_metadata_backend(self.clone()).unwrap())
+        CacheBuilder::new(registry.with_metadata_backend(self.clone()).unwrap())
             .folder(self.folder.path())
             .metadata("rows")
             .blobs("filesystem")
@@ -96,6 +101,18 @@ impl Store {
         }
         found.sort();
         found
+    }
+
+    /// Copies a blob, whole with its trailer, to where one with a fresh id lies.
+    pub(crate) fn copy_blob(&self, blob: BlobId) -> BlobId {
+        let from = self.blobs().into_iter().find(|path| path.ends_with(blob.to_string())).unwrap();
+        let copy = BlobId::new(self.clock.env().now());
+        let name = copy.to_string();
+        let of_cache = from.ancestors().nth(3).unwrap();
+        let to = of_cache.join(&name[28..30]).join(&name[30..]).join(&name);
+        fs_err::create_dir_all(to.parent().unwrap()).unwrap();
+        fs_err::copy(from, to).unwrap();
+        copy
     }
 
     /// Everything that is stored, in rows and files.

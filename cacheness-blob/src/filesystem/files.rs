@@ -97,10 +97,11 @@ impl Folder {
 
     fn read_marker(&self) -> Result<()> {
         let path = self.root.join(MARKER);
-        let mut content = String::new();
+        let mut content = Vec::new();
         fs::File::open(&path)
-            .and_then(|file| file.take(64).read_to_string(&mut content))
+            .and_then(|file| file.take(64).read_to_end(&mut content))
             .map_err(|error| Error::io(error, "the marker of the blob store cannot be read"))?;
+        let content = String::from_utf8_lossy(&content);
         let damage = |message: String, kind| {
             Err(Error::new(kind, message).with_context("path", path.to_string_lossy()))
         };

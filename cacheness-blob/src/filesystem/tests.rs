@@ -150,6 +150,52 @@ async fn a_link_or_a_folder_in_place_of_a_blob_is_not_followed() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn nothing_is_written_read_or_deleted_where_a_folder_is_a_link() {
+    use fs_err::os::unix::fs::symlink;
+
+    // The cache's own folder, and the two below it.
+    for step in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, outside) = (dir.path().join("store"), dir.path().join("outside"));
+        let blobs = open(&store).await;
+        let there = key(CacheId::random());
+        blobs.put(&there, bytes(b"content")).await.unwrap();
+        let path = blobs.folder().path_of(&there);
+        // One of another time whose last digits are the same lies in the same folder.
+        let id = format!("f{}", &there.blob.to_string()[1..]);
+        let beside = BlobKey { blob: BlobId::parse(&id).unwrap(), ..there };
+        assert_ne!(beside, there);
+
+        let folder = path.ancestors().nth(3 - step).unwrap();
+        fs::rename(folder, &outside).unwrap();
+        symlink(&outside, folder).unwrap();
+        let refused = [
+            blobs.put(&beside, bytes(b"other")).await.unwrap_err(),
+            blobs.get(&there).await.unwrap_err(),
+            blobs.get_range(&there, 0..3).await.unwrap_err(),
+            blobs.exists(&there).await.unwrap_err(),
+            blobs.delete(&there).await.unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.kind(), ErrorKind::Corrupted, "step {step}: {error}");
+        }
+        match blobs.list_keys(there.cache, None, 10).await {
+            Ok(page) => assert!(step > 0 && page.blobs.is_empty(), "step {step}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupted, "step {step}: {error}"),
+        }
+
+        // Moved back, all of it is possible, so it was the link.
+        fs::remove_file(folder).unwrap();
+        fs::rename(&outside, folder).unwrap();
+        blobs.put(&beside, bytes(b"other")).await.unwrap();
+        assert_eq!(all(&blobs, there.cache, 10).await.len(), 2);
+        assert_eq!(&blobs.get_range(&there, 0..7).await.unwrap().unwrap()[..], b"content");
+        assert!(blobs.delete(&there).await.unwrap());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn a_staged_file_is_renamed_and_not_copied() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, is_time};
 use crate::blob::BlobCapabilities;
 use crate::error::Result;
 use crate::metadata::{GARBAGE_DELAY, MetadataCapabilities};
@@ -125,7 +125,7 @@ impl Engine {
         let next_collection = &self.garbage.next_collection;
         let due = next_collection.load(Ordering::Relaxed);
         let next = (now + COLLECTION_INTERVAL).as_nanos();
-        let mine = due <= now.as_nanos()
+        let mine = is_time(due, now, COLLECTION_INTERVAL)
             && next_collection.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if !mine {
             return false;

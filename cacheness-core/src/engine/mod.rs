@@ -332,21 +332,32 @@ impl Engine {
 
     async fn flush_guarded(&self, everything: bool, _: &tokio::sync::OwnedMutexGuard<()>) -> Result<()> {
         let now = self.env.now();
-        let full = self.next_full_flush.load(Ordering::Relaxed) <= now.as_nanos();
+        let full = is_time(self.next_full_flush.load(Ordering::Relaxed), now, FULL_FLUSH_INTERVAL);
         if full {
             self.next_full_flush.store((now + FULL_FLUSH_INTERVAL).as_nanos(), Ordering::Relaxed);
         }
-        let which = match (everything, full) {
-            (true, _) => Due::Everything,
-            (false, true) => Due::OldOrFull,
-            (false, false) => Due::Old,
-        };
+        let which = if full { Due::OldOrFull } else { Due::Old };
+        // What is counted from here on is left to others: it may come in faster than it is written down.
+        let mut all = everything.then(|| self.accesses.hashes());
         let mut taken =
             Taken { engine: self, counters: self.tenants.drain(), accesses: Vec::new(), sent: false };
-        let batches = if everything { usize::MAX } else { FLUSH_BATCHES };
-        for _ in 0..batches {
-            taken.accesses = self.accesses.due(which, now, FLUSH_BATCH);
+        let mut rounds = 1..FLUSH_BATCHES;
+        loop {
+            let more = match &mut all {
+                Some(left) => {
+                    taken.accesses =
+                        self.accesses.these(&left.split_off(left.len().saturating_sub(FLUSH_BATCH)));
+                    !left.is_empty()
+                }
+                None => {
+                    taken.accesses = self.accesses.due(which, now, FLUSH_BATCH);
+                    taken.accesses.len() == FLUSH_BATCH && rounds.next().is_some()
+                }
+            };
             if taken.counters.is_empty() && taken.accesses.is_empty() {
+                if more {
+                    continue;
+                }
                 return Ok(());
             }
             let batch = AccessBatch { counters: taken.counters.clone(), accesses: taken.accesses.clone() };
@@ -359,14 +370,12 @@ impl Engine {
                 Ok(()) => true,
                 Err(error) => self.is_remote() && error.is_outcome_unknown(),
             };
-            let last = taken.accesses.len() < FLUSH_BATCH;
             taken.settle();
             recorded?;
-            if last {
-                break;
+            if !more {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// True where a backend may be away.
@@ -485,6 +494,11 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.settle();
     }
+}
+
+/// True where what is done every `interval` is to be done at `now`. A clock that was set back does not put it off.
+fn is_time(next: i64, now: Timestamp, interval: Duration) -> bool {
+    next <= now.as_nanos() || Timestamp::from_nanos(next).since(now) > interval
 }
 
 impl std::fmt::Debug for Engine {

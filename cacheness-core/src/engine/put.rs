@@ -73,11 +73,13 @@ impl Engine {
         encoded: Result<Encoded>,
         observed: PutSpan,
     ) -> Result<Prepared> {
-        let encoded = encoded.map_err(|error| error.with_operation(operation).with_context("key", key));
+        let encoded = encoded.map_err(|error| error.with_operation(operation));
         match self.count_error(tenant, encoded) {
             Ok(encoded) => Ok(Prepared { encoded: Ok(encoded), observed }),
             Err(error) if self.drops(&error) => {
                 let key = Key::new(&*self.stored_key(tenant, key)?)?;
+                // Listeners are told what stands in its place where keys are hashed.
+                let error = error.with_context("key", key.as_str());
                 self.not_encoded(&tenant.namespace, key.as_str(), &error);
                 observed.span.record("outcome", StoredState::Dropped.name());
                 let state = StoredState::Dropped;
@@ -85,6 +87,7 @@ impl Engine {
                 Ok(Prepared { encoded: Err(dropped), observed })
             }
             Err(error) => {
+                let error = error.with_context("key", key);
                 fail(&observed.span, operation, &error);
                 Err(error)
             }

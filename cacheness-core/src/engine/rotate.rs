@@ -21,9 +21,10 @@ pub struct RotateReport {
     pub rotated: u64,
     /// Those that were removed or replaced by somebody else meanwhile. What replaced them has that one's key.
     pub replaced: u64,
-    /// Those that could not be read: damaged, or encrypted with a key that the cache was not given.
+    /// Those that could not be read: damaged, not given back by the disk, or encrypted with a key that the cache was not given.
     pub unreadable: u64,
-    /// Those that still have an older key, because somebody changed them again and again meanwhile. Rotate once more.
+    /// Those that still have an older key, because somebody changed them again and again meanwhile, or because the limits
+    /// leave no room for them. Rotate once more.
     pub unfinished: u64,
 }
 
@@ -118,6 +119,14 @@ impl Engine {
                     let _ = self.count_error(&tenant, Err::<(), _>(error));
                     return Ok(Became::Unreadable);
                 }
+                // One that the disk does not give back must not keep the others from their new key.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Io | ErrorKind::PermissionDenied)
+                        && !error.is_temporary() =>
+                {
+                    let _ = self.count_error(&tenant, Err::<(), _>(error));
+                    return Ok(Became::Unreadable);
+                }
                 Err(error) => return Err(error.with_operation("rotate_keys").with_context("key", key)),
             };
             let version = entry.version;
@@ -128,6 +137,11 @@ impl Engine {
                 Err(error) => {
                     if !error.is_outcome_unknown() {
                         self.discard(blob.as_slice()).await;
+                    }
+                    // By the policy `none`, over limits that were lowered.
+                    if error.kind() == ErrorKind::LimitExceeded {
+                        let _ = self.count_error(&tenant, Err::<(), _>(error));
+                        return Ok(Became::Unfinished);
                     }
                     return Err(error.with_operation("rotate_keys").with_context("key", key));
                 }

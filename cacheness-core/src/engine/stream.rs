@@ -37,6 +37,9 @@ const STREAM_HANDLER: &str = "bytes";
 /// How much is taken from a source at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// How much of an asynchronous source is gathered before it is written, away from the worker, in bytes.
+const GATHERED: usize = 256 * 1024;
+
 /// Reads one value piece by piece. Every piece has been verified. Memory is bounded by a few chunks of 256 KiB, for a value
 /// that lies on another machine by 8 MiB that are fetched at once, or by the range asked for.
 ///
@@ -103,16 +106,30 @@ impl Engine {
         let observed = PutSpan::begin(tenant, key);
         let started = self.begin_stream(tenant, key, options);
         let encoding = async {
-            let (begun, format, mut writer) = started?;
-            let mut piece = vec![0; PIECE];
+            let (begun, format, writer) = started?;
+            let (mut writer, mut gathered) = (writer.into_owned(), Vec::with_capacity(GATHERED));
             loop {
-                let n = from.read(&mut piece).await.map_err(source_error)?;
+                let n = from.read_buf(&mut gathered).await.map_err(source_error)?;
+                if n > 0 && gathered.len() < gathered.capacity() {
+                    continue;
+                }
+                let simple = writer.holds(gathered.len());
+                let write = move || {
+                    writer.write_all(&gathered).map_err(stream_error)?;
+                    gathered.clear();
+                    Ok((writer, gathered))
+                };
+                // Compressing and writing files is no work for the caller's worker.
+                (writer, gathered) = if simple { write()? } else { self.env.unblock(write).await? };
                 if n == 0 {
                     break;
                 }
-                writer.write_all(&piece[..n]).map_err(stream_error)?;
             }
-            self.assemble(tenant, begun, format, writer.finish()?)
+            let written = match writer.is_simple() {
+                true => writer.finish()?,
+                false => self.env.unblock(move || writer.finish()).await?,
+            };
+            self.assemble(tenant, begun, format, written)
         };
         let encoded: Result<Encoded> = encoding.instrument(observed.span.clone()).await;
         self.prepared(tenant, key, "put_reader", encoded, observed)

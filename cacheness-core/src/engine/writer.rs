@@ -1,6 +1,7 @@
 //! Where handlers write: memory for small values, a staged file for large ones, compressed and checksummed on
 //! the way.
 
+use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const SPILL: usize = 1024 * 1024;
 
 /// Takes the bytes of one value.
 pub(crate) struct ValueWriter<'a> {
-    staging: Option<&'a Path>,
+    staging: Option<Cow<'a, Path>>,
     compression: Compression,
     checksums: ChecksumKind,
     /// Where values are encrypted.
@@ -97,7 +98,25 @@ impl<'a> ValueWriter<'a> {
         checksums: ChecksumKind,
         sealer: Option<PayloadSealer>,
     ) -> Self {
+        let staging = staging.map(Cow::Borrowed);
         Self { staging, compression, checksums, sealer, size: 0, state: State::Memory(Vec::new()) }
+    }
+
+    /// The same, to be used on another thread.
+    pub(super) fn into_owned(self) -> ValueWriter<'static> {
+        let staging = self.staging.map(|folder| Cow::Owned(folder.into_owned()));
+        let Self { compression, checksums, sealer, size, state, .. } = self;
+        ValueWriter { staging, compression, checksums, sealer, size, state }
+    }
+
+    /// True where so many bytes more only go to memory.
+    pub(super) fn holds(&self, more: usize) -> bool {
+        matches!(&self.state, State::Memory(held) if held.len().saturating_add(more) <= SPILL)
+    }
+
+    /// True where finishing is no work: nothing was written to a file, and nothing is to be compressed.
+    pub(super) fn is_simple(&self) -> bool {
+        self.holds(0) && self.compression == Compression::None
     }
 
     pub(crate) fn finish(mut self) -> Result<Written> {
@@ -135,11 +154,15 @@ impl<'a> ValueWriter<'a> {
 
     /// Moves what is in memory to a file. Whether compression pays is decided here, by the first megabyte.
     fn spill(&mut self, bytes: &[u8]) -> Result<Spilled> {
-        if let Some(folder) = self.staging {
+        if let Some(folder) = self.staging.as_deref() {
             crate::permissions::refuse_link(folder)?;
         }
-        let file = match self.staging {
-            Some(folder) => tempfile::NamedTempFile::new_in(folder),
+        let file = match self.staging.as_deref().map(tempfile::NamedTempFile::new_in) {
+            // Somebody has deleted the empty folder. The store copies it from elsewhere, and makes the folder anew.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                tempfile::NamedTempFile::new()
+            }
+            Some(file) => file,
             None => tempfile::NamedTempFile::new(),
         };
         let file = BufWriter::with_capacity(128 * 1024, file.map_err(staging_error)?);
@@ -179,7 +202,13 @@ impl Write for ValueWriter<'_> {
                 spilled.write_all(later)?;
                 self.state = State::File(spilled);
             }
-            State::File(spilled) => spilled.write_all(bytes)?,
+            State::File(spilled) => {
+                if let Err(error) = spilled.write_all(bytes) {
+                    // Whoever goes on nevertheless, as a buffer does that is dropped, writes nothing any more.
+                    self.state = State::Failed;
+                    return Err(error);
+                }
+            }
             State::Failed => return Err(lost().into()),
         }
         self.size += bytes.len() as u64;
@@ -317,5 +346,26 @@ mod tests {
         let nothing = written(b"", 1, Compression::Lz4);
         assert_eq!((nothing.size, nothing.stored_size, nothing.stages.len()), (0, 0, 0));
         assert_eq!(stored(nothing), b"");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn after_a_failure_nothing_more_is_written() {
+        let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_parts().0;
+        let nowhere = tempfile::TempPath::try_from_path("/nonexistent/file").unwrap();
+        let file = tempfile::NamedTempFile::from_parts(full, nowhere);
+        let mut writer = ValueWriter::new(None, Compression::None, ChecksumKind::default(), None);
+        writer.state = State::File(Spilled::Plain(Box::new(HashedFile {
+            file: BufWriter::new(file),
+            hasher: ChunkHasher::new(ChecksumKind::default()),
+            len: 0,
+            sealing: None,
+        })));
+        let piece = vec![0; 100_000];
+        let error = writer.write_all(&piece).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        let error = writer.write_all(b"more").unwrap_err();
+        assert!(error.to_string().contains("after writing it had failed"), "{error}");
+        assert!(writer.finish().is_err());
     }
 }

@@ -52,10 +52,7 @@ impl Shared {
             Some(first) => first,
             None => self.open_first().await.of_first()?,
         };
-        // A ping is more than many backends know, so both are asked for something that is not there.
-        let nothing = cleared_namespace().of_second()?;
-        Self::probe(first.metadata.get_entry(&nothing, "probe").await)?;
-        Self::probe(first.blobs.exists(&first.key(BlobId::new(self.env.now()))).await)?;
+        self.check_answers(first).await?;
         if self.down.swap(false, Ordering::Relaxed) {
             tracing::info!("the first store answers again");
         }
@@ -72,6 +69,14 @@ impl Shared {
         }
         drop(turn);
         met
+    }
+
+    /// An error where the first store does not answer. A ping is more than many backends know, so both parts are asked for
+    /// something that is not there.
+    async fn check_answers(&self, first: &Pair) -> Met<()> {
+        let nothing = cleared_namespace().of_second()?;
+        Self::probe(first.metadata.get_entry(&nothing, "probe").await)?;
+        Self::probe(first.blobs.exists(&first.key(BlobId::new(self.env.now()))).await)
     }
 
     /// Takes any answer for one but that the store is down.
@@ -182,23 +187,22 @@ impl Shared {
             let page = self.second.metadata.list_entries(&query).await.of_second()?;
             for row in page.entries.iter().filter(|row| !is_hidden(&row.namespace)) {
                 self.check_not_closed()?;
-                // A listing may leave the value out.
-                let row =
-                    self.second.metadata.get_entry(&row.namespace, row.key.as_str()).await.of_second()?;
-                let Some(row) = row else { continue };
                 if self.take_turn().await.of_second()?.is_none() {
                     return Ok(true);
                 }
-                match self.bring_one(first, &row).await {
-                    Ok(()) => {}
-                    // One that cannot be brought must not hold up the others.
-                    Err(Failed::Other(error)) => {
-                        let error = error.without_key();
-                        tracing::warn!(%error, "a value of the fallback cannot be brought to the first store yet");
-                        left = true;
+                let error = match self.bring_one(first, row).await {
+                    Ok(()) => continue,
+                    Err(Failed::Other(error)) => error,
+                    // A value may be too large for the time that a call has, and the store answers all the same.
+                    Err(Failed::Down(error)) => {
+                        self.check_answers(first).await?;
+                        error
                     }
-                    Err(down) => return Err(down),
-                }
+                };
+                // One that cannot be brought must not hold up the others.
+                let error = error.without_key();
+                tracing::warn!(%error, "a value of the fallback cannot be brought to the first store yet");
+                left = true;
             }
             query.after = page.next;
             if query.after.is_none() {
@@ -207,7 +211,10 @@ impl Shared {
         }
     }
 
-    async fn bring_one(&self, first: &Pair, row: &Entry) -> Met<()> {
+    async fn bring_one(&self, first: &Pair, listed: &Entry) -> Met<()> {
+        // A listing may leave the value out.
+        let row = self.second.metadata.get_entry(&listed.namespace, listed.key.as_str()).await.of_second()?;
+        let Some(row) = &row else { return Ok(()) };
         // A blob may take long. Whoever writes a key that has a row does not wait for it.
         let brought = self.bring_ahead(first, row).await?;
         let _bringing = self.bringing.lock().await;

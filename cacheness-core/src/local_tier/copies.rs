@@ -165,7 +165,15 @@ impl Copies {
     pub(crate) fn stage(&self, from: &mut impl Read) -> Result<tempfile::NamedTempFile> {
         let cannot = |error| Error::io(error, "a copy for `local_tier` cannot be written");
         refuse_link(&self.staging)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.staging).map_err(cannot)?;
+        let mut file = match tempfile::NamedTempFile::new_in(&self.staging) {
+            // Somebody has deleted the empty folder.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.permissions.create_folder(&self.staging)?;
+                tempfile::NamedTempFile::new_in(&self.staging)
+            }
+            file => file,
+        }
+        .map_err(cannot)?;
         std::io::copy(from, &mut file).map_err(cannot)?;
         if let Some(mode) = &self.file_mode {
             file.as_file().set_permissions(mode.clone()).map_err(cannot)?;

@@ -9,7 +9,7 @@ use super::Keys;
 use crate::encryption::{Encryption, Encryptor, key_table};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{ListQuery, MetadataBackend};
+use crate::metadata::{ListQuery, MetadataBackend, yield_now};
 use crate::signing::Signing;
 
 /// The key files that are to be made and are not there.
@@ -57,11 +57,18 @@ impl MissingKeys {
         folder: Option<&Path>,
         metadata: &dyn MetadataBackend,
     ) -> Result<Option<Keys>> {
-        // One page tells a cache that is in use from one that is new.
-        let entries = metadata.list_entries(&ListQuery::new()).await?.entries;
-        // Others may have made the keys since they were looked for, and have put entries by them.
-        if let Some(missing) = Self::find(signing, encryption, folder)? {
-            entries.iter().try_for_each(|entry| missing.check(entry))?;
+        // All of them: those that come first may be older than the use of keys.
+        let mut query = ListQuery::new();
+        loop {
+            let page = metadata.list_entries(&query).await?;
+            // Others may have made the keys since they were looked for, and have put entries by them.
+            let Some(missing) = Self::find(signing, encryption, folder)? else { break };
+            page.entries.iter().try_for_each(|entry| missing.check(entry))?;
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+            yield_now().await;
         }
         Keys::read(signing, encryption, folder)
     }

@@ -156,8 +156,8 @@ struct Rebuild<'a> {
     known: HashMap<u64, Version>,
     /// Of each key that the index does not confirm the newest blob, and when that was put.
     loose: HashMap<u64, (Timestamp, BlobId)>,
-    /// When the entries were put that the index has and does not confirm.
-    doubted: HashMap<u64, Timestamp>,
+    /// When the entries were put that the index has and does not confirm, and their versions.
+    doubted: HashMap<u64, (Timestamp, Version)>,
     changes: Vec<Change>,
     /// How many blobs were looked for, and how many were there.
     blobs_named: u64,
@@ -167,7 +167,6 @@ struct Rebuild<'a> {
 
 impl Rebuild<'_> {
     async fn run(&mut self, salvage: &mut dyn Salvage) -> Result<()> {
-        let mut unconfirmed = Vec::new();
         loop {
             let rows = salvage.rows().await?;
             if rows.is_empty() {
@@ -176,16 +175,7 @@ impl Rebuild<'_> {
             for row in rows {
                 match row {
                     SalvagedRow::Entry(entry) => self.confirmed(entry).await?,
-                    SalvagedRow::Unconfirmed(mut entry) => {
-                        if !self.options.trust_blobs {
-                            if !self.is_trusted(&entry) || !self.is_there(&entry).await? {
-                                continue;
-                            }
-                            // With a damaged log these may be all entries. They are only counted, so their values are not kept.
-                            entry.location = Location::InlineOmitted;
-                        }
-                        unconfirmed.push(entry);
-                    }
+                    SalvagedRow::Unconfirmed(entry) => self.unconfirmed(entry).await?,
                     SalvagedRow::Blob { namespace, key, version, blob } => {
                         let key = self.blob_row(namespace, key, version, blob).await?;
                         if let Some((namespace, key)) = key {
@@ -197,10 +187,13 @@ impl Rebuild<'_> {
             }
         }
         self.put_changes().await?;
-        for entry in unconfirmed {
-            self.unconfirmed(entry).await?;
+        self.report.unconfirmed = self.doubted.len() as u64;
+        let doubted = &self.doubted;
+        let is_doubted = |(namespace, key): &(Namespace, String)| doubted.contains_key(&hash(namespace, key));
+        self.report.unconfirmed_keys.retain(is_doubted);
+        if self.options.trust_blobs {
+            self.known.extend(self.doubted.iter().map(|(&hash, &(_, version))| (hash, version)));
         }
-        self.put_changes().await?;
         self.look_at_blobs().await?;
         self.report.restored = self.index.stats(None).await?.entries;
         Ok(())
@@ -217,6 +210,7 @@ impl Rebuild<'_> {
             return Ok(());
         }
         self.known.insert(hash, entry.version);
+        self.doubted.remove(&hash);
         self.put(entry).await
     }
 
@@ -262,10 +256,16 @@ impl Rebuild<'_> {
     fn lost(&mut self, namespace: Option<Namespace>, key: Option<String>) {
         if let (Some(namespace), Some(key)) = (namespace, key) {
             // Two ways may lead to the same row.
-            match self.known.entry(hash(&namespace, &key)) {
+            let hash = hash(&namespace, &key);
+            match self.known.entry(hash) {
                 Slot::Occupied(_) => return,
                 Slot::Vacant(slot) => slot.insert(Version(0)),
             };
+            // What is in doubt may be older.
+            if self.doubted.remove(&hash).is_some() && self.options.trust_blobs {
+                let (namespace, key, now) = (namespace.clone(), key.clone(), self.env.now());
+                self.changes.push(Change::Remove { namespace, key, condition: Condition::Always, now });
+            }
             if self.report.lost_keys.len() < self.options.max_keys {
                 self.report.lost_keys.push((namespace, key));
             }
@@ -279,26 +279,24 @@ impl Rebuild<'_> {
         protection.admit(&mut entry.clone()).is_ok()
     }
 
-    /// An entry that may have been removed or replaced since it was written.
+    /// An entry that may have been removed or replaced since it was written. With a damaged log these may be all entries, so they
+    /// are not gathered: one that is confirmed later on takes its place.
     async fn unconfirmed(&mut self, entry: Box<Entry>) -> Result<()> {
         let hash = hash(&entry.namespace, entry.key.as_str());
-        if self.known.contains_key(&hash) {
+        let newer = |&(_, known): &(Timestamp, Version)| known >= entry.version;
+        if self.known.contains_key(&hash) || self.doubted.get(&hash).is_some_and(newer) {
             return Ok(());
         }
-        if self.options.trust_blobs && (!self.is_trusted(&entry) || !self.is_there(&entry).await?) {
+        if !self.is_trusted(&entry) || !self.is_there(&entry).await? {
             return Ok(());
         }
-        self.count_unconfirmed(&entry);
-        self.doubted.insert(hash, entry.created_at);
-        if self.options.trust_blobs {
-            self.known.insert(hash, entry.version);
-            self.put(entry).await?;
+        if self.doubted.insert(hash, (entry.created_at, entry.version)).is_none() {
+            self.list_unconfirmed(&entry);
         }
-        Ok(())
+        if self.options.trust_blobs { self.put(entry).await } else { Ok(()) }
     }
 
-    fn count_unconfirmed(&mut self, entry: &Entry) {
-        self.report.unconfirmed += 1;
+    fn list_unconfirmed(&mut self, entry: &Entry) {
         if self.report.unconfirmed_keys.len() < self.options.max_keys {
             self.report.unconfirmed_keys.push((entry.namespace.clone(), entry.key.as_str().to_owned()));
         }
@@ -352,7 +350,7 @@ impl Rebuild<'_> {
         let Some(entry) = blobs::entry_of(self.blobs, self.env, &key).await? else { return Ok(()) };
         let hash = hash(&entry.namespace, entry.key.as_str());
         // What the index has under the key is newer than what it does not know, unless it is itself in doubt.
-        let doubted = self.doubted.get(&hash).copied();
+        let doubted = self.doubted.get(&hash).map(|&(put, _)| put);
         if doubted.is_none() && self.known.get(&hash).is_some_and(|&version| version > Version(0))
             || doubted.is_some_and(|put| put >= entry.created_at)
             || !self.is_trusted(&entry)
@@ -368,7 +366,8 @@ impl Rebuild<'_> {
             Slot::Vacant(slot) => {
                 slot.insert(this);
                 if doubted.is_none() {
-                    self.count_unconfirmed(&entry);
+                    self.report.unconfirmed += 1;
+                    self.list_unconfirmed(&entry);
                 }
             }
         }

@@ -17,8 +17,10 @@ use crate::table::{check_names, check_room, decode_error, not_a_table};
 /// at most a third of this.
 const MOST_LEVELS: usize = 256;
 
-/// Fails unless the schema in a footer nests within bounds.
-pub(super) fn check_schema(footer: &[u8]) -> Result<()> {
+/// Fails unless a footer has the fields that the decoder reads in the types in which it reads them, no list claims more than it
+/// holds, and the schema nests within bounds.
+pub(super) fn check_footer(footer: &[u8]) -> Result<()> {
+    Reader { bytes: footer }.check(file_metadata)?;
     let mut reader = Reader { bytes: footer };
     // The decoder reads fields in the order of the bytes and takes the first schema that it meets, so nothing may come
     // before it but the version.
@@ -86,6 +88,61 @@ pub(super) fn least_width(data_type: &DataType) -> usize {
         DataType::Dictionary(keys, _) => least_width(keys),
         DataType::Struct(fields) => fields.iter().map(|field| of(field)).fold(0, usize::saturating_add),
         other => other.primitive_width().unwrap_or(0),
+    }
+}
+
+/// The fields of a footer as far as the decoder knows them, by `parquet.thrift` of the format's version 2.12.
+fn file_metadata(path: &[i16]) -> Option<Type> {
+    match path {
+        [1] => Some(Type::I32),
+        [3] => Some(Type::I64),
+        [6 | 9] => Some(Type::Binary),
+        [2 | 4 | 5 | 7] => Some(Type::List),
+        [8] | [2 | 4 | 5 | 7, 0] => Some(Type::Struct),
+        [2, 0, element @ ..] => schema_element(element),
+        [4, 0, group @ ..] => row_group(group),
+        [5, 0, 1 | 2] => Some(Type::Binary),
+        [7, 0, 1..=2] => Some(Type::Struct),
+        _ => None,
+    }
+}
+
+fn row_group(path: &[i16]) -> Option<Type> {
+    match path {
+        [1 | 4] => Some(Type::List),
+        [2 | 3 | 5 | 6] => Some(Type::I64),
+        [7] => Some(Type::I16),
+        [1 | 4, 0] => Some(Type::Struct),
+        [1, 0, chunk @ ..] => column_chunk(chunk),
+        // By what the rows are sorted.
+        [4, 0, 1] => Some(Type::I32),
+        [4, 0, 2 | 3] => Some(Type::Bool),
+        _ => None,
+    }
+}
+
+fn column_chunk(path: &[i16]) -> Option<Type> {
+    match path {
+        [1 | 9] => Some(Type::Binary),
+        [2 | 4 | 6] => Some(Type::I64),
+        [5 | 7] => Some(Type::I32),
+        [3 | 8] => Some(Type::Struct),
+        [3, 1 | 4 | 15] => Some(Type::I32),
+        [3, 5..=7 | 9..=11 | 14] => Some(Type::I64),
+        [3, 2 | 3 | 8 | 13] => Some(Type::List),
+        [3, 12 | 16 | 17] | [3, 8 | 13, 0] => Some(Type::Struct),
+        [3, 2, 0] | [3, 13, 0, 1..=3] => Some(Type::I32),
+        [3, 3, 0] | [3, 8, 0, 1 | 2] => Some(Type::Binary),
+        // Statistics, of values, of sizes and of places.
+        [3, 12, 1 | 2 | 5 | 6] => Some(Type::Binary),
+        [3, 12, 3 | 4 | 9] => Some(Type::I64),
+        [3, 12, 7 | 8] => Some(Type::Bool),
+        [3, 16, 1] | [3, 16, 2 | 3, 0] => Some(Type::I64),
+        [3, 16, 2 | 3] | [3, 17, 2] => Some(Type::List),
+        [3, 17, 1] => Some(Type::Struct),
+        [3, 17, 1, 1..=8] => Some(Type::Double),
+        [3, 17, 2, 0] => Some(Type::I32),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ use arrow_select::concat::concat_batches;
 use bytes::{Buf, Bytes};
 use cacheness_core::{BlobReader, FormatMeta, ReadOptions, Result};
 
-use super::bounds::{check_kept_schema, check_pages, check_rows, check_schema, least_width};
+use super::bounds::{check_footer, check_kept_schema, check_pages, check_rows, least_width};
 use super::prune::may_match;
 use crate::table::{ReadTable, Selection, catch_panics, check_room, decode_error, not_a_table};
 
@@ -80,7 +80,7 @@ struct Table {
 }
 
 fn open(footer: &[u8], blob_len: u64) -> Result<Table> {
-    check_schema(footer)?;
+    check_footer(footer)?;
     let metadata = ParquetMetaDataReader::decode_metadata(footer).map_err(decode_error)?;
     let rows = check(&metadata, blob_len)?;
     let batch_rows = batch_rows(&metadata)?;

@@ -11,8 +11,10 @@ use crate::table::not_a_table;
 pub(super) enum Type {
     Bool,
     Byte,
+    I16,
     I32,
     I64,
+    Double,
     Binary,
     List,
     Struct,
@@ -23,8 +25,10 @@ impl Type {
         Ok(match number {
             1 | 2 => Self::Bool,
             3 => Self::Byte,
+            4 => Self::I16,
             5 => Self::I32,
             6 => Self::I64,
+            7 => Self::Double,
             8 => Self::Binary,
             9 => Self::List,
             12 => Self::Struct,
@@ -38,7 +42,11 @@ fn malformed() -> cacheness_core::Error {
 }
 
 /// Says which type a field has, by the numbers of the fields in which it lies and its own; `None` for one that there is not.
+/// The elements of a list have the number 0.
 pub(super) type Types = fn(&[i16]) -> Option<Type>;
+
+/// How deep structs and lists may lie in one another in what is skipped.
+const MOST_LEVELS: usize = 64;
 
 /// The bytes that are not read yet.
 pub(super) struct Reader<'a> {
@@ -97,14 +105,74 @@ impl Reader<'_> {
 
     /// The number of structs in a list of them.
     pub(super) fn structs(&mut self) -> Result<usize> {
+        match self.list()? {
+            None => Ok(0),
+            Some((len, Type::Struct)) => Ok(len),
+            Some(_) => Err(malformed()),
+        }
+    }
+
+    /// How many elements a list has, and of which type; `None` where it is empty.
+    fn list(&mut self) -> Result<Option<(usize, Type)>> {
         let byte = self.byte()?;
         let len = match byte >> 4 {
             15 => usize::try_from(self.unsigned()?).map_err(|_| malformed())?,
             len => usize::from(len),
         };
-        // Each has a byte of its own at least, its end.
-        let possible = len <= self.bytes.len() && (len == 0 || byte & 0x0f == 12);
-        if possible { Ok(len) } else { Err(malformed()) }
+        if len == 0 {
+            return Ok(None);
+        }
+        let of_type = Type::of(byte & 0x0f)?;
+        // Each has a byte of its own at least. The decoder takes truth values for elements without any, and would count to
+        // any number of them.
+        if len > self.bytes.len() || of_type == Type::Bool {
+            return Err(malformed());
+        }
+        Ok(Some((len, of_type)))
+    }
+
+    /// Goes through a struct to its end. Fields that `types` knows have to have the type that it says, and others may have any:
+    /// the decoder skips them as well.
+    pub(super) fn check(&mut self, types: Types) -> Result<()> {
+        self.check_struct(types, &mut Vec::new())
+    }
+
+    fn check_struct(&mut self, types: Types, path: &mut Vec<i16>) -> Result<()> {
+        let mut before = 0;
+        while let Some((number, of_type)) = self.field(before)? {
+            before = number;
+            path.push(number);
+            // The value of a truth value stands in its type.
+            if of_type == Type::Bool {
+                check_type(types, path, of_type)?;
+            } else {
+                self.check_value(of_type, types, path)?;
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+
+    fn check_value(&mut self, of_type: Type, types: Types, path: &mut Vec<i16>) -> Result<()> {
+        check_type(types, path, of_type)?;
+        match of_type {
+            Type::Bool => return Err(malformed()),
+            Type::Byte => self.skip(1)?,
+            Type::I16 | Type::I32 | Type::I64 => _ = self.unsigned()?,
+            Type::Double => self.skip(8)?,
+            Type::Binary => {
+                let len = usize::try_from(self.unsigned()?).map_err(|_| malformed())?;
+                self.skip(len)?;
+            }
+            Type::List => {
+                let Some((len, of_type)) = self.list()? else { return Ok(()) };
+                path.push(0);
+                (0..len).try_for_each(|_| self.check_value(of_type, types, path))?;
+                path.pop();
+            }
+            Type::Struct => self.check_struct(types, path)?,
+        }
+        Ok(())
     }
 
     /// Reads a struct to its end, and hands over the numbers among its own fields.
@@ -125,13 +193,14 @@ impl Reader<'_> {
             match of_type {
                 Type::Bool => {}
                 Type::Byte => self.skip(1)?,
+                Type::Double => self.skip(8)?,
                 Type::I32 => {
                     let value = self.i32()?;
                     if path.len() == 1 {
                         found(number, value);
                     }
                 }
-                Type::I64 => _ = self.signed()?,
+                Type::I16 | Type::I64 => _ = self.signed()?,
                 Type::Binary => {
                     let len = usize::try_from(self.unsigned()?).map_err(|_| malformed())?;
                     self.skip(len)?;
@@ -144,6 +213,11 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+fn check_type(types: Types, path: &[i16], of_type: Type) -> Result<()> {
+    let is_known = types(path).is_none_or(|expected| expected == of_type);
+    if is_known && path.len() <= MOST_LEVELS { Ok(()) } else { Err(malformed()) }
 }
 
 #[cfg(test)]
@@ -184,5 +258,37 @@ mod tests {
             let mut reader = Reader { bytes };
             assert!(reader.numbers(types, |_, _| {}).is_err(), "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_skipped_where_its_length_is_that_of_its_bytes() {
+        // What is known; 3: [[1, 2], [3]]; 5: a double; 3: an empty list.
+        let skipped: [&[u8]; 4] = [
+            &[0x15, 5, 0x1c, 0x15, 2, 0, 0],
+            &[0x39, 0x29, 0x25, 1, 2, 0x15, 3, 0],
+            &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x39, 0x00, 0],
+        ];
+        for bytes in skipped {
+            let mut reader = Reader { bytes };
+            reader.check(types).unwrap();
+            assert!(reader.bytes.is_empty(), "{bytes:x?}");
+        }
+        let refused: [&[u8]; 6] = [
+            // Two thousand million truth values, a few, and as many in lists that claim more than there is.
+            &[0x39, 0xf1, 0xff, 0xff, 0xff, 0xff, 7, 0],
+            &[0x39, 0x21, 0],
+            &[0x39, 0xf9, 0xff, 0xff, 0xff, 0xff, 7, 0x21, 0],
+            // A field that is known, of another type, also within one.
+            &[0x19, 0x15, 2, 0],
+            &[0x2c, 0x16, 2, 0, 0],
+            // A map.
+            &[0x3b, 0, 0],
+        ];
+        for bytes in refused {
+            assert!(Reader { bytes }.check(types).is_err(), "{bytes:x?}");
+        }
+        let deep = [&[0x3c_u8][..], &[0x1c; 100], &[0; 102]].concat();
+        assert!(Reader { bytes: &deep }.check(types).is_err());
     }
 }

@@ -56,7 +56,9 @@ impl Lock {
             let left = self.timeout.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let message = "another process kept the index locked; try again, or find out which one does";
+                // Nothing is written without the lock.
                 return Err(Error::new(ErrorKind::Timeout, message)
+                    .with_outcome_unknown(false)
                     .with_context("path", file.path().to_string_lossy()));
             }
             std::thread::sleep(wait.min(left));

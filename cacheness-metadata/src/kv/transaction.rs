@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use cacheness_core::{
-    AccessLog, Error, ErrorKind, EvictionPolicies, Key, Namespace, PendingAccess, Ranking, Result, Version,
+    AccessLog, EntryAccess, Error, ErrorKind, EvictionPolicies, Key, Namespace, PendingAccess, Ranking,
+    Result, Version,
 };
 use tokio::sync::MutexGuard;
 
@@ -96,9 +97,19 @@ impl<'a> Attempts<'a> {
         if self.left == 0 {
             let message =
                 format!("other processes changed the entries during each of {ATTEMPTS} attempts to write");
-            return Err(Error::new(ErrorKind::Unavailable, message));
+            return Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown(false));
         }
         Ok(None)
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        // What was not written down with them is still to be.
+        for ((namespace, key, version), uses) in self.taken.drain() {
+            let key = key.as_str().to_owned();
+            self.accesses.put_back(EntryAccess::new(namespace, key, version, uses.accessed_at, uses.hits));
+        }
     }
 }
 

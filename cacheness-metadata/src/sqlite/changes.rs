@@ -98,9 +98,7 @@ impl Transaction<'_, '_> {
             }
             evicted = self.make_room(now, tenant, size)?;
         }
-        if !self.evicted_before.is_empty() {
-            evicted.splice(0..0, std::mem::take(self.evicted_before));
-        }
+        evicted.splice(0..0, self.take_evicted_before());
 
         let version = self.next_version()?;
         entry.version = Version(version.unsigned_abs());

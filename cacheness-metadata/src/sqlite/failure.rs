@@ -40,6 +40,15 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// The same of a call that was not committed: it changed nothing.
+    pub(super) fn before_commit(self) -> Self {
+        match self {
+            Self::Sql(error) => Self::Ready(told(error).with_outcome_unknown(false)),
+            Self::Ready(error) => Self::Ready(error.with_outcome_unknown(false)),
+            other => other,
+        }
+    }
+
     /// The error for the caller. `path` is the database's file, where it has one.
     pub(super) fn at(self, path: Option<&Path>) -> Error {
         let error = match self {

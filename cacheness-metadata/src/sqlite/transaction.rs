@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 
 use super::changes::IN_BLOB;
 use super::connection::Session;
-use super::failure::{Tried, damaged};
+use super::failure::{Failure, Tried, damaged};
 use super::maintenance::ENTRIES_PER_STEP;
 use super::schema::{MAX_GENERATION, MAX_VERSION};
 use super::statements::Sql;
@@ -84,7 +84,9 @@ pub(super) struct Transaction<'s, 'c> {
     /// How many entries may still be evicted; what takes more is done in transactions of its own.
     pub(super) evictions_left: usize,
     /// What was evicted before, for the next put to tell of.
-    pub(super) evicted_before: &'s mut Vec<Evicted>,
+    evicted_before: &'s mut Vec<Evicted>,
+    /// True where one of this transaction does.
+    tells_of_evicted_before: bool,
     /// True where the totals are written down in full.
     pub(super) settling: bool,
 }
@@ -99,18 +101,7 @@ impl<'s, 'c> Transaction<'s, 'c> {
     ) -> Tried<T> {
         // Where anything goes wrong on the way, nothing is known any more.
         let last = known.take();
-        if !session.connection.is_autocommit() {
-            // A panic left a transaction open.
-            session.statement(Sql::Rollback)?.execute(())?;
-        }
-        session.statement(Sql::Begin)?.execute(())?;
-        let totals = match Totals::now(&mut session, last, policies) {
-            Ok(totals) => totals,
-            Err(error) => {
-                let _ = session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
-                return Err(error);
-            }
-        };
+        let totals = begin(&mut session, last, policies).map_err(Failure::before_commit)?;
         let own = Own { from: totals.head.sequence.saturating_add(1), ..Own::default() };
         let mut transaction = Self {
             session,
@@ -120,16 +111,23 @@ impl<'s, 'c> Transaction<'s, 'c> {
             own,
             evictions_left: ENTRIES_PER_STEP,
             evicted_before,
+            tells_of_evicted_before: false,
             settling: false,
         };
-        let result = work(&mut transaction).and_then(|done| {
+        let worked = work(&mut transaction).and_then(|done| {
             transaction.totals.save(&mut transaction.session, transaction.settling)?;
+            Ok(done)
+        });
+        let result = worked.map_err(Failure::before_commit).and_then(|done| {
             transaction.session.statement(Sql::Commit)?.execute(())?;
             Ok(done)
         });
         if result.is_err() {
             transaction.undo();
         } else {
+            if transaction.tells_of_evicted_before {
+                transaction.evicted_before.clear();
+            }
             transaction.totals.shrink();
             *known = Some(transaction.totals);
         }
@@ -139,6 +137,15 @@ impl<'s, 'c> Transaction<'s, 'c> {
     /// Begins a call of its own within the transaction.
     pub(super) fn begin_call(&mut self) {
         self.own = Own { from: self.totals.head.sequence.saturating_add(1), ..Own::default() };
+    }
+
+    /// What was evicted before, for one put to tell of.
+    pub(super) fn take_evicted_before(&mut self) -> Vec<Evicted> {
+        if std::mem::replace(&mut self.tells_of_evicted_before, true) {
+            return Vec::new();
+        }
+        // Where this transaction is undone, another one tells of it.
+        self.evicted_before.clone()
     }
 
     fn undo(&mut self) {
@@ -230,4 +237,16 @@ impl<'s, 'c> Transaction<'s, 'c> {
         self.taken.push((name.clone(), key.to_owned(), version, pending));
         Some(pending)
     }
+}
+
+/// Begins a transaction, and reads the totals.
+fn begin(session: &mut Session<'_, '_>, last: Option<Totals>, policies: &EvictionPolicies) -> Tried<Totals> {
+    if !session.connection.is_autocommit() {
+        // A panic left a transaction open.
+        session.statement(Sql::Rollback)?.execute(())?;
+    }
+    session.statement(Sql::Begin)?.execute(())?;
+    Totals::now(session, last, policies).inspect_err(|_| {
+        let _ = session.statement(Sql::Rollback).and_then(|rollback| rollback.execute(()));
+    })
 }

@@ -163,3 +163,20 @@ fn one_large_value_that_evicts_very_many_does_so_in_short_transactions() {
         }
     }
 }
+
+#[tokio::test]
+async fn all_that_is_evicted_for_a_batch_is_told() {
+    let subject = subject();
+    let store = subject.open().await;
+    store.limit(Limits::unbounded().max_bytes(2_000), subject.now()).await;
+    for part in 0..4 {
+        let entry = |i: u64| subject.entry_of_size("default", &format!("{i:04}"), 1);
+        let changes = (part * 500..(part + 1) * 500).map(|i| subject.putting(entry(i)));
+        store.changes(changes.collect()).await;
+    }
+    // For each more goes than one transaction evicts, and the attempt that evicts for the second is not the first's.
+    let large = ["a", "b"].map(|key| subject.putting(subject.entry_of_size("default", key, 900)));
+    let outcomes = store.apply(large.into()).await.unwrap();
+    let told: usize = outcomes.iter().map(|outcome| outcome.evicted.len()).sum();
+    assert_eq!((told, store.keys("default").await.len()), (1_800, 202));
+}
