@@ -4,7 +4,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, Int64Array, LargeBinaryArray, RecordBatch, StringArray,
@@ -13,7 +14,8 @@ use arrow_schema::Field;
 use cacheness::blocking::Cache;
 use cacheness::handlers::Npy;
 use cacheness::{
-    CacheValue, Checksums, Compression, ErrorKind, FormatMeta, ListOptions, OnReadError, PutOptions, RawEntry,
+    CacheBuilder, CacheValue, Checksums, Compression, ErrorKind, Event, FormatMeta, ListOptions, OnReadError,
+    PutOptions, RawEntry,
 };
 use fs_err as fs;
 use ndarray::{Array2, Ix2};
@@ -47,10 +49,14 @@ struct Victim {
 
 impl Victim {
     fn new() -> Self {
+        Self::of(Cache::builder())
+    }
+
+    fn of(builder: CacheBuilder) -> Self {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let before = getrlimit(Resource::As);
         setrlimit(Resource::As, Rlimit { current: Some(2 << 30), ..before }).unwrap();
-        let cache = Cache::builder().on_decode_error(OnReadError::Error).open_blocking().unwrap();
+        let cache = builder.on_decode_error(OnReadError::Error).open_blocking().unwrap();
         Self { cache, decoded: RefCell::default() }
     }
 
@@ -71,8 +77,8 @@ impl Victim {
         self.cache.get_raw("whole").unwrap().unwrap()
     }
 
-    /// Reads a value whose bytes are others than were put.
-    fn read(&self, raw: &RawEntry, bytes: Vec<u8>, meta: Option<Vec<u8>>, what: &str) {
+    /// Reads a value whose bytes are others than were put. False where it is not even stored.
+    fn read(&self, raw: &RawEntry, bytes: Vec<u8>, meta: Option<Vec<u8>>, what: &str) -> bool {
         match raw.entry.format.handler.as_str() {
             "text" => self.read_as::<String, _>(raw, bytes, meta, what),
             "npy" => self.read_as::<Npy<f32, Ix2>, _>(raw, bytes, meta, what),
@@ -88,7 +94,7 @@ impl Victim {
         bytes: Vec<u8>,
         meta: Option<Vec<u8>>,
         what: &str,
-    ) {
+    ) -> bool {
         let mut raw = raw.clone();
         if let Some(meta) = meta {
             raw.entry.format.meta = FormatMeta::new(meta);
@@ -101,8 +107,7 @@ impl Victim {
         raw.bytes = bytes.into();
         let handler = raw.entry.format.handler.clone();
         if self.cache.put_raw(raw).is_err() {
-            // It is not even stored.
-            return;
+            return false;
         }
         let decoded = match self.cache.get::<T, Via>("whole") {
             Ok(value) => value.is_some(),
@@ -122,6 +127,7 @@ impl Victim {
         if decoded {
             *self.decoded.borrow_mut().entry(handler).or_default() += 1;
         }
+        true
     }
 
     /// The attack has met what it was meant for, so many times for each handler.
@@ -261,7 +267,13 @@ fn what_is_put_is_not_too_deep_to_be_got() {
 
 #[test]
 fn what_unpacks_to_more_than_it_says_is_refused() {
-    let victim = Victim::new();
+    let (told, heard) = mpsc::channel();
+    let victim = Victim::of(Cache::builder().listener(move |event| {
+        if let Event::Corrupt { error, .. } = event {
+            told.send(error.to_string()).unwrap();
+        }
+    }));
+    let errors = || victim.cache.stats().unwrap().counters.errors;
     // More zeros than this process may have bytes.
     let zeros = || std::io::Read::take(std::io::repeat(0), 2_200 << 20);
     let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
@@ -280,7 +292,18 @@ fn what_unpacks_to_more_than_it_says_is_refused() {
         assert_eq!(raw.entry.format.stages.len(), 1);
         for claimed in [5_000, 1 << 20, 1 << 50, u64::MAX] {
             raw.entry.size = claimed;
-            victim.read(&raw, bomb.clone(), None, &format!("{compression:?}, {claimed}"));
+            let (what, before) = (format!("{compression:?}, {claimed}"), errors());
+            assert!(victim.read(&raw, bomb.clone(), None, &what), "{what} is not even stored");
+            assert_eq!(errors(), before + 1, "{what}");
+            let said = heard.recv_timeout(Duration::from_secs(10)).unwrap();
+            let found = if claimed <= 1 << 20 {
+                // It stops as soon as it knows.
+                format!("decompression gave {} bytes, {claimed} were stored", claimed + 1)
+            } else {
+                // There is no room for what it says.
+                "the compressed bytes are damaged".to_owned()
+            };
+            assert!(said.contains(&found), "{what}: {said}");
         }
     }
 }
@@ -388,10 +411,8 @@ fn names_are_data() {
         let as_blob = || PutOptions::new().inline(false);
         for (at, name) in NAMES.into_iter().enumerate() {
             cache.put_with(name, &at, as_blob().tag(name).description(name)).unwrap();
-            // A namespace has stricter rules; one that it takes is no way out either.
-            if let Ok(namespace) = cache.namespace(name) {
-                namespace.put_with(name, &(at + 1_000), as_blob()).unwrap();
-            }
+            let namespace = cache.namespace(name).unwrap();
+            namespace.put_with(name, &(at + 1_000), as_blob()).unwrap();
         }
         for (at, name) in NAMES.into_iter().enumerate() {
             assert_eq!(cache.get::<usize, _>(name).unwrap(), Some(at), "{metadata}: {name:?}");
@@ -405,10 +426,9 @@ fn names_are_data() {
                 1,
                 "{metadata}: {name:?}"
             );
-            if let Ok(namespace) = cache.namespace(name) {
-                assert_eq!(namespace.get::<usize, _>(name).unwrap(), Some(at + 1_000));
-                assert_eq!(namespace.clear().unwrap(), 1);
-            }
+            let namespace = cache.namespace(name).unwrap();
+            assert_eq!(namespace.get::<usize, _>(name).unwrap(), Some(at + 1_000), "{metadata}: {name:?}");
+            assert_eq!(namespace.clear().unwrap(), 1, "{metadata}: {name:?}");
         }
         assert_eq!(cache.remove_matching(ListOptions::new().tag(NAMES[6])).unwrap(), 1, "{metadata}");
         assert_eq!(cache.stats().unwrap().entries, NAMES.len() as u64 - 1, "{metadata}");

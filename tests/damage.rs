@@ -259,7 +259,6 @@ fn damage_is_survived(metadata: &str, rounds: usize, changes: usize) {
     // A cache whose index was hit opens as well, and serves what it can.
     let told =
         format!("{missed} misses, {refused} caches that did not open, {read} values over a damaged index");
-    eprintln!("{metadata}: {told}");
     assert!(missed > 0 && refused < rounds / 3 && read > 0, "{told}");
 }
 

@@ -115,6 +115,7 @@ fn a_put_whose_answer_is_lost_is_made_or_not_and_never_half() {
         let rig = Rig::new(metadata);
         let cache = rig.open();
         let other = rig.open();
+        let mut lost = 0;
         for turn in 0..6 {
             let (key, proxy) =
                 (format!("k{}", turn % 2), if turn % 3 == 2 { &rig.blobs } else { &rig.entries });
@@ -128,11 +129,13 @@ fn a_put_whose_answer_is_lost_is_made_or_not_and_never_half() {
             match result {
                 Ok(()) => assert_eq!(after, Some(value), "{metadata}: a confirmed write was lost"),
                 Err(error) => {
+                    lost += 1;
                     assert!(is_down(&error), "{metadata}: {error}");
                     assert!(after == before || after == Some(value), "{metadata}: {after:?}");
                 }
             }
         }
+        assert!(lost >= 4, "{metadata}: {lost} of 6 puts had no answer");
         is_whole(&other);
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use cacheness::blocking::Cache;
 use cacheness::{
-    CacheBuilder, Damage, Finding, ListOptions, Namespace, PutOptions, Registry, VerifyOptions, VerifyReport,
+    CacheBuilder, Damage, Error, ErrorKind, Finding, ListOptions, Namespace, PutOptions, Registry,
+    VerifyOptions, VerifyReport,
 };
+use cacheness_testkit::chaos::{Chaos, ChaosBlobFactory};
 use cacheness_testkit::metadata::of_a_newer_version;
 use fs_err as fs;
 
@@ -272,4 +274,47 @@ fn a_store_of_blobs_that_is_gone_is_an_error_and_costs_no_entries() {
     fs::rename(folder.path().join("elsewhere"), folder.path().join("blobs")).unwrap();
     assert!(cache.repair(VerifyOptions::new()).unwrap().is_clean());
     assert!(cache.get::<String, _>("k").unwrap().is_some());
+}
+
+#[test]
+fn a_blob_that_cannot_be_read_is_told_apart_from_damage_and_left() {
+    let (folder, chaos) = (tempfile::tempdir().unwrap(), Chaos::new());
+    let files = Registry::builtin().blob_backend("filesystem").unwrap().clone();
+    let faulty = ChaosBlobFactory::wrap_shared(files, chaos.clone()).named("faulty");
+    let registry = Registry::builtin().with_blob_backend(faulty).unwrap();
+    let builder = CacheBuilder::new(registry).folder(folder.path()).metadata("sqlite").blobs("faulty");
+    let cache = builder.open_blocking().unwrap();
+    for key in ["a", "b"] {
+        cache.put_with(key, &value(key), PutOptions::new().inline(false)).unwrap();
+    }
+    // The one reads what follows the value, the other all of it.
+    for method in ["get_range", "get"] {
+        let fails = |kind| chaos.fail_next(method, Error::new(kind, "this blob cannot be read"));
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::Io] {
+            for repair in [false, true] {
+                let verify = || match repair {
+                    false => cache.verify(VerifyOptions::new()),
+                    true => cache.repair(VerifyOptions::new()),
+                };
+                fails(kind);
+                let report = verify().unwrap();
+                assert_eq!((report.entries, report.removed), (2, 0), "{method}, {kind:?}");
+                assert_eq!(report.found(), 1, "{method}, {kind:?}");
+                let finding = &report.findings[0];
+                let told = (finding.damage, finding.error.kind(), finding.removed);
+                assert_eq!(told, (Damage::UnreadableBlob, kind, false), "{method}, {kind:?}");
+                assert!(verify().unwrap().is_clean(), "{method}, {kind:?}: it can be read now");
+            }
+        }
+        // That a store is away says nothing of a blob.
+        fails(ErrorKind::Unavailable);
+        assert_eq!(
+            cache.repair(VerifyOptions::new()).unwrap_err().kind(),
+            ErrorKind::Unavailable,
+            "{method}"
+        );
+    }
+    for key in ["a", "b"] {
+        assert_eq!(cache.get::<String, _>(key).unwrap(), Some(value(key)), "{key}");
+    }
 }

@@ -75,7 +75,7 @@ impl Use {
     }
 
     /// Takes note that it is being written down, and says what.
-    fn to_write(&mut self) -> EntryAccess {
+    fn being_written(&mut self) -> EntryAccess {
         self.in_flight = self.hits;
         EntryAccess {
             namespace: self.namespace.clone(),
@@ -201,7 +201,10 @@ impl AccessLog {
 
     /// Copies those of these uses that are still in the log, as [`due`](Self::due) does.
     pub(crate) fn these(&self, hashes: &[u128]) -> Vec<EntryAccess> {
-        hashes.iter().filter_map(|&hash| Some(self.shard(hash).uses.get_mut(&hash)?.to_write())).collect()
+        hashes
+            .iter()
+            .filter_map(|&hash| Some(self.shard(hash).uses.get_mut(&hash)?.being_written()))
+            .collect()
     }
 
     /// Copies the uses that are to be written down at `now`, `most` at the most. They stay in the log, so that eviction goes on seeing
@@ -216,7 +219,7 @@ impl AccessLog {
                 if due.len() == most {
                     return due;
                 }
-                due.push(pending.to_write());
+                due.push(pending.being_written());
             }
         }
         due

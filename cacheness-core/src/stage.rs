@@ -177,9 +177,25 @@ mod tests {
 
     #[test]
     fn decompression_stops_at_the_stated_size() {
-        let bomb = compress(&vec![0; 64 << 20], Compression::Zstd(3)).unwrap().expect("zeros shrink");
-        assert_eq!(decompress(Stage::Zstd, &bomb, 1000).unwrap_err().kind(), ErrorKind::Corrupted);
-        assert_eq!(decompress(Stage::Zstd, &bomb[..20], 64 << 20).unwrap_err().kind(), ErrorKind::Corrupted);
-        assert_eq!(decompress(Stage::Lz4, b"garbage", u64::MAX).unwrap_err().kind(), ErrorKind::Corrupted);
+        let zeros = vec![0; 64 << 20];
+        for (compression, stage) in [(Compression::Lz4, Stage::Lz4), (Compression::Zstd(3), Stage::Zstd)] {
+            let bomb = compress(&zeros, compression).unwrap().expect("zeros shrink");
+            let error = decompress(stage, &bomb, 1000).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupted);
+            // One byte more than was stated tells enough.
+            let said = error.to_string();
+            assert!(said.contains("decompression gave 1001 bytes, 1000 were stored"), "{said}");
+        }
+    }
+
+    #[test]
+    fn damaged_compressed_bytes_are_an_error() {
+        let zeros = vec![0; 1 << 20];
+        for (compression, stage) in [(Compression::Lz4, Stage::Lz4), (Compression::Zstd(3), Stage::Zstd)] {
+            let whole = compress(&zeros, compression).unwrap().expect("zeros shrink");
+            for (bytes, size) in [(&whole[..20], 1 << 20), (b"garbage", 1 << 20), (b"garbage", u64::MAX)] {
+                assert_eq!(decompress(stage, bytes, size).unwrap_err().kind(), ErrorKind::Corrupted);
+            }
+        }
     }
 }

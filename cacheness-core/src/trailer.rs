@@ -111,7 +111,13 @@ mod tests {
     fn a_blob_of_a_newer_format_is_unsupported_and_not_damaged() {
         let (now, key) = (Timestamp::from_nanos(1), crate::key::Key::new("key").unwrap());
         let location = Location::Blob(BlobId::new(now));
-        let entry = Entry::new(Namespace::default(), key, Format::default(), location, now);
+        let entry = Entry::new(
+            Namespace::default(),
+            key,
+            Format::named("text", crate::TypeClass::Text),
+            location,
+            now,
+        );
         let mut blob = encode(&entry, CacheId::random());
         assert_eq!(read_trailer(&blob).unwrap().1.key, entry.key);
         let tail = blob.len() - TAIL_LEN;

@@ -4,6 +4,8 @@
 mod case;
 mod damage;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use case::HandlerCase;

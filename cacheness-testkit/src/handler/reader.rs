@@ -25,6 +25,7 @@ pub struct MemoryReader {
     prefetched: Vec<Range<u64>>,
     /// The reads that are still answered before the reader fails.
     answers: Option<u64>,
+    failed: bool,
 }
 
 const ALIGNMENT: usize = 64;
@@ -38,7 +39,8 @@ impl MemoryReader {
         let begin = room.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         room.resize(begin, 0);
         room.extend_from_slice(bytes);
-        Self { bytes: Bytes::from(room).slice(begin..), bytes_read: 0, prefetched: Vec::new(), answers: None }
+        let bytes = Bytes::from(room).slice(begin..);
+        Self { bytes, bytes_read: 0, prefetched: Vec::new(), answers: None, failed: false }
     }
 
     /// Answers this many calls and then fails with [`Unavailable`](ErrorKind::Unavailable), as a store that goes
@@ -61,9 +63,17 @@ impl MemoryReader {
         &self.prefetched
     }
 
+    /// True once a call was made after the last that was to be answered.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     fn answer(&mut self) -> Result<()> {
         match &mut self.answers {
-            Some(0) => Err(Error::new(ErrorKind::Unavailable, "the reader fails, as it was told to")),
+            Some(0) => {
+                self.failed = true;
+                Err(Error::new(ErrorKind::Unavailable, "the reader fails, as it was told to"))
+            }
             Some(left) => {
                 *left -= 1;
                 Ok(())
