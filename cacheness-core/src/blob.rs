@@ -148,7 +148,8 @@ impl BlobCapabilities {
 pub enum BlobSource {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A file in [`BlobBackend::staging_dir`], to be renamed or copied. It deletes itself when dropped.
+    /// A file in [`BlobBackend::staging_dir`], or elsewhere where that folder has gone meanwhile, to be renamed or copied. It
+    /// deletes itself when dropped.
     File(StagedFile),
 }
 

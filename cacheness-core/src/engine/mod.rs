@@ -496,9 +496,10 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// True where what is done every `interval` is to be done at `now`. A clock that was set back does not put it off.
+/// True where what is done every `interval` is to be done at `now`. A clock that was set back does not put it off; one call that
+/// saw a slightly later time than another is no such clock.
 fn is_time(next: i64, now: Timestamp, interval: Duration) -> bool {
-    next <= now.as_nanos() || Timestamp::from_nanos(next).since(now) > interval
+    next <= now.as_nanos() || Timestamp::from_nanos(next).since(now) > 2 * interval
 }
 
 impl std::fmt::Debug for Engine {

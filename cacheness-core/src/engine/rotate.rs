@@ -31,6 +31,15 @@ pub struct RotateReport {
 /// How often an entry is tried that somebody changes meanwhile.
 const ATTEMPTS: usize = 8;
 
+/// An entry whose value was to be encrypted anew.
+enum Anew {
+    Encoded(Encoded),
+    /// Its blob is gone.
+    Gone,
+    /// Its value cannot be read.
+    Unreadable(Error),
+}
+
 /// What became of one entry.
 enum Became {
     Rotated,
@@ -108,22 +117,17 @@ impl Engine {
                 return Ok(Became::Unreadable);
             }
             let encoded = match self.encrypt_anew(&entry).await {
-                Ok(Some(encoded)) => encoded,
-                Ok(None) => {
+                Ok(Anew::Encoded(encoded)) => encoded,
+                Ok(Anew::Gone) => {
                     without_blob = Some(entry.version);
                     continue;
                 }
-                Err(error) if error.kind() == ErrorKind::Corrupted => {
-                    self.repair(&entry).await;
-                    self.corrupt(&tenant, key, &error);
-                    let _ = self.count_error(&tenant, Err::<(), _>(error));
-                    return Ok(Became::Unreadable);
-                }
-                // One that the disk does not give back must not keep the others from their new key.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Io | ErrorKind::PermissionDenied)
-                        && !error.is_temporary() =>
-                {
+                Ok(Anew::Unreadable(error)) => {
+                    // What the disk does not give back today it may give back tomorrow.
+                    if error.kind() == ErrorKind::Corrupted {
+                        self.repair(&entry).await;
+                        self.corrupt(&tenant, key, &error);
+                    }
                     let _ = self.count_error(&tenant, Err::<(), _>(error));
                     return Ok(Became::Unreadable);
                 }
@@ -155,15 +159,26 @@ impl Engine {
         Ok(Became::Unfinished)
     }
 
-    /// The entry with its value encrypted by a fresh key, in bounded memory. `None` where its blob is gone.
-    async fn encrypt_anew(self: &Arc<Self>, entry: &Entry) -> Result<Option<Encoded>> {
-        super::raw::check_size(entry, entry.stored_size)
-            .and_then(|()| entry.checksums.check_count(entry.stored_size))?;
-        let Some(chunks) = self.open_chunks(entry).await? else { return Ok(None) };
+    /// The entry with its value encrypted by a fresh key, in bounded memory.
+    async fn encrypt_anew(self: &Arc<Self>, entry: &Entry) -> Result<Anew> {
+        let sizes = super::raw::check_size(entry, entry.stored_size)
+            .and_then(|()| entry.checksums.check_count(entry.stored_size));
+        if let Err(error) = sizes {
+            return self.unreadable(error);
+        }
+        let chunks = match self.open_chunks(entry).await {
+            Ok(Some(chunks)) => chunks,
+            Ok(None) => return Ok(Anew::Gone),
+            Err(error) => return self.unreadable(error),
+        };
         // What is stored may be compressed, and stays so.
         let mut writer = self.writer(Compression::None)?;
         for index in 0..Checksums::chunks(entry.stored_size) {
-            let Some(chunk) = chunks.fetch(self, entry, index).await? else { return Ok(None) };
+            let chunk = match chunks.fetch(self, entry, index).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(Anew::Gone),
+                Err(error) => return self.unreadable(error),
+            };
             writer.write_all(&chunk).map_err(|error| Error::io(error, "the value cannot be staged"))?;
         }
         let mut written = writer.finish()?;
@@ -172,6 +187,18 @@ impl Engine {
         anew.cipher = written.cipher.take();
         let inline = matches!(entry.location, Location::Inline(_));
         anew.location = Location::InlineOmitted;
-        Ok(Some(Encoded { entry: anew, written, inline: Some(inline) }))
+        Ok(Anew::Encoded(Encoded { entry: anew, written, inline: Some(inline) }))
+    }
+
+    /// Tells what is wrong with one value, which must not keep the others from their new key, from what is wrong with the store.
+    fn unreadable(&self, error: Error) -> Result<Anew> {
+        let of_one = match error.kind() {
+            ErrorKind::Corrupted => true,
+            ErrorKind::Io | ErrorKind::PermissionDenied => {
+                self.blobs.capabilities().local && !error.is_temporary()
+            }
+            _ => false,
+        };
+        if of_one { Ok(Anew::Unreadable(error)) } else { Err(error) }
     }
 }

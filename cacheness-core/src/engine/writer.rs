@@ -158,8 +158,12 @@ impl<'a> ValueWriter<'a> {
             crate::permissions::refuse_link(folder)?;
         }
         let file = match self.staging.as_deref().map(tempfile::NamedTempFile::new_in) {
-            // Somebody has deleted the empty folder. The store copies it from elsewhere, and makes the folder anew.
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Somebody has deleted the empty folder, and not all of the store. The store copies what lies elsewhere, and makes
+            // the folder anew.
+            Some(Err(error))
+                if error.kind() == std::io::ErrorKind::NotFound
+                    && self.staging.as_deref().and_then(Path::parent).is_some_and(Path::is_dir) =>
+            {
                 tempfile::NamedTempFile::new()
             }
             Some(file) => file,

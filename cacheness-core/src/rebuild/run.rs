@@ -261,10 +261,9 @@ impl Rebuild<'_> {
                 Slot::Occupied(_) => return,
                 Slot::Vacant(slot) => slot.insert(Version(0)),
             };
-            // What is in doubt may be older.
-            if self.doubted.remove(&hash).is_some() && self.options.trust_blobs {
-                let (namespace, key, now) = (namespace.clone(), key.clone(), self.env.now());
-                self.changes.push(Change::Remove { namespace, key, condition: Condition::Always, now });
+            // What is in doubt may be older than what was lost, and is all that is left to those who trust it.
+            if !self.options.trust_blobs {
+                self.doubted.remove(&hash);
             }
             if self.report.lost_keys.len() < self.options.max_keys {
                 self.report.lost_keys.push((namespace, key));
@@ -283,8 +282,10 @@ impl Rebuild<'_> {
     /// are not gathered: one that is confirmed later on takes its place.
     async fn unconfirmed(&mut self, entry: Box<Entry>) -> Result<()> {
         let hash = hash(&entry.namespace, entry.key.as_str());
+        let confirmed = self.known.get(&hash).is_some_and(|&known| known > Version(0));
+        let lost = self.known.contains_key(&hash) && !self.options.trust_blobs;
         let newer = |&(_, known): &(Timestamp, Version)| known >= entry.version;
-        if self.known.contains_key(&hash) || self.doubted.get(&hash).is_some_and(newer) {
+        if confirmed || lost || self.doubted.get(&hash).is_some_and(newer) {
             return Ok(());
         }
         if !self.is_trusted(&entry) || !self.is_there(&entry).await? {

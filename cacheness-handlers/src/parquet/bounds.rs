@@ -20,7 +20,11 @@ const MOST_LEVELS: usize = 256;
 /// Fails unless a footer has the fields that the decoder reads in the types in which it reads them, no list claims more than it
 /// holds, and the schema nests within bounds.
 pub(super) fn check_footer(footer: &[u8]) -> Result<()> {
-    Reader { bytes: footer }.check(file_metadata)?;
+    let mut reader = Reader { bytes: footer };
+    reader.check(file_metadata)?;
+    if !reader.bytes.is_empty() {
+        return Err(not_a_table("something follows the footer"));
+    }
     let mut reader = Reader { bytes: footer };
     // The decoder reads fields in the order of the bytes and takes the first schema that it meets, so nothing may come
     // before it but the version.
@@ -102,7 +106,7 @@ fn file_metadata(path: &[i16]) -> Option<Type> {
         [2, 0, element @ ..] => schema_element(element),
         [4, 0, group @ ..] => row_group(group),
         [5, 0, 1 | 2] => Some(Type::Binary),
-        [7, 0, 1..=2] => Some(Type::Struct),
+        [7, 0, 1..=3] => Some(Type::Struct),
         _ => None,
     }
 }
@@ -225,4 +229,23 @@ fn page_header(path: &[i16]) -> Option<Type> {
 pub(super) fn check_rows(rows: u64, least_width: usize) -> Result<()> {
     let claimed = usize::try_from(rows).unwrap_or(usize::MAX).saturating_mul(least_width);
     check_room(claimed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of a column is a struct to the decoder whatever its type says. Where it were skipped as another one, what the
+    /// decoder reads after it would not have been looked at: here, a list of 2,147,483,647 truth values.
+    #[test]
+    fn a_footer_that_the_decoder_would_read_otherwise_is_refused() {
+        let before = [0x15, 2, 0x19, 0x2c, 0x48, 1, b's', 0x15, 2, 0, 0x15, 2, 0x25, 0, 0x18, 1, b'a', 0];
+        let after = [0x16, 0, 0x19, 0x0c, 0x39];
+        let whole = [&before[..], &after, &[0x1c, 0x3c, 0, 0, 0]].concat();
+        check_footer(&whole).unwrap();
+        let hidden = [0x88, 0, 0, 0x89, 0xf1, 0xff, 0xff, 0xff, 0xff, 7, 0];
+        let unlike = [&before[..], &after, &[0x2c, 0x31, 0, 0], &hidden].concat();
+        check_footer(&unlike).unwrap_err();
+        check_footer(&[&whole[..], &hidden].concat()).unwrap_err();
+    }
 }

@@ -112,7 +112,10 @@ impl Writer {
             if transaction.unranked {
                 // Where a process died while it ranked, or does so now.
                 let epoch = transaction.head.epoch;
-                drop((transaction, attempts));
+                transaction.discard();
+                // The uses that it took go back to the log with the attempts.
+                attempts.finish(transaction, Ok(())).await?;
+                drop(attempts);
                 self.rank_all(epoch).await?;
                 attempts = self.attempts().await?;
                 continue;
