@@ -111,7 +111,8 @@ fn restore(sample: &Sample, folder: &Path, metadata: &str, what: &str) -> (u64, 
             let copied = tempfile::tempdir().unwrap();
             copy(folder, copied.path());
             let cache = open(copied.path(), metadata).unwrap_or_else(|error| panic!("{what}: {error}"));
-            served = sample.check_damaged(&cache);
+            let checked = std::panic::AssertUnwindSafe(|| sample.check_damaged(&cache));
+            served = std::panic::catch_unwind(checked).unwrap_or_else(|_| panic!("{what}"));
         }
         Err(error) => {
             // The numbers by which a file is known can be damaged, too.
@@ -134,6 +135,31 @@ fn restore(sample: &Sample, folder: &Path, metadata: &str, what: &str) -> (u64, 
 #[test]
 fn however_an_sqlite_index_is_damaged_it_is_rebuilt_and_what_comes_back_is_right() {
     rounds("sqlite", &["index.sqlite"], 0..200);
+}
+
+/// A page in the place of another one is whole by itself, and leads to rows of other keys.
+#[test]
+fn pages_in_each_others_places_bring_out_no_other_keys_value() {
+    let sample = Sample::make("sqlite");
+    let folder = sample.copy();
+    let index = folder.path().join("index.sqlite");
+    let whole = fs::read(&index).unwrap();
+    let pages = whole.len() / PAGE;
+    let mut served = 0;
+    for (one, other) in
+        (1..pages).flat_map(|one| (one + 1..pages.min(one + 2)).map(move |other| (one, other)))
+    {
+        let mut bytes = whole.clone();
+        (0..PAGE).for_each(|i| bytes.swap(one * PAGE + i, other * PAGE + i));
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        fs::write(copied.path().join("index.sqlite"), bytes).unwrap();
+        if let Ok(cache) = open(copied.path(), "sqlite") {
+            let checked = std::panic::AssertUnwindSafe(|| sample.check_damaged(&cache));
+            served += std::panic::catch_unwind(checked).unwrap_or_else(|_| panic!("pages {one} and {other}"));
+        }
+    }
+    assert!(served > 20 * pages as u64, "{served} values served of {pages} pages");
 }
 
 #[test]

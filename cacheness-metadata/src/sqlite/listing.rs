@@ -134,7 +134,7 @@ impl PageBuilder<'_> {
         if !self.query.matches_expiry(expires_at) || !self.query.filter.matches_key(key) {
             return Ok(());
         }
-        let entry = match entry_of(row, namespace.clone(), None).map_err(|failure| failure.at(None)) {
+        let entry = match entry_of(row, (namespace.clone(), None), None).map_err(|failure| failure.at(None)) {
             Ok(entry) => entry,
             Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::Unsupported) => {
                 return leave_out(row, namespace, key, error, page);

@@ -61,7 +61,7 @@ impl Transaction<'_, '_> {
                     let before = row.get_ref(8).map(lenient).unwrap_or_default();
                     let priority = row.get_ref(9).ok().and_then(|value| value.as_f64().ok()).unwrap_or(0.0);
                     let expires_at = row.get_ref(4).ok().and_then(|value| value.as_i64().ok());
-                    let entry = reader::entry_of(row, name.clone(), None);
+                    let entry = reader::entry_of(row, (name.clone(), None), None);
                     let rank = entry.map_or(i64::MIN, |entry| ranking.rank(&entry, age));
                     (name, Place { id, priority, rank, expires_at }, before)
                 }),

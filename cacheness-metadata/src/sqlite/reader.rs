@@ -26,7 +26,7 @@ pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) 
             IN_BLOB => None,
             IN_INLINE_VALUES => {
                 let version: i64 = row.get(0)?;
-                let mut entry = entry_of(row, name.clone(), None)?;
+                let mut entry = entry_of(row, (name.clone(), Some(key)), None)?;
                 drop(rows);
                 let mut rows = session.statement(Sql::InlineValue)?.query((version,))?;
                 let Some(row) = rows.next()? else { continue };
@@ -38,20 +38,28 @@ pub(super) fn entry(session: &mut Session<'_, '_>, name: &Namespace, key: &str) 
             }
             _ => row.get_ref(7)?.as_blob().ok().map(Bytes::copy_from_slice),
         };
-        return Ok(Some(entry_of(row, name.clone(), Some(inline))?));
+        return Ok(Some(entry_of(row, (name.clone(), Some(key)), Some(inline))?));
     }
     Err(damaged("the value of an entry is missing").into())
 }
 
 /// Puts an entry together from the columns of `stored!`. `inline` is what was read of its bytes; `None` where they
-/// were left out.
-pub(super) fn entry_of(row: &Row<'_>, namespace: Namespace, inline: Option<Option<Bytes>>) -> Tried<Entry> {
+/// were left out. The key is the one that was asked for, or that of the row: an index whose page is damaged leads to another
+/// key's row, whose record does not fit the one that was asked for.
+pub(super) fn entry_of(
+    row: &Row<'_>,
+    (namespace, asked): (Namespace, Option<&str>),
+    inline: Option<Option<Bytes>>,
+) -> Tried<Entry> {
     let version: i64 = row.get(0)?;
     let column = |index: usize| -> Tried<&[u8]> {
         let value = row.get_ref(index)?;
         value.as_bytes().map_err(|_| damaged("a column has another type than was written").into())
     };
-    let key = std::str::from_utf8(column(1)?).map_err(|_| Failure::from(damaged("a key is not UTF-8")))?;
+    let key = match asked {
+        Some(asked) => asked,
+        None => std::str::from_utf8(column(1)?).map_err(|_| Failure::from(damaged("a key is not UTF-8")))?,
+    };
     let version = Version(version.clamp(0, MAX_VERSION).unsigned_abs());
     let accessed_at = Timestamp::from_nanos(lenient(row.get_ref(2)?));
     let mut entry = StoredEntry::new(column(6)?, namespace, key, version, accessed_at);
